@@ -1,0 +1,1 @@
+"""Verdicts in, hours out: credits study time only to intervals that were verified."""

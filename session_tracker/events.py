@@ -1,0 +1,233 @@
+"""The facts about one session: the only input of the credit rules.
+
+All rules are pure functions over these facts. Times are whole milliseconds of UTC, resolved by
+:func:`session_tracker.timeline.to_utc_ms` from stamps (monotonic within a boot, UTC across
+boots), so that facts of several sessions of one learner lie on one axis. Every fact carries
+`key`, unique within its session: two facts with one key are one fact (repeats do not matter).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Outcome(StrEnum):
+    """What an identity sample, a check or a challenge found."""
+
+    PASS = "pass"
+    """Matched and live: identity-bearing."""
+    MISMATCH = "mismatch"
+    SPOOF = "spoof"
+    NO_EVIDENCE = "no_evidence"
+    UNANSWERED = "unanswered"
+
+
+class CheckCause(StrEnum):
+    """Why a check was asked for. Never told to the client."""
+
+    START = "start"
+    RANDOM = "random"
+    MAX_GAP = "max_gap"
+    """No pass for so long that the bracket would break."""
+    SUSPICION = "suspicion"
+    """An identity sample of this track failed."""
+    RESUME = "resume"
+    """After a pause, an absence or a gap."""
+    RETRY = "retry"
+    """The one before had no evidence."""
+    TAKE_OVER = "take_over"
+    END = "end"
+
+
+class PauseReason(StrEnum):
+    """Why the player has to stand still; told to the learner in plain words."""
+
+    START_CHECK = "start_check"
+    ABSENT = "absent"
+    NO_EVIDENCE = "no_evidence"
+    MISMATCH = "mismatch"
+    SPOOF = "spoof"
+    NETWORK_GAP = "network_gap"
+    IDLE = "idle"
+    LEARNER = "learner"
+    """The learner pressed pause."""
+    SYSTEM_ERROR = "system_error"
+
+
+class CloseReason(StrEnum):
+    """Why a session ended."""
+
+    LEARNER = "learner"
+    NETWORK_GAP = "network_gap"
+    SUSPENDED = "suspended"
+    TAKEN_OVER = "taken_over"
+    EXPIRED = "expired"
+
+
+class VoidReason(StrEnum):
+    """The reason of every uncredited second."""
+
+    BEFORE_FIRST_PASS = "before_first_pass"
+    AFTER_LAST_PASS = "after_last_pass"
+    PENDING = "pending"
+    """The tail of a running session: not yet closed by a pass."""
+    MAX_GAP = "max_gap"
+    TRACK_BREAK = "track_break"
+    MISMATCH = "mismatch"
+    SPOOF = "spoof"
+    UNANSWERED = "unanswered"
+    NO_EVIDENCE = "no_evidence"
+    ABSENT = "absent"
+    NETWORK_GAP = "network_gap"
+    SYSTEM_ERROR = "system_error"
+    NOT_PLAYING = "not_playing"
+    IDLE = "idle"
+    MEDIA_REPEATED = "media_repeated"
+    """This second of the medium was credited before."""
+    MEDIA_TOO_FAST = "media_too_fast"
+    """The medium advanced faster than the clock, or jumped."""
+    PARALLEL_SESSION = "parallel_session"
+    DAILY_CAP = "daily_cap"
+    PROVISIONAL = "provisional"
+    """Credit that waits for the enrolment to be confirmed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The session began."""
+
+    key: str
+    t: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """A run of presence samples of one track: `t` the first sample, `end` the last."""
+
+    key: str
+    t: int
+    end: int
+    track: int
+    """0: no face."""
+    faces_max: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """An identity sample on one frame. A failed one suspects; it never decides."""
+
+    key: str
+    t: int
+    track: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A check, over frames that arrived from `since` to `t`. It decides."""
+
+    key: str
+    t: int
+    since: int
+    """Arrival of the oldest judged frame; where a suspicion called it, that sample's instant."""
+    cause: CheckCause
+    track: int
+    outcome: Outcome
+    active: bool = False
+    """Whether it was an active challenge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playback:
+    """The player reported where it is. Positions between two reports are interpolated, not trusted."""
+
+    key: str
+    t: int
+    """When the tracker received it."""
+    media_id: str
+    media_ms: int
+    playing: bool
+    """Whether the player runs from here on."""
+    interaction: bool = False
+    """Whether the learner touched something since the last report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """The tracker stopped the player."""
+
+    key: str
+    t: int
+    reason: PauseReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The tracker let the player go on."""
+
+    key: str
+    t: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemFault:
+    """The service itself failed from `t` to `end`: paused, credited by review only."""
+
+    key: str
+    t: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """A reviewer granted an interval."""
+
+    key: str
+    t: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervised:
+    """Staff confirmed an interval without a face check (the non-face route)."""
+
+    key: str
+    t: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    """Stopped until a person has looked at it."""
+
+    key: str
+    t: int
+    reason: PauseReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """The session ended; no later fact of it counts."""
+
+    key: str
+    t: int
+    reason: CloseReason
+
+
+Fact: TypeAlias = (
+    Opened
+    | Presence
+    | Identity
+    | Check
+    | Playback
+    | Paused
+    | Resumed
+    | SystemFault
+    | Granted
+    | Supervised
+    | Suspended
+    | Closed
+)

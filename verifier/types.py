@@ -1,0 +1,319 @@
+"""What travels between the rooms: Frame -> Face -> AlignedFace -> Evidence -> Verdict.
+
+Everything is frozen: a stage makes a new value, it never enriches an old one. The lower half
+(streams) is the contract between the verifier and the session tracker. Coordinates are pixels
+of the upright image (EXIF orientation applied), origin at the top left, x to the right, y down;
+*left* and *right* in landmark names are the person's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from verifier.clock import Stamp
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Image: TypeAlias = NDArray[np.uint8]
+    """(height, width, 3) uint8, BGR, 0..255."""
+    Points: TypeAlias = NDArray[np.float32]
+    """(n, 2) float32, x and y in pixels."""
+    Vector: TypeAlias = NDArray[np.float32]
+    """(d,) float32, L2-normalised where it is an embedding."""
+
+
+class Decision(StrEnum):
+    """What a verdict says."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    SPOOF = "spoof"
+    NO_EVIDENCE = "no_evidence"
+
+
+class LivenessDecision(StrEnum):
+    """What passive liveness says of one frame or of a burst."""
+
+    LIVE = "live"
+    SPOOF = "spoof"
+    UNDECIDED = "undecided"
+
+
+class Reason(StrEnum):
+    """The closed list of reasons, for refusals, for `no_evidence` and as flags on a match."""
+
+    NO_FACE = "no_face"
+    SEVERAL_FACES = "several_faces"
+    FACE_TOO_SMALL = "face_too_small"
+    FACE_CUT_OFF = "face_cut_off"
+    BLURRED = "blurred"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    UNEVEN_LIGHT = "uneven_light"
+    TURNED_AWAY = "turned_away"
+    EYES_HIDDEN = "eyes_hidden"
+    OCCLUDED = "occluded"
+    TOO_FEW_FRAMES = "too_few_frames"
+    DUPLICATE_FRAME = "duplicate_frame"
+    NOT_THE_SAME_PERSON = "not_the_same_person"
+    NOT_LIVE = "not_live"
+    LIVENESS_UNDECIDED = "liveness_undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One decoded picture."""
+
+    pixels: Image
+    """(height, width, 3) uint8, BGR, upright."""
+    digest: str
+    """SHA-256 of the bytes as received, 64 hex digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """One face that the detector found."""
+
+    box: tuple[float, float, float, float]
+    """x, y (top left corner), width, height, in pixels; may reach beyond the picture."""
+    score: float
+    """Detector confidence, 0..1."""
+    landmarks: Points
+    """(5, 2): right eye, left eye, nose tip, right corner of the mouth, left corner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignedFace:
+    """One face, warped to the template of the embedding network."""
+
+    crop: Image
+    """(side, side, 3) uint8, BGR."""
+    face: Face
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Quality by the names of ISO/IEC 29794-5 (OFIQ); values are native measures, not 0..100."""
+
+    sharpness: float
+    """Variance of the Laplacian of the aligned grey crop, in grey levels squared."""
+    illumination_mean: float
+    """Mean grey level of the aligned crop, 0..255."""
+    illumination_uniformity: float
+    """Overlap of the grey histograms of the two halves of the face, 0..1."""
+    head_pose_yaw_deg: float
+    """Positive: the person turns to their own left."""
+    head_pose_pitch_deg: float
+    """Positive: the person looks up."""
+    head_pose_roll_deg: float
+    """Positive: the head tilts to the person's own left shoulder."""
+    inter_eye_distance_px: float
+    """Distance of the two eye landmarks in the picture."""
+    unified_quality_score: float
+    """0..1, the smallest of the values above mapped to their limits."""
+
+    def by_ofiq_name(self) -> dict[str, float]:
+        """The values under their standard names, rounded for people."""
+        return {
+            "Sharpness": round(self.sharpness, 1),
+            "IlluminationMean": round(self.illumination_mean, 1),
+            "IlluminationUniformity": round(self.illumination_uniformity, 3),
+            "HeadPoseYaw": round(self.head_pose_yaw_deg, 1),
+            "HeadPosePitch": round(self.head_pose_pitch_deg, 1),
+            "HeadPoseRoll": round(self.head_pose_roll_deg, 1),
+            "InterEyeDistance": round(self.inter_eye_distance_px, 1),
+            "UnifiedQualityScore": round(self.unified_quality_score, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one frame says about one face: the input of a decision."""
+
+    digest: str
+    """SHA-256 of the frame's bytes."""
+    faces: tuple[Face, ...]
+    """Every face found, the chosen one first; empty where there is none."""
+    quality: Quality | None = None
+    """Of the chosen face; None without a face or where the stage was not asked for."""
+    reasons: tuple[Reason, ...] = ()
+    """Why this frame cannot serve as evidence of identity; empty where it can."""
+    embedding: Vector | None = None
+    """(d,) float32, L2-normalised; None where the stage was skipped."""
+    liveness_score: float | None = None
+    """Fused probability of *live*, 0..1; None where the stage was skipped."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can speak for or against an identity."""
+        return not self.reasons and self.embedding is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivenessResult:
+    """Passive liveness over one or more frames."""
+
+    score: float | None
+    """0..1, the higher the more alive; None where there was nothing to judge."""
+    threshold: float
+    decision: LivenessDecision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The answer to: is this the registered person, alive?"""
+
+    decision: Decision
+    reasons: tuple[Reason, ...]
+    similarity: float | None
+    """Median cosine similarity over the usable frames, -1..1; None without evidence."""
+    threshold: float
+    fmr_at_threshold: float
+    """False match rate that the threshold profile claims at `threshold`."""
+    liveness: LivenessResult
+    quality: Quality | None
+    """Of the best usable frame."""
+    face: Face | None
+    """Of the best usable frame."""
+    frames_judged: int
+    """How many frames served as evidence."""
+    frame_digests: tuple[str, ...]
+    """SHA-256 of every frame given, in order."""
+    models: Mapping[str, str]
+    """Role -> ``id@sha256`` of the model that spoke."""
+    profile_version: str
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    """Stage -> milliseconds of this request's batch."""
+
+
+# --- Streams: the contract between the verifier and the tracker ---------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresencePolicy:
+    """How a stream is sampled; the tracker fills it from the programme policy."""
+
+    sample_period_ms: int = 5_000
+    """Wished time between two frames of the client; jittered by the client."""
+    identity_share: float = 1 / 6
+    """Probability that a presence sample also becomes an identity sample."""
+    window_ms: int = 25_000
+    """A check is judged on frames at most this old."""
+    check_frames: int = 5
+    """A check is judged on at most so many frames, the best by quality."""
+    gap_ms: int = 12_000
+    """Without a frame for longer than this, the next frame begins anew with an identity sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec:
+    """What the tracker asks for when it opens a stream."""
+
+    session_id: str
+    subject: str
+    """The reference to which the template is bound."""
+    template: bytes
+    """The opaque blob of ``POST /v1/templates``."""
+    policy: PresencePolicy = field(default_factory=PresencePolicy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamGrant:
+    """What the tracker hands on to the learning client."""
+
+    stream_id: str
+    client_token: str
+    expires_utc_ms: int
+    frames_path: str
+    """Where the client posts frames, relative to the verifier's address."""
+    sample_period_ms: int
+
+
+class EventKind(StrEnum):
+    """What a stream reports."""
+
+    PRESENCE = "presence"
+    """A sample: how many faces, which track. No identity."""
+    IDENTITY = "identity"
+    """An identity sample: a presence sample with a verdict over this one frame."""
+    CHECK = "check"
+    """A check: a verdict over up to five frames."""
+    CHALLENGE = "challenge"
+    """An active challenge, answered or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEvent:
+    """One fact about a stream. Ids count up from 1 without holes within a stream."""
+
+    stream_id: str
+    session_id: str
+    event_id: int
+    kind: EventKind
+    at: Stamp
+    """When the (newest judged) frame arrived at the verifier."""
+    frame_seq: int
+    """The client's number of that frame."""
+    track: int
+    """Counts up whenever the face was lost or jumped; 0 before the first face."""
+    faces: int
+    """Faces in that frame."""
+    decision: Decision | None = None
+    """None for presence."""
+    reasons: tuple[Reason, ...] = ()
+    since: Stamp | None = None
+    """When the oldest judged frame arrived (checks)."""
+    check_id: str | None = None
+    similarity: float | None = None
+    threshold: float | None = None
+    liveness_score: float | None = None
+    liveness_threshold: float | None = None
+    frame_digests: tuple[str, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    profile_version: str = ""
+    signature: str = ""
+    """``key-id.base64url`` Ed25519 over the canonical JSON of everything above (identity and checks)."""
+
+
+EventSink: TypeAlias = Callable[[StreamEvent], Awaitable[None]]
+"""Takes an event and returns once it is durable; raising keeps the event for a retry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest:
+    """Judge the frames that are already there."""
+
+    check_id: str
+    """Chosen by the tracker; the same id gets the first answer again."""
+    not_before: Stamp | None = None
+    """Judge only frames from this instant on (a check called by a suspicion)."""
+
+
+class StreamVerifier(Protocol):
+    """What the tracker needs of a verifier; in one process it is called directly, else over HTTP."""
+
+    async def open_stream(self, spec: StreamSpec) -> StreamGrant:
+        """Open a stream, or raise TemplateError."""
+        ...
+
+    async def check(self, stream_id: str, request: CheckRequest) -> StreamEvent:
+        """Judge the current track's frames now; the event is also on the stream's list."""
+        ...
+
+    async def close_stream(self, stream_id: str) -> None:
+        """Forget the frames and revoke the client token; closing twice is fine."""
+        ...
+
+    def subscribe(self, sink: EventSink) -> None:
+        """Give every event to `sink`, per stream in order, until it returns without an error."""
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """Models (``role -> id@sha256``) and ``profile`` for the ledger."""
+        ...
+
