@@ -1,0 +1,73 @@
+"""What all tests share: where the real weights and photographs lie, and a clock that obeys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from verifier.clock import ManualClock
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+def _models_dir() -> Path:
+    named = os.environ.get("BENREN_MODELS")
+    return Path(named).expanduser().resolve() if named else SHARED / "models"
+
+
+def _why_no_models() -> str:
+    folder = _models_dir()
+    if any(folder.glob("**/*.onnx")):
+        return ""
+    return f"no model pack in {folder}: set BENREN_MODELS, or put shared/ beside the checkout"
+
+
+def _why_no_faces() -> str:
+    folder = SHARED / "faces"
+    if (folder / "families").is_dir():
+        return ""
+    return f"no photographs in {folder}: put shared/ beside the checkout"
+
+
+NEEDS: dict[str, Callable[[], str]] = {"models": _why_no_models, "faces": _why_no_faces}
+"""Marker -> why a test so marked cannot run here; empty where it can."""
+
+
+def _demand(marker: str) -> None:
+    """Skip with the reason what cannot run here, or fail where BENREN_REQUIRE_MODELS=1 says so."""
+    reason = NEEDS[marker]()
+    if not reason:
+        return
+    if os.environ.get("BENREN_REQUIRE_MODELS") == "1":
+        pytest.fail(f"BENREN_REQUIRE_MODELS=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Apply the markers `models` and `faces`, also to tests that use no fixture of that name."""
+    for marker in NEEDS:
+        if item.get_closest_marker(marker) is not None:
+            _demand(marker)
+
+
+@pytest.fixture(scope="session")
+def pack_dir() -> Path:
+    """Folder of the prepared models (`open/` and `research/` inside)."""
+    _demand("models")
+    return _models_dir()
+
+
+@pytest.fixture(scope="session")
+def faces_dir() -> Path:
+    """Folder of the real photographs; read from there, never copied into the project."""
+    _demand("faces")
+    return SHARED / "faces"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that moves only when told."""
+    return ManualClock()
