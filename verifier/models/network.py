@@ -1,0 +1,182 @@
+"""One network ready to run: the batch ladder, and checks of what goes in and what comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+import numpy as np
+
+from verifier.errors import InferenceFailed, ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from verifier.models.weights import Weights
+
+    Tensor: TypeAlias = NDArray[Any]
+    """(batch, ...) of whatever dtype the network states."""
+
+_DTYPES: Final[dict[str, type[np.generic]]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
+_FREE: Final = 32
+"""What an open height or width is set to in the warm-up: YuNet and SCRFD take multiples of 32."""
+
+
+class Session(Protocol):
+    """What a network needs of an onnxruntime session."""
+
+    def get_inputs(self) -> list[Any]:
+        """Describe the inputs, each with ``name``, ``type`` and ``shape``."""
+        ...
+
+    def get_outputs(self) -> list[Any]:
+        """Describe the outputs, each with ``name``."""
+        ...
+
+    def run(self, outputs: None, feed: dict[str, Tensor]) -> list[Tensor]:
+        """Compute all outputs."""
+        ...
+
+
+class Network:
+    """Runs batches of any length; may be called from several threads at once."""
+
+    def __init__(
+        self,
+        session: Session,
+        weights: Weights,
+        *,
+        provider: str,
+        ladder: tuple[int, ...],
+        pads: bool,
+        failures: tuple[type[Exception], ...],
+    ) -> None:
+        """Wrap `session`; `failures` is what its ``run`` may raise.
+
+        With `pads` a remainder goes into the next larger step of the ladder, else into smaller
+        ones (see `plan`).
+        """
+        given = _only_input(session, weights)
+        self._session = session
+        self._input_name = given.name
+        self._pads = pads
+        self._failures = failures
+        self.id: Final = weights.id
+        """``name@sha256``."""
+        self.name: Final = weights.name
+        self.sha256: Final = weights.sha256
+        self.provider: Final = provider
+        """onnxruntime's name of what it runs on."""
+        self.dtype: Final = np.dtype(_DTYPES[given.type])
+        """Of the input."""
+        self.input_shape: Final[tuple[int | None, ...]] = tuple(
+            size if isinstance(size, int) and size > 0 else None for size in given.shape
+        )
+        """With the batch axis; None where the network leaves a size open."""
+        self.output_names: Final[tuple[str, ...]] = tuple(o.name for o in session.get_outputs())
+        fixed = self.input_shape[0]
+        self.ladder: Final = ladder if fixed is None else (fixed,)
+        """Batch sizes that run: those asked for, or the one that the file itself fixes."""
+
+    def run(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Compute all outputs, in the order of `output_names`, each (b, ...).
+
+        `batch` is (b, ...) as `input_shape` and `dtype` say, with any b, 0 included. Where a file
+        fixes the batch to 1 and leaves the batch axis out of an output (SCRFD does), that output
+        gets one. Raises `InferenceFailed` where shape or dtype is wrong, where onnxruntime fails,
+        and where NaN or infinity comes out.
+        """
+        self._check(batch)
+        if len(batch) == 0:
+            nothing = np.zeros((1, *batch.shape[1:]), batch.dtype)
+            return tuple(output[:0] for output in self._run_step(nothing, self.ladder[0]))
+        parts: list[tuple[Tensor, ...]] = []
+        start = 0
+        for step in plan(len(batch), self.ladder, pad=self._pads):
+            parts.append(self._run_step(batch[start : start + step], step))
+            start += step
+        if len(parts) == 1:
+            return parts[0]
+        return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+
+    def warm_up(self, *sizes: int) -> None:
+        """Run every step of the ladder once; `sizes` fill the open axes after the batch axis."""
+        open_axes = self.input_shape[1:].count(None)
+        if sizes and len(sizes) != open_axes:
+            raise ValueError(f"{self.name} leaves {open_axes} sizes open, got {sizes}")
+        filling = iter(sizes or (_FREE,) * open_axes)
+        shape = [next(filling) if size is None else size for size in self.input_shape[1:]]
+        noise = np.random.default_rng(0)
+        for step in self.ladder:
+            self.run(noise.random((step, *shape), np.float32).astype(self.dtype))
+
+    def _check(self, batch: Tensor) -> None:
+        fits = batch.ndim == len(self.input_shape) and all(
+            expected is None or expected == actual
+            for expected, actual in zip(self.input_shape[1:], batch.shape[1:], strict=True)
+        )
+        if not fits or batch.dtype != self.dtype:
+            sizes = ", ".join("any" if size is None else str(size) for size in self.input_shape[1:])
+            raise InferenceFailed(
+                f"{self.name} expects (batch, {sizes}) {self.dtype},"
+                f" but was given {batch.shape} {batch.dtype}."
+            )
+
+    def _run_step(self, rows: Tensor, step: int) -> tuple[Tensor, ...]:
+        """Run at most `step` rows as exactly `step`; the last row, a real one, is the padding."""
+        missing = step - len(rows)
+        full = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+        try:
+            outputs = self._session.run(None, {self._input_name: np.ascontiguousarray(full)})
+        except self._failures as failure:
+            raise InferenceFailed(f"{self.name} failed on {full.shape}: {failure}") from failure
+        return tuple(self._checked(output, step, len(rows)) for output in outputs)
+
+    def _checked(self, output: Tensor, step: int, rows: int) -> Tensor:
+        if step == 1 and output.shape[:1] != (1,):
+            output = output[np.newaxis]
+        if output.shape[:1] != (step,):
+            raise InferenceFailed(
+                f"{self.name} answered {output.shape} to a batch of {step}: no batch axis."
+            )
+        kept = output[:rows]
+        if np.issubdtype(kept.dtype, np.inexact) and not np.isfinite(kept).all():
+            raise InferenceFailed(f"{self.name} gave NaN or infinity.")
+        return kept
+
+
+def plan(rows: int, ladder: tuple[int, ...], *, pad: bool) -> list[int]:
+    """List the steps of `ladder` that together hold `rows` >= 1 rows.
+
+    With `pad` the remainder after full last steps goes into the smallest step that holds it;
+    without, it is broken into smaller steps and only what is below the first step is padded:
+    7 rows on (1, 2, 4, 8) run as 8, or as 4, 2 and 1.
+    """
+    steps: list[int] = []
+    while rows > 0:
+        if pad:
+            step = next((step for step in ladder if step >= rows), ladder[-1])
+        else:
+            step = max((step for step in ladder if step <= rows), default=ladder[0])
+        steps.append(step)
+        rows -= step
+    return steps
+
+
+def _only_input(session: Session, weights: Weights) -> Any:
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise ModelError(
+            f"{weights.path} has {len(inputs)} inputs, expected one.",
+            remedy="Use a network that maps one tensor to one or more.",
+        )
+    if inputs[0].type not in _DTYPES or not inputs[0].shape:
+        raise ModelError(
+            f"{weights.path} takes {inputs[0].type} of shape {inputs[0].shape},"
+            f" expected a batch of one of {', '.join(_DTYPES)}.",
+            remedy="Export the network with a batch axis and such an input.",
+        )
+    return inputs[0]
