@@ -31,6 +31,11 @@ class BenrenError(Exception):
         name = type(self).__name__
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
+    @property
+    def members(self) -> dict[str, list[str]]:
+        """Further members of the problem details, such as the reasons of a refusal."""
+        return {}
+
 
 class ConfigurationError(BenrenError):
     """The configuration cannot work."""
@@ -58,6 +63,28 @@ class LicenceNotAccepted(ModelError):
 
 class ProviderUnavailable(ModelError):
     """The requested execution provider is not the one that runs."""
+
+
+class KeyUnusable(ConfigurationError):
+    """A key cannot be used."""
+
+
+class UnknownKey(BenrenError):
+    """The key that made it is not in the key ring."""
+
+    status = 422
+
+
+class SealBroken(BenrenError):
+    """The sealed data was altered, or does not belong here."""
+
+    status = 422
+
+
+class SignatureInvalid(BenrenError):
+    """The signature does not fit."""
+
+    status = 422
 
 
 class InferenceFailed(BenrenError):
@@ -94,7 +121,7 @@ class TemplateError(BenrenError):
 
 
 class TemplateTampered(TemplateError):
-    """The template was altered, belongs to another subject, or was encrypted under an unknown key."""
+    """The template was altered, belongs to another subject, or its key is unknown."""
 
 
 class TemplateOfAnotherModel(TemplateError):
@@ -131,6 +158,24 @@ class BadRequest(BenrenError):
     """The request cannot be understood."""
 
     status = 400
+
+
+class RequestTooLarge(BenrenError):
+    """The request is larger than allowed."""
+
+    status = 413
+
+
+class RequestTimeout(BenrenError):
+    """The request did not arrive in time."""
+
+    status = 408
+
+
+class UnsupportedMediaType(BenrenError):
+    """The content type is not understood here."""
+
+    status = 415
 
 
 class TooManyRequests(BenrenError):
