@@ -7,8 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from verifier.clock import ManualClock
+
+# The same examples on every machine, however slow it is: a red run means a changed project, not
+# chance. `make soak` is where chance comes in.
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "soak", settings.get_profile("repeatable"), derandomize=False, max_examples=5_000
+)
+settings.load_profile("repeatable")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 

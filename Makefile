@@ -1,0 +1,73 @@
+# Everything that CI does and a developer needs. From a fresh clone: `make demo`, `make test`.
+# ARGS goes on to the command: make demo ARGS=--json, make bench ARGS=latency.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Every import of the project must come from this checkout.
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo serve bench test check lint soak locks images-lint clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+# --- Set-up: done once, and again when a lock or pyproject.toml changes ---
+
+$(BIN)/python:
+	@python=$$(sh deploy/find-python.sh) && echo "$$python -m venv $(VENV)" && "$$python" -m venv $(VENV)
+
+$(VENV)/.cpu: requirements/cpu.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/cpu.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/dev.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.cpu
+
+setup: $(VENV)/.dev ## Install what development needs into .venv
+
+# --- Run ---
+
+demo: $(VENV)/.cpu ## Play whole lessons on real faces and write the report
+	$(BIN)/benren demo $(ARGS)
+
+serve: $(VENV)/.cpu ## Run both services on this machine
+	$(BIN)/benren serve $(ARGS)
+
+bench: $(VENV)/.cpu ## Measure this machine: accuracy, liveness, latency
+	$(BIN)/benren bench $(ARGS)
+
+# --- Prove ---
+
+lint: $(VENV)/.dev ## Style, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint ## lint, and the unit tests that take no time
+	$(PYTEST) tests/unit -q -m "not slow" $(ARGS)
+
+test: lint ## lint, and every test
+	$(PYTEST) $(ARGS)
+
+soak: $(VENV)/.dev ## The property-based tests with fresh seeds and fifty times the examples
+	$(PYTEST) --hypothesis-profile=soak -m "not models and not faces" $(ARGS)
+
+# --- Release ---
+
+locks: ## Compile requirements/*.lock again (ARGS=--upgrade renews the versions; needs uv)
+	deploy/locks.sh $(ARGS)
+
+images-lint: ## hadolint on both Dockerfiles, from a virtual environment of its own
+	deploy/lint-images.sh
+
+clean: ## Remove what can be made again
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks build dist
+	find verifier session_tracker benren benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
