@@ -57,6 +57,10 @@ class ModelAltered(ModelError):
     """A model file does not have the digest of the manifest."""
 
 
+class ModelDownloadFailed(ModelError):
+    """A model file could not be downloaded."""
+
+
 class LicenceNotAccepted(ModelError):
     """These weights may only be used after their licence was accepted."""
 
