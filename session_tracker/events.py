@@ -3,7 +3,17 @@
 All rules are pure functions over these facts. Times are whole milliseconds of UTC, resolved by
 :func:`session_tracker.timeline.to_utc_ms` from stamps (monotonic within a boot, UTC across
 boots), so that facts of several sessions of one learner lie on one axis. Every fact carries
-`key`, unique within its session: two facts with one key are one fact (repeats do not matter).
+`key`, unique within its session: two facts with one key are one fact (repeats do not matter; of
+a growing :class:`Presence` run the longest version counts).
+
+What the rules rely on, and who appends facts has to keep:
+
+- *every* frame is in a :class:`Presence` run, those of identity samples and checks too; a new run
+  begins with another track, with the loss or return of the face, and where a frame came later
+  than ``presence.gap_s`` after the one before it;
+- tracks are numbered per session, upwards, never used again: who reopens a stream goes on
+  counting above the highest track so far; a frame without a face has track 0;
+- a session stands still until its first :class:`Resumed`.
 """
 
 from __future__ import annotations
@@ -16,7 +26,7 @@ from typing import TypeAlias
 class Outcome(StrEnum):
     """What an identity sample, a check or a challenge found."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 (no password)
     """Matched and live: identity-bearing."""
     MISMATCH = "mismatch"
     SPOOF = "spoof"
@@ -69,8 +79,8 @@ class CloseReason(StrEnum):
 class VoidReason(StrEnum):
     """The reason of every uncredited second."""
 
-    BEFORE_FIRST_PASS = "before_first_pass"
-    AFTER_LAST_PASS = "after_last_pass"
+    BEFORE_FIRST_PASS = "before_first_pass"  # noqa: S105 (no password)
+    AFTER_LAST_PASS = "after_last_pass"  # noqa: S105 (no password)
     PENDING = "pending"
     """The tail of a running session: not yet closed by a pass."""
     MAX_GAP = "max_gap"
@@ -104,7 +114,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """A run of presence samples of one track: `t` the first sample, `end` the last."""
+    """A run of presence samples of one track: `t` the first sample, `end` the last.
+
+    A run may be given again as it grows: same `key`, same `t`, later `end`.
+    """
 
     key: str
     t: int
@@ -142,7 +155,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playback:
-    """The player reported where it is. Positions between two reports are interpolated, not trusted."""
+    """The player reported where it is; positions between two reports are not trusted."""
 
     key: str
     t: int
@@ -217,6 +230,14 @@ class Closed:
     reason: CloseReason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The credit of the closed session was written down; nothing of it is pending."""
+
+    key: str
+    t: int
+
+
 Fact: TypeAlias = (
     Opened
     | Presence
@@ -230,4 +251,5 @@ Fact: TypeAlias = (
     | Supervised
     | Suspended
     | Closed
+    | Settled
 )
