@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from verifier.clock import ManualClock
+from verifier.models.store import Store, cache_folder
 
 # The same examples on every machine, however slow it is: a red run means a changed project, not
 # chance. `make soak` is where chance comes in.
@@ -30,14 +31,20 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 def _models_dir() -> Path:
     named = os.environ.get("BENREN_MODELS")
-    return Path(named).expanduser().resolve() if named else SHARED / "models"
+    if named:
+        return Path(named).expanduser().resolve()
+    pulled = cache_folder() / "models"
+    return pulled if pulled.is_dir() and not (SHARED / "models").is_dir() else SHARED / "models"
 
 
 def _why_no_models() -> str:
     folder = _models_dir()
     if any(folder.glob("**/*.onnx")):
         return ""
-    return f"no model pack in {folder}: set BENREN_MODELS, or put shared/ beside the checkout"
+    return (
+        f"no model pack in {folder}: put shared/ beside the checkout, set BENREN_MODELS,"
+        " or run `benren models pull`"
+    )
 
 
 def _why_no_faces() -> str:
@@ -73,6 +80,12 @@ def pack_dir() -> Path:
     """Folder of the prepared models (`open/` and `research/` inside)."""
     _demand("models")
     return _models_dir()
+
+
+@pytest.fixture(scope="session")
+def model_store(pack_dir: Path) -> Store:
+    """Store that reads from `pack_dir`."""
+    return Store.default(models_dir=pack_dir)
 
 
 @pytest.fixture(scope="session")
