@@ -1,0 +1,1 @@
+"""Where the tracker keeps what it knows: SQLite by default, PostgreSQL by URL."""

@@ -1,0 +1,179 @@
+"""The database: its engines, its pragmas, its migrations, and the one way to read and to write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from session_tracker.store import migrate
+from session_tracker.store.writer import Job, Writer, storage_error
+from verifier.errors import ConfigurationError
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_MS: Final = 10_000
+_DRIVERS: Final = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+
+
+class Database:
+    """One SQLite file or one PostgreSQL database.
+
+    Writes go through one queue (see :mod:`session_tracker.store.writer`); reads have connections
+    of their own, which cannot write.
+    """
+
+    def __init__(self, url: str, *, readers: int = 4) -> None:
+        self.url = _parse(url)
+        self._readers = readers
+        self._write_engine: AsyncEngine | None = None
+        self._read_engine: AsyncEngine | None = None
+        self._writer: Writer | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file."""
+        return self.url.get_backend_name() == "sqlite"
+
+    async def open(self) -> None:
+        """Connect and migrate. Raises ConfigurationError or StorageError with the remedy."""
+        if self.is_sqlite:
+            _check_place(Path(str(self.url.database)))
+        self._write_engine = self._engine(write=True, size=1)
+        self._read_engine = self._engine(write=False, size=self._readers)
+        try:
+            async with self._write_engine.begin() as connection:
+                if not self.is_sqlite:
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(1)"))
+                await connection.run_sync(migrate.upgrade)
+                # A database that can only be read says so here, before the port opens.
+                await connection.execute(text("UPDATE leases SET epoch = epoch WHERE 1 = 0"))
+                await connection.run_sync(_prove_writable)
+        except (SQLAlchemyError, OSError) as error:
+            await self.close()
+            raise storage_error(error) from error
+        except BaseException:
+            await self.close()
+            raise
+        self._writer = Writer(self._write_engine)
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Finish what is queued and let go of the database; closing twice is fine."""
+        if self._writer is not None:
+            await self._writer.stop()
+            self._writer = None
+        for engine in (self._write_engine, self._read_engine):
+            if engine is not None:
+                await engine.dispose()
+        self._write_engine = self._read_engine = None
+
+    async def write(self, job: Job[T]) -> T:
+        """Run `job` in a transaction and return once it is durable (see ``Writer.write``)."""
+        if self._writer is None:
+            raise ConfigurationError("The store is not open.")
+        return await self._writer.write(job)
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection with one consistent view. Raises StorageError."""
+        if self._read_engine is None:
+            raise ConfigurationError("The store is not open.")
+        try:
+            async with self._read_engine.begin() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise storage_error(error) from error
+
+    def _engine(self, *, write: bool, size: int) -> AsyncEngine:
+        if not self.is_sqlite:
+            options: dict[str, Any] = {} if write else {"isolation_level": "REPEATABLE READ"}
+            engine = create_async_engine(
+                self.url, pool_size=size, max_overflow=0, pool_pre_ping=True, **options
+            )
+            if not write:
+                _begin_with(engine, "SET TRANSACTION READ ONLY")
+            return engine
+        engine = create_async_engine(self.url, pool_size=size, max_overflow=0)
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def _pragmas(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # SQLAlchemy begins, not the driver
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            cursor.execute("PRAGMA foreign_keys = ON")
+            cursor.execute("PRAGMA recursive_triggers = ON")
+            if write:
+                cursor.execute("PRAGMA journal_mode = WAL")
+                cursor.execute("PRAGMA synchronous = FULL")
+            else:
+                cursor.execute("PRAGMA query_only = ON")
+            cursor.close()
+
+        _begin_with(engine, "BEGIN IMMEDIATE" if write else "BEGIN")
+        return engine
+
+
+def _begin_with(engine: AsyncEngine, statement: str) -> None:
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+
+def _prove_writable(connection: Connection) -> None:
+    """Write and take back, inside the transaction: WAL and file must both take a page."""
+    nested = connection.begin_nested()
+    connection.execute(text("CREATE TABLE benren_probe (x INTEGER)"))
+    connection.execute(text("INSERT INTO benren_probe VALUES (1)"))
+    nested.rollback()
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            "The database URL cannot be read.",
+            remedy="Write sqlite:///FILE or postgresql://USER@HOST/NAME.",
+        ) from error
+    driver = _DRIVERS.get(parsed.drivername)
+    if driver is None:
+        raise ConfigurationError(
+            f"{parsed.drivername} databases are not supported.",
+            remedy="Write sqlite:///FILE or postgresql://USER@HOST/NAME.",
+        )
+    if driver.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            "The ledger needs a database that lasts.", remedy="Write sqlite:///FILE."
+        )
+    return parsed.set(drivername=driver)
+
+
+def _check_place(path: Path) -> None:
+    """Say what is wrong with the place of a SQLite file before SQLite says it worse."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"The database's directory {folder} does not exist.",
+            remedy="Create it, or name another with database_url.",
+        )
+    if path.is_dir():
+        raise ConfigurationError(f"The database {path} is a directory.", remedy="Name a file.")
+    for place in (folder, path):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise ConfigurationError(
+                f"The database cannot be written: {place} is read-only.",
+                remedy="Make the database file and its directory writable for this user.",
+            )

@@ -1,0 +1,12 @@
+"""What Alembic runs: always on the connection that the store hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import Connection
+
+from session_tracker.store.schema import metadata
+
+connection: Connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+context.run_migrations()
