@@ -105,9 +105,14 @@ class Transaction:
         if self._positions:
             rows = [{"stream_id": s, "event_id": e} for s, e in self._positions.items()]
             await self.connection.execute(_STREAM_POSITION, rows)
+        await self.flush_entries()
+
+    async def flush_entries(self) -> None:
+        """Send the ledger entries collected so far, so that `connection` sees them."""
         if self._entries:
             await self.connection.execute(insert(ledger_entries), self._entries)
             await self._store_nodes(self._entries[0]["idx"], self._entries[-1]["idx"])
+            self._entries = []
 
     async def _store_nodes(self, first: int, last: int) -> None:
         """Store the root of every block of 256 that the new leaves filled, level by level."""

@@ -1,0 +1,269 @@
+"""The ledger: canonical entries, one Merkle tree over them, signed heads, proofs.
+
+An entry's body is canonical JSON (RFC 8785) with whole numbers only; its bytes are what is stored
+and what is hashed. A *head* is size, root and time under an Ed25519 signature. What is cut off
+after the last head that somebody else holds cannot be proven by anyone: publish the heads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, insert, select
+
+from session_tracker.merkle import BLOCK, HashTree
+from session_tracker.store.database import Database
+from session_tracker.store.schema import ledger_entries, ledger_heads, ledger_nodes
+from session_tracker.store.writer import NewEntry, Transaction
+from verifier.clock import Clock
+from verifier.errors import BadRequest, NotFound
+from verifier.keys import KeyRing, canonical_json
+
+HEAD_PURPOSE: Final = "ledger-head"
+FORMAT: Final = 1
+_CACHED_BLOCKS: Final = 1024
+"""Full blocks never change; 1 024 of them hold the hashes of 262 144 entries in 8 MiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What explains an entry after rules and thresholds have changed."""
+
+    policy: str
+    """``name@version``; empty where no programme is concerned."""
+    models: Mapping[str, str]
+    """Role -> ``id@sha256``."""
+    profile: str
+    """Version of the threshold profile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A leaf as stored."""
+
+    index: int
+    """From 0."""
+    subject: str
+    key: str
+    kind: str
+    body: bytes
+    leaf_hash: bytes
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The body, parsed."""
+        parsed: dict[str, Any] = json.loads(self.body)
+        return parsed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A signed statement about the whole ledger."""
+
+    size: int
+    root: bytes
+    """32 bytes."""
+    at_ms: int
+    """UTC."""
+    signature: str
+    """``key-id.base64url`` over :func:`head_payload`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the head as it is published."""
+        return {
+            "size": self.size,
+            "root": self.root.hex(),
+            "at_ms": self.at_ms,
+            "signature": self.signature,
+        }
+
+
+def head_payload(size: int, root: bytes, at_ms: int) -> bytes:
+    """Give the bytes that a head's signature covers."""
+    return canonical_json({"at_ms": at_ms, "root": root.hex(), "size": size})
+
+
+def entry(
+    *,
+    subject: str,
+    key: str,
+    kind: str,
+    at_ms: int,
+    context: Context,
+    reason: str = "",
+    data: Mapping[str, Any],
+) -> NewEntry:
+    """Make a leaf. `data` holds whole numbers, strings, booleans, None, lists and maps of them."""
+    body = canonical_json(
+        {
+            "v": FORMAT,
+            "subject": subject,
+            "key": key,
+            "kind": kind,
+            "at_ms": at_ms,
+            "policy": context.policy,
+            "models": dict(context.models),
+            "profile": context.profile,
+            "reason": reason,
+            "data": dict(data),
+        }
+    )
+    return NewEntry(subject=subject, key=key, kind=kind, body=body)
+
+
+class _BlockCache:
+    """The full blocks read last."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, int], tuple[bytes, ...]] = OrderedDict()
+
+    def get(self, level: int, position: int) -> tuple[bytes, ...] | None:
+        found = self._kept.get((level, position))
+        if found is not None:
+            self._kept.move_to_end((level, position))
+        return found
+
+    def put(self, level: int, position: int, hashes: tuple[bytes, ...]) -> None:
+        self._kept[level, position] = hashes
+        if len(self._kept) > _CACHED_BLOCKS:
+            self._kept.popitem(last=False)
+
+
+class _StoredBlocks:
+    """The blocks of one consistent view of the database."""
+
+    def __init__(self, connection: Connection, cache: _BlockCache) -> None:
+        self._connection = connection
+        self._cache = cache
+        self._partial: dict[tuple[int, int], tuple[bytes, ...]] = {}
+        last = connection.scalar(select(func.max(ledger_entries.c.idx)))
+        self._size = 0 if last is None else last + 1
+
+    def size(self) -> int:
+        return self._size
+
+    def block(self, level: int, position: int) -> Sequence[bytes]:
+        found = self._cache.get(level, position) or self._partial.get((level, position))
+        if found is not None:
+            return found
+        start = position * BLOCK
+        if level == 0:
+            key = ledger_entries.c.idx
+            query = select(ledger_entries.c.leaf_hash)
+        else:
+            key = ledger_nodes.c.position
+            query = select(ledger_nodes.c.hash).where(ledger_nodes.c.level == level)
+        query = query.where(key >= start, key < start + BLOCK).order_by(key)
+        hashes = tuple(self._connection.scalars(query).all())
+        if len(hashes) == BLOCK:
+            self._cache.put(level, position, hashes)
+        else:
+            self._partial[level, position] = hashes
+        return hashes
+
+
+class Ledger:
+    """Reads the ledger, proves from it and signs its heads; the store's writer appends."""
+
+    def __init__(self, database: Database, keyring: KeyRing, clock: Clock) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._clock = clock
+        self._cache = _BlockCache()
+
+    async def size(self) -> int:
+        """Count the entries."""
+        async with self._database.read() as connection:
+            last = await connection.scalar(select(func.max(ledger_entries.c.idx)))
+        return 0 if last is None else int(last) + 1
+
+    async def head(self) -> Head:
+        """Give the signed head of the ledger as it stands; signs one where entries were added."""
+
+        async def sign(transaction: Transaction) -> Head:
+            # Jobs that share this transaction may have added entries: they belong under the head.
+            await transaction.flush_entries()
+            connection = transaction.connection
+            size, root = await connection.run_sync(self._root)
+            query = select(ledger_heads).where(ledger_heads.c.size == size)
+            row = (await connection.execute(query)).one_or_none()
+            if row is not None:
+                return _head(row)
+            at_ms = self._clock.stamp().utc_ms
+            signature = self._keyring.sign(HEAD_PURPOSE, head_payload(size, root, at_ms))
+            values = {"size": size, "root": root, "at_ms": at_ms, "signature": signature}
+            await connection.execute(insert(ledger_heads), values)
+            return Head(size=size, root=root, at_ms=at_ms, signature=signature)
+
+        return await self._database.write(sign)
+
+    def _root(self, connection: Connection) -> tuple[int, bytes]:
+        # Not through the shared cache: this transaction may yet be rolled back.
+        tree = HashTree(_StoredBlocks(connection, _BlockCache()))
+        return tree.get_size(), tree.root()
+
+    async def inclusion(self, index: int, size: int) -> list[bytes]:
+        """Prove that entry `index` (from 0) is in the tree of the first `size` entries."""
+
+        def prove(connection: Connection) -> list[bytes]:
+            tree = HashTree(_StoredBlocks(connection, self._cache))
+            if not 0 <= index < size <= tree.get_size():
+                raise BadRequest(
+                    f"There is no entry {index} in a ledger of {min(size, tree.get_size())}.",
+                    remedy="Ask for an index below size, and a size up to that of the head.",
+                )
+            return tree.inclusion(index, size)
+
+        async with self._database.read() as connection:
+            return await connection.run_sync(prove)
+
+    async def consistency(self, earlier: int, later: int) -> dict[str, object]:
+        """Prove that the tree of `earlier` entries is the beginning of the tree of `later`."""
+
+        def prove(connection: Connection) -> dict[str, object]:
+            tree = HashTree(_StoredBlocks(connection, self._cache))
+            if not 0 < earlier <= later <= tree.get_size():
+                raise BadRequest(
+                    f"There is no way from {earlier} to {later} in a ledger of {tree.get_size()}.",
+                    remedy="Ask for 0 < earlier <= later, up to the size of the head.",
+                )
+            return tree.consistency(earlier, later)
+
+        async with self._database.read() as connection:
+            return await connection.run_sync(prove)
+
+    async def entry(self, index: int) -> Entry:
+        """Give one entry. Raises NotFound."""
+        async with self._database.read() as connection:
+            query = select(ledger_entries).where(ledger_entries.c.idx == index)
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            raise NotFound(f"The ledger has no entry {index}.")
+        return to_entry(row)
+
+    async def of_subject(self, subject: str) -> list[Entry]:
+        """Give all entries of a session or a learner, in order."""
+        async with self._database.read() as connection:
+            query = select(ledger_entries).where(ledger_entries.c.subject == subject)
+            rows = (await connection.execute(query.order_by(ledger_entries.c.idx))).all()
+        return [to_entry(row) for row in rows]
+
+
+def to_entry(row: Any) -> Entry:
+    """Turn a row of ``ledger_entries`` into an entry."""
+    return Entry(
+        index=row.idx,
+        subject=row.subject,
+        key=row.key,
+        kind=row.kind,
+        body=bytes(row.body),
+        leaf_hash=bytes(row.leaf_hash),
+    )
+
+
+def _head(row: Any) -> Head:
+    return Head(size=row.size, root=bytes(row.root), at_ms=row.at_ms, signature=row.signature)
