@@ -1,0 +1,388 @@
+"""Micro-batching with a fake engine: nothing is mixed up, nothing grows without bound."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from verifier.errors import ImageUnreadable, InferenceFailed, Overloaded
+from verifier.pipeline.batching import Batcher, BatchLimits, Priority
+from verifier.types import Evidence, Face, Frame
+
+
+def frame(name: str, side: int = 2) -> Frame:
+    """Make a small frame whose digest tells where it came from."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return Frame(pixels=np.zeros((side, side, 3), np.uint8), digest=digest)
+
+
+def decode(data: bytes) -> Frame:
+    """Decode like intake does: refuse what begins with 'bad'."""
+    if data.startswith(b"bad"):
+        raise ImageUnreadable(remedy="Send another.")
+    return frame(data.decode())
+
+
+@dataclass
+class Engine:
+    """Echoes digests, remembers its batches, and can be held back or made to fail."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    batches: list[list[str]] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    running: int = 0
+    most_running: int = 0
+    poison: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def _ran(self, frames: Sequence[Frame]) -> None:
+        with self.lock:
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+            self.batches.append([each.digest for each in frames])
+        try:
+            assert self.gate.wait(10), "the test forgot to open the gate"
+            if self.poison in [each.digest for each in frames]:
+                raise ZeroDivisionError("poison")
+        finally:
+            with self.lock:
+                self.running -= 1
+
+    def detect(self, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
+        """Find one face per frame, recognisable by its score."""
+        self._ran(frames)
+        landmarks = np.zeros((5, 2), np.float32)
+        return [
+            (Face(box=(0, 0, 1, 1), score=int(each.digest[:6], 16) / 2**24, landmarks=landmarks),)
+            for each in frames
+        ]
+
+    def assess(self, frames: Sequence[Frame], **options: Any) -> list[Evidence]:
+        """Give evidence that names the frame."""
+        self.calls.append(options)
+        self._ran(frames)
+        return [Evidence(digest=each.digest, faces=()) for each in frames]
+
+    def enrol(self, photo: Frame) -> Any:
+        """Give the photograph back."""
+        self._ran([photo])
+        return photo
+
+
+class Counts:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.depths: list[int] = []
+        self.stages: list[tuple[str, int]] = []
+        self.refusals: list[str] = []
+
+    def waiting(self, images: int) -> None:
+        """Remember the depth of the queue."""
+        self.depths.append(images)
+
+    def ran(self, stage: str, *, images: int, waited_s: float, took_s: float) -> None:
+        """Remember the batch."""
+        assert waited_s >= 0
+        assert took_s >= 0
+        self.stages.append((stage, images))
+
+    def turned_away(self, reason: str) -> None:
+        """Remember the refusal."""
+        self.refusals.append(reason)
+
+
+async def settle() -> None:
+    """Let every task run until it waits for something real."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_every_caller_gets_the_evidence_of_his_own_frames() -> None:
+    """Two hundred concurrent callers with one to five frames each are never mixed up."""
+    engine = Engine()
+    limits = BatchLimits(workers=3, max_batch=8, window_ms=1, max_pending=10_000)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+
+        async def call(caller: int) -> None:
+            mine = [frame(f"{caller}/{n}") for n in range(1 + caller % 5)]
+            flags = {"liveness": caller % 2 == 0, "embed": caller % 3 == 0}
+            evidence = await batcher.assess(mine, **flags)
+            assert [item.digest for item in evidence] == [each.digest for each in mine]
+
+        await asyncio.gather(*(call(caller) for caller in range(200)))
+    assert max(len(batch) for batch in engine.batches) > 5, "nothing was batched"
+    assert max(len(batch) for batch in engine.batches) <= 8
+    assert engine.most_running <= 3
+
+
+async def test_detections_and_assessments_do_not_share_a_batch() -> None:
+    """Jobs of different kinds, or with other options, run apart."""
+    engine = Engine()
+    limits = BatchLimits(workers=1, window_ms=0)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        a, b, c = frame("a"), frame("b"), frame("c")
+        faces, evidence, other = await asyncio.gather(
+            batcher.detect([a]), batcher.assess([b]), batcher.assess([c], liveness=False)
+        )
+    assert faces[0][0].score == int(a.digest[:6], 16) / 2**24
+    assert [evidence[0].digest, other[0].digest] == [b.digest, c.digest]
+    assert sorted(len(batch) for batch in engine.batches) == [1, 1, 1]
+    assert [call["liveness"] for call in engine.calls] == [True, False]
+
+
+async def test_references_and_faces_stay_with_their_frames() -> None:
+    """In a shared batch every frame keeps its own reference; frames without one get None."""
+    engine = Engine()
+    engine.gate.clear()
+    reference = np.array([1, 0], np.float32)
+    async with Batcher(
+        engine, decode=decode, limits=BatchLimits(workers=1, window_ms=0)
+    ) as batcher:
+        first = asyncio.create_task(batcher.detect([frame("holds the worker")]))
+        await settle()
+        tasks = [
+            asyncio.create_task(batcher.assess([frame("a")])),
+            asyncio.create_task(batcher.assess([frame("b")], references=[reference])),
+            asyncio.create_task(batcher.assess([frame("c")], faces=[()])),
+        ]
+        await settle()
+        engine.gate.set()
+        await asyncio.gather(first, *tasks)
+    shared, lone = engine.calls
+    assert shared["references"][0] is None
+    assert shared["references"][1] is reference
+    assert shared["faces"] is None
+    assert lone["faces"] == ((),)
+    assert lone["references"] is None
+
+
+async def test_a_reference_list_of_another_length_is_refused() -> None:
+    """A caller's mistake is told to him before anything runs."""
+    engine = Engine()
+    async with Batcher(engine, decode=decode) as batcher:
+        with pytest.raises(ValueError, match="zip"):
+            await batcher.assess([frame("a"), frame("b")], references=[None])
+    assert engine.batches == []
+
+
+async def test_interactive_jobs_overtake_bulk() -> None:
+    """What somebody waits for runs before what can wait."""
+    engine = Engine()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_batch=1, window_ms=0)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        names = ["first", "bulk", "urgent"]
+        levels = [Priority.INTERACTIVE, Priority.BULK, Priority.INTERACTIVE]
+        tasks = []
+        for name, level in zip(names, levels, strict=True):
+            tasks.append(asyncio.create_task(batcher.detect([frame(name)], priority=level)))
+            await settle()
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+    order = [batch[0] for batch in engine.batches]
+    assert order == [frame(name).digest for name in ("first", "urgent", "bulk")]
+
+
+async def test_a_full_queue_turns_away_and_recovers() -> None:
+    """More images than allowed get Overloaded with a time to retry; later ones are served."""
+    engine, counts = Engine(), Counts()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_batch=2, max_pending=4, window_ms=0)
+    async with Batcher(engine, decode=decode, limits=limits, observer=counts) as batcher:
+        tasks = [asyncio.create_task(batcher.detect([frame(str(n))])) for n in range(4)]
+        await settle()
+        with pytest.raises(Overloaded) as refusal:
+            await batcher.detect([frame("too many")])
+        assert refusal.value.retry_after_s is not None
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+        assert len(await batcher.detect([frame("again")])) == 1
+    assert counts.refusals == ["full"]
+    assert sum(images for _, images in counts.stages) == 5
+    assert counts.depths[-1] == 0
+    assert max(counts.depths) >= 3
+
+
+async def test_memory_is_bounded_as_well_as_count() -> None:
+    """Few but huge pictures are turned away too."""
+    engine = Engine()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_pending=100, max_pending_bytes=5_000)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        held = asyncio.create_task(batcher.detect([frame("big", side=40)]))
+        await settle()
+        with pytest.raises(Overloaded):
+            await batcher.detect([frame("another", side=40)])
+        engine.gate.set()
+        await held
+
+
+async def test_a_failing_batch_is_answered_to_all_its_members() -> None:
+    """Everybody in the batch gets an error of his own; the next batch runs."""
+    engine = Engine(poison=frame("poison").digest)
+    engine.gate.clear()
+    async with Batcher(
+        engine, decode=decode, limits=BatchLimits(workers=1, window_ms=0)
+    ) as batcher:
+        first = asyncio.create_task(batcher.detect([frame("first")]))
+        await settle()
+        tasks = [
+            asyncio.create_task(batcher.detect([frame(name)])) for name in ("a", "poison", "b")
+        ]
+        await settle()
+        engine.gate.set()
+        await first
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(error) for error in errors] == [InferenceFailed] * 3
+        assert len({id(error) for error in errors}) == 3
+        assert "poison" not in str(errors[0]), "internals leak"
+        assert len(await batcher.detect([frame("later")])) == 1
+
+
+async def test_an_engine_that_loses_a_result_fails_the_batch() -> None:
+    """Fewer answers than frames never shift results between callers."""
+
+    class Lossy(Engine):
+        def assess(self, frames: Sequence[Frame], **options: Any) -> list[Evidence]:
+            return super().assess(frames, **options)[1:]
+
+    async with Batcher(Lossy(), decode=decode) as batcher:
+        with pytest.raises(InferenceFailed, match="2 in, 1 out"):
+            await batcher.assess([frame("a"), frame("b")])
+
+
+async def test_a_late_answer_is_overloaded_and_frees_its_place() -> None:
+    """A caller whose time is over is told so, and his job leaves the queue."""
+    engine, counts = Engine(), Counts()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_pending=2, window_ms=0)
+    async with Batcher(engine, decode=decode, limits=limits, observer=counts) as batcher:
+        held = asyncio.create_task(batcher.detect([frame("held")]))
+        await settle()
+        with pytest.raises(Overloaded, match="No answer within"):
+            await batcher.detect([frame("late")], timeout_s=0.01)
+        waiting = asyncio.create_task(batcher.detect([frame("next")]))
+        await settle()
+        engine.gate.set()
+        await asyncio.gather(held, waiting)
+    assert counts.refusals == ["late"]
+    assert [frame("late").digest] not in engine.batches
+
+
+async def test_a_cancelled_caller_leaves_no_trace() -> None:
+    """Cancelled while waiting or while running: the others are served, the places are free."""
+    engine = Engine()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_batch=1, max_pending=3, window_ms=0)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        running, waiting, kept = (
+            asyncio.create_task(batcher.detect([frame(name)]))
+            for name in ("running", "waiting", "kept")
+        )
+        await settle()
+        running.cancel()
+        waiting.cancel()
+        await settle()
+        engine.gate.set()
+        assert len(await kept) == 1
+        await asyncio.gather(*(batcher.detect([frame(str(n))]) for n in range(3)))
+    assert [frame("waiting").digest] not in engine.batches
+    assert running.cancelled()
+    assert waiting.cancelled()
+
+
+async def test_a_lone_worker_waits_a_moment_for_company() -> None:
+    """Within the window jobs that arrive one after the other share a batch."""
+    engine = Engine()
+    limits = BatchLimits(workers=1, max_batch=2, window_ms=10_000)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        one = asyncio.create_task(batcher.detect([frame("one")]))
+        await settle()
+        assert engine.batches == []
+        two = asyncio.create_task(batcher.detect([frame("two")]))
+        await asyncio.gather(one, two)
+    assert len(engine.batches) == 1
+
+
+async def test_a_worker_does_not_wait_where_another_is_free() -> None:
+    """On an idle machine nobody waits for the window."""
+    engine = Engine()
+    limits = BatchLimits(workers=2, max_batch=2, window_ms=10_000, timeout_s=5)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        for _ in range(2):
+            assert len(await batcher.detect([frame("alone")])) == 1
+    assert engine.batches == [[frame("alone").digest]] * 2
+
+
+async def test_closing_finishes_what_waits_and_takes_nothing_more() -> None:
+    """Closing drains the queue, refuses newcomers, and may be done twice."""
+    engine, counts = Engine(), Counts()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_batch=1, window_ms=0)
+    batcher = Batcher(engine, decode=decode, limits=limits, observer=counts)
+    tasks = [asyncio.create_task(batcher.detect([frame(str(n))])) for n in range(3)]
+    await settle()
+    closing = asyncio.create_task(batcher.close())
+    await settle()
+    with pytest.raises(Overloaded, match="shutting down"):
+        await batcher.detect([frame("newcomer")])
+    engine.gate.set()
+    await closing
+    await batcher.close()
+    assert [len(answer) for answer in await asyncio.gather(*tasks)] == [1, 1, 1]
+    assert counts.refusals == ["closing"]
+
+
+async def test_closing_does_not_wait_for_ever() -> None:
+    """What is not done when the drain time is over gets Overloaded."""
+    engine = Engine()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_batch=1, window_ms=0, drain_s=0.01)
+    batcher = Batcher(engine, decode=decode, limits=limits)
+    tasks = [asyncio.create_task(batcher.detect([frame(str(n))])) for n in range(2)]
+    await settle()
+    closing = asyncio.create_task(batcher.close())
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    engine.gate.set()
+    await closing
+    assert [type(error) for error in errors] == [Overloaded, Overloaded]
+
+
+async def test_decoding_names_the_image_that_is_broken() -> None:
+    """Of several images the broken one is named, and the remedy kept."""
+    async with Batcher(Engine(), decode=decode) as batcher:
+        assert (await batcher.decode([b"x"]))[0].digest == frame("x").digest
+        with pytest.raises(ImageUnreadable, match="Image 2 of 3") as error:
+            await batcher.decode([b"x", b"bad", b"y"])
+        assert error.value.remedy == "Send another."
+        with pytest.raises(ImageUnreadable, match=r"^The bytes are not"):
+            await batcher.decode([b"bad"])
+
+
+async def test_enrolling_goes_alone() -> None:
+    """Photographs are judged one by one."""
+    engine = Engine()
+    async with Batcher(engine, decode=decode) as batcher:
+        photos = [frame("a"), frame("b")]
+        answers = await asyncio.gather(*(batcher.enrol(photo) for photo in photos))
+    assert list(answers) == photos
+    assert sorted(map(len, engine.batches)) == [1, 1]
+
+
+async def test_nothing_to_do_is_done_at_once() -> None:
+    """An empty list costs no batch."""
+    engine = Engine()
+    async with Batcher(engine, decode=decode) as batcher:
+        assert await batcher.assess([]) == []
+    assert engine.batches == []
