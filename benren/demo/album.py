@@ -21,6 +21,8 @@ class Person:
 
     id_photo: bytes
     """JPEG or PNG as uploaded for enrolment: another picture than those before the camera."""
+    portrait: Photograph
+    """The same picture: what an impostor would print or show on a screen."""
     poses: tuple[Photograph, ...]
     """What the simulated camera shows, in turn."""
 
@@ -76,7 +78,9 @@ def _shared_album(folder: Path) -> Album:
         if not id_photo.is_file():
             raise ImageUnreadable(f"{id_photo} is missing.", remedy="Check the folder.")
         shown = tuple(read_photograph(pose) for pose in poses)
-        return Person(id_photo=id_photo.read_bytes(), poses=shown)
+        return Person(
+            id_photo=id_photo.read_bytes(), portrait=read_photograph(id_photo), poses=shown
+        )
 
     def of(name: str) -> Path:
         return families / f"{name}.jpg"
@@ -122,7 +126,7 @@ def _sample_album() -> Album:
     for name, window in _GROUP_WINDOWS.items():
         photograph = read_photograph(picture, window)
         _, data = cv2.imencode(".png", photograph.view)
-        people[name] = Person(id_photo=bytes(data), poses=(photograph,))
+        people[name] = Person(id_photo=bytes(data), portrait=photograph, poses=(photograph,))
     return Album(
         people=MappingProxyType(people),
         recording=None,

@@ -149,22 +149,22 @@ CAST: tuple[Role, ...] = (
     Role(
         key="fetches_learner",
         title="An impostor who covers the lens and fetches the learner",
-        story="Somebody else watches. Again and again a hand covers the lens, the learner shows "
-        "his face for half a minute, the lens is covered, and the other goes on watching.",
+        story="After two minutes somebody else watches. Again and again a hand covers the lens, "
+        "the learner shows his face for half a minute, the lens is covered, the other goes on.",
         learner="ana",
         other="mei",
         stays=_stays(
             (0, Sitter.LEARNER),
-            (40, Sitter.COVERED),
-            (55, Sitter.OTHER),
-            (170, Sitter.COVERED),
-            (205, Sitter.LEARNER),
-            (240, Sitter.COVERED),
-            (255, Sitter.OTHER),
-            (370, Sitter.COVERED),
-            (405, Sitter.LEARNER),
-            (440, Sitter.COVERED),
-            (455, Sitter.OTHER),
+            (130, Sitter.COVERED),
+            (145, Sitter.OTHER),
+            (230, Sitter.COVERED),
+            (265, Sitter.LEARNER),
+            (300, Sitter.COVERED),
+            (315, Sitter.OTHER),
+            (400, Sitter.COVERED),
+            (435, Sitter.LEARNER),
+            (470, Sitter.COVERED),
+            (485, Sitter.OTHER),
         ),
         expectation=Expectation.OWN_ONLY,
         seed=600,
@@ -260,12 +260,11 @@ def _scene(sitter: Sitter, learner: Person, other: Person, seed: int, *, wide: b
         return Beside(
             Handheld(learner.poses, left_size(size, _SEAM), seed), beside, size, seam=_SEAM
         )
-    photograph = learner.poses[0]
     scenes: dict[Sitter, Callable[[], Scene]] = {
         Sitter.LEARNER: lambda: Handheld(learner.poses, size, seed),
         Sitter.OTHER: lambda: Handheld(other.poses, size, seed + 40),
-        Sitter.PRINT: lambda: printed(photograph, size, seed),
-        Sitter.SCREEN: lambda: on_screen(photograph, size, seed),
+        Sitter.PRINT: lambda: printed(learner.portrait, size, seed),
+        Sitter.SCREEN: lambda: on_screen(learner.portrait, size, seed),
         Sitter.NOBODY: lambda: Room(size, seed),
         Sitter.COVERED: lambda: Covered(size, seed),
     }
