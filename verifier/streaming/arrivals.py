@@ -1,0 +1,190 @@
+"""Which of the frames that arrive become samples: repeats, order, pace, newest wins.
+
+One frame of a stream is worked on at a time and at most one waits; a newer one takes the place of
+the waiting one. Frames that were begun are finished even where the client has hung up, so that
+an event, once on the list, always has its receipt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from verifier.clock import Stamp
+from verifier.errors import BadRequest, Conflict, StreamGone, TooManyRequests
+from verifier.streaming.advice import Advice, FrameReceipt
+from verifier.streaming.limits import StreamLimits
+
+_MAX_SEQ = 2**53 - 1  # what JSON numbers hold exactly (RFC 8259, 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One picture as it came in."""
+
+    seq: int
+    data: bytes
+    digest: str
+    """SHA-256 of `data`, 64 hex digits."""
+    stamp: Stamp
+    """When it arrived."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An arrival and the promise of its receipt."""
+
+    arrival: Arrival
+    receipt: asyncio.Future[FrameReceipt]
+
+
+class Arrivals:
+    """The gate of one stream.
+
+    `process` turns an arrival into its receipt; `confirm` returns once what was recorded so far is
+    durable: the receipt of a sample is not repeated before.
+    """
+
+    def __init__(
+        self,
+        process: Callable[[Arrival], Awaitable[FrameReceipt]],
+        confirm: Callable[[], Awaitable[None]],
+        limits: StreamLimits,
+    ) -> None:
+        self._process = process
+        self._confirm = confirm
+        self._remembered = limits.remembered_frames
+        self._pace = Pace(limits.frames_per_s)
+        self._answers: OrderedDict[int, tuple[str, FrameReceipt]] = OrderedDict()
+        self._digests: OrderedDict[str, None] = OrderedDict()
+        self._highest = -1
+        self._working: _Entry | None = None
+        self._waiting: _Entry | None = None
+        self._worker: asyncio.Task[None] | None = None
+
+    async def push(self, seq: int, data: bytes, stamp: Stamp) -> FrameReceipt:
+        """Give the receipt of a frame. Raises Conflict, TooManyRequests and what `process` does.
+
+        The same number gets its first answer again; the same number with other bytes is a
+        Conflict; a number below one already seen, or bytes already seen, are no sample.
+        """
+        if not 0 <= seq <= _MAX_SEQ:
+            raise BadRequest(
+                f"A frame's number lies between 0 and {_MAX_SEQ}, not {seq}.",
+                remedy="Count frames up from 1 within the stream.",
+            )
+        digest = hashlib.sha256(data).hexdigest()
+        for entry in self._pending():
+            if entry.arrival.seq == seq:
+                _require_same(entry.arrival.digest, digest, seq)
+                return await asyncio.shield(entry.receipt)
+        if seq in self._answers:
+            first_digest, receipt = self._answers[seq]
+            _require_same(first_digest, digest, seq)
+            if receipt.accepted:
+                await self._confirm()
+            return receipt
+        self._pace.take(stamp)
+        if seq <= max([self._highest, *(entry.arrival.seq for entry in self._pending())]):
+            return self._answer(seq, digest, accepted=False, advice=Advice.NEWER_FRAME)
+        if self._is_repeat(digest):
+            return self._answer(seq, digest, accepted=False, advice=Advice.DUPLICATE)
+        arrival = Arrival(seq=seq, data=data, digest=digest, stamp=stamp)
+        return await asyncio.shield(self._enqueue(arrival))
+
+    async def stop(self) -> None:
+        """End the work in hand; whoever waits gets StreamGone. For the end of the process."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+        for entry in self._pending():
+            if not entry.receipt.done():
+                entry.receipt.set_exception(StreamGone("The verifier is shutting down."))
+
+    def _pending(self) -> list[_Entry]:
+        return [entry for entry in (self._working, self._waiting) if entry is not None]
+
+    def _is_repeat(self, digest: str) -> bool:
+        return digest in self._digests or any(
+            entry.arrival.digest == digest for entry in self._pending()
+        )
+
+    def _enqueue(self, arrival: Arrival) -> asyncio.Future[FrameReceipt]:
+        replaced = self._waiting
+        if replaced is not None:
+            replaced.receipt.set_result(
+                self._answer(
+                    replaced.arrival.seq,
+                    replaced.arrival.digest,
+                    accepted=False,
+                    advice=Advice.NEWER_FRAME,
+                )
+            )
+        receipt: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
+        # A client that hung up leaves nobody to take the exception: take it here, unheard.
+        receipt.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._waiting = _Entry(arrival, receipt)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work(), name="stream frames")
+        return receipt
+
+    async def _work(self) -> None:
+        while self._waiting is not None:
+            self._working, self._waiting = self._waiting, None
+            entry = self._working
+            try:
+                receipt = await self._process(entry.arrival)
+            except Exception as error:  # noqa: BLE001 - handed on to whoever pushed the frame
+                entry.receipt.set_exception(error)
+            else:
+                entry.receipt.set_result(receipt)
+            self._working = None
+
+    def became_sample(self, arrival: Arrival, advice: Advice) -> FrameReceipt:
+        """Record that `arrival` is a sample: from now on its number and bytes are known."""
+        self._highest = max(self._highest, arrival.seq)
+        self._digests[arrival.digest] = None
+        while len(self._digests) > self._remembered:
+            self._digests.popitem(last=False)
+        return self._answer(arrival.seq, arrival.digest, accepted=True, advice=advice)
+
+    def _answer(self, seq: int, digest: str, *, accepted: bool, advice: Advice) -> FrameReceipt:
+        receipt = FrameReceipt(seq=seq, accepted=accepted, advice=advice)
+        self._answers[seq] = (digest, receipt)
+        while len(self._answers) > self._remembered:
+            self._answers.popitem(last=False)
+        return receipt
+
+
+class Pace:
+    """A token bucket: `per_s` frames each second, as many at once after a rest."""
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = per_s
+        self._level_ms = 1_000
+        self._at: Stamp | None = None
+
+    def take(self, stamp: Stamp) -> None:
+        """Let one frame through, or raise TooManyRequests."""
+        if self._at is not None:
+            self._level_ms = min(1_000, self._level_ms + max(stamp.ms_since(self._at), 0))
+        self._at = stamp
+        price_ms = 1_000 // self._per_s
+        if self._level_ms < price_ms:
+            raise TooManyRequests(
+                f"A stream takes at most {self._per_s} frames per second.",
+                remedy="Send frames at the period that was given with the token.",
+            )
+        self._level_ms -= price_ms
+
+
+def _require_same(first: str, second: str, seq: int) -> None:
+    if first != second:
+        raise Conflict(
+            f"Frame {seq} was already sent with other bytes.",
+            remedy="Give every frame a number of its own.",
+        )

@@ -1,0 +1,299 @@
+"""All open streams of this process: the `StreamVerifier` that the tracker calls directly.
+
+Streams live in memory only. When the process ends they are lost, and whoever asks for one of
+them hears StreamGone: the tracker opens another, whose first face is an identity sample.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from verifier.clock import Clock
+from verifier.errors import (
+    BadRequest,
+    BenrenError,
+    Conflict,
+    ImageError,
+    ImageTooLarge,
+    Overloaded,
+    StreamGone,
+)
+from verifier.streaming.advice import FrameReceipt
+from verifier.streaming.limits import StreamLimits
+from verifier.streaming.ports import Inference, Judge, Vault
+from verifier.streaming.stream import Stream
+from verifier.streaming.tokens import ClientTokens
+from verifier.streaming.wire import Signer
+from verifier.types import (
+    CheckRequest,
+    EventSink,
+    PresencePolicy,
+    StreamEvent,
+    StreamGrant,
+    StreamSpec,
+)
+
+_log = logging.getLogger(__name__)
+
+FRAMES_PATH = "/v1/streams/{stream_id}/frames"
+MAX_CLIENT_SKEW_MS = 5_000  # CREDIT_MODEL, row "clock": more is flagged
+_SYSTEM_RANDOM = secrets.SystemRandom()
+_REMEDY_GONE = "Ask the session tracker for a new stream."
+
+
+class StreamHub:
+    """Opens, feeds, checks and closes streams; one per process."""
+
+    def __init__(
+        self,
+        batcher: Inference,
+        engine: Judge,
+        vault: Vault,
+        keyring: Signer,
+        *,
+        clock: Clock,
+        draw: Callable[[], float] = _SYSTEM_RANDOM.random,
+        limits: StreamLimits | None = None,
+    ) -> None:
+        """`engine` is the one behind `batcher`; `draw` gives [0, 1) and decides who is sampled."""
+        self._batcher = batcher
+        self._engine = engine
+        self._vault = vault
+        self._keyring = keyring
+        self._clock = clock
+        self._draw = draw
+        self.limits = limits if limits is not None else StreamLimits()
+        self._tokens = ClientTokens(clock, self.limits.token_life_ms)
+        self._sinks: list[EventSink] = []
+        self._open: OrderedDict[str, Stream] = OrderedDict()
+        """By last frame, the one that was idle longest first."""
+        self._listed: set[str] = set()
+        """Streams whose events are read from their list, not given to the sinks."""
+        self._closed: OrderedDict[str, tuple[int, Stream]] = OrderedDict()
+        """Closed streams with events that nobody has taken, and when they closed."""
+        self.counts: Counter[str] = Counter()
+        """Frames by outcome (`accepted`, `duplicate`, error codes...), streams and checks."""
+
+    # --- the tracker's side ----------------------------------------------------------------
+
+    async def open_stream(self, spec: StreamSpec, *, listed: bool = False) -> StreamGrant:
+        """Open a stream. Raises TemplateError, Overloaded.
+
+        With `listed` its events wait on its list for readers (`events`, `acknowledge`) instead of
+        going to the sinks of this process.
+        """
+        _check_policy(spec.policy)
+        self._expire()
+        if len(self._open) >= self.limits.max_streams:
+            raise Overloaded(
+                f"{self.limits.max_streams} streams are open, more than that are not allowed.",
+                remedy="Close streams that have ended, or add another verifier.",
+                retry_after_s=10,
+            )
+        template = self._vault.open(spec.template, subject=spec.subject)
+        stream = Stream(
+            secrets.token_urlsafe(24),
+            spec,
+            template.embedding,
+            inference=self._batcher,
+            judge=self._engine,
+            signer=self._keyring,
+            clock=self._clock,
+            draw=self._draw,
+            limits=self.limits,
+            sinks=() if listed else self._sinks,
+        )
+        self._open[stream.id] = stream
+        if listed:
+            self._listed.add(stream.id)
+        self.counts["streams_opened"] += 1
+        return self._grant(stream)
+
+    async def refresh(self, stream_id: str) -> StreamGrant:
+        """Make another client token; the older ones live on until their time is over."""
+        return self._grant(self._find(stream_id))
+
+    async def resume(self, stream_id: str) -> None:
+        """Make the next face an identity sample: a pause of the session is over."""
+        self._find(stream_id).expect_identity()
+
+    async def check(self, stream_id: str, request: CheckRequest) -> StreamEvent:
+        """Judge the frames of the current track that are there already."""
+        event = await self._find(stream_id).check(request)
+        self.counts["checks"] += 1
+        return event
+
+    async def close_stream(self, stream_id: str) -> None:
+        """Forget the pictures and revoke the tokens; closing twice is fine.
+
+        Events that nobody has taken yet are still handed over.
+        """
+        stream = self._open.pop(stream_id, None)
+        if stream is not None:
+            self._retire(stream)
+        self._expire()
+
+    def subscribe(self, sink: EventSink) -> None:
+        """Give every event of the streams that are not listed to `sink` too, in order."""
+        self._sinks.append(sink)
+
+    def describe(self) -> Mapping[str, str]:
+        """Models (``role -> id@sha256``) and ``profile``."""
+        return {**self._engine.models, "profile": self._engine.profile.version}
+
+    def events(self, stream_id: str, after: int = 0) -> AsyncIterator[StreamEvent]:
+        """Read a listed stream's unacknowledged events with ids above `after`, and what follows."""
+        return self._listed_stream(stream_id).log.read(after)
+
+    async def acknowledge(self, stream_id: str, event_id: int) -> None:
+        """Forget a listed stream's events up to this id."""
+        stream = self._listed_stream(stream_id)
+        stream.log.acknowledge(event_id)
+        if stream_id in self._closed and not stream.log:
+            self._forget(stream_id)
+
+    # --- the client's side -----------------------------------------------------------------
+
+    async def push_frame(
+        self,
+        stream_id: str,
+        token: str,
+        *,
+        seq: int,
+        data: bytes,
+        captured_utc_ms: int | None = None,
+    ) -> FrameReceipt:
+        """Take one picture (JPEG, PNG or WebP bytes) from the client that holds `token`.
+
+        Time is taken here; `captured_utc_ms`, the client's own, is advisory. Returns once the
+        frame's event is durable. Raises StreamGone, Unauthorised, TooManyRequests, Conflict,
+        ImageError, StorageError, Overloaded.
+        """
+        stream = self._find(stream_id)
+        self._tokens.check(token, stream_id, stream.session_id)
+        try:
+            if len(data) > self.limits.frame_bytes:
+                raise ImageTooLarge(
+                    f"The picture has {len(data)} bytes, more than {self.limits.frame_bytes}.",
+                    remedy="Send JPEG pictures of about 640 x 480.",
+                )
+            self._open.move_to_end(stream_id)
+            self._note_skew(captured_utc_ms)
+            receipt = await stream.push(seq, data)
+        except BenrenError as error:
+            self.counts["undecodable" if isinstance(error, ImageError) else error.code] += 1
+            raise
+        self.counts["accepted" if receipt.accepted else receipt.advice.value] += 1
+        return receipt
+
+    # --- housekeeping ----------------------------------------------------------------------
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are open."""
+        return len(self._open)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the pictures of all streams."""
+        return sum(stream.held_bytes for stream in self._open.values())
+
+    async def aclose(self) -> None:
+        """Close every stream and end the work in the background. For the end of the process."""
+        streams = [*self._open.values(), *(stream for _, stream in self._closed.values())]
+        self._open.clear()
+        self._closed.clear()
+        self._listed.clear()
+        await asyncio.gather(*(stream.stop() for stream in streams))
+
+    def _grant(self, stream: Stream) -> StreamGrant:
+        token, expires_utc_ms = self._tokens.issue(stream.id, stream.session_id)
+        return StreamGrant(
+            stream_id=stream.id,
+            client_token=token,
+            expires_utc_ms=expires_utc_ms,
+            frames_path=FRAMES_PATH.format(stream_id=stream.id),
+            sample_period_ms=stream.sample_period_ms,
+        )
+
+    def _find(self, stream_id: str) -> Stream:
+        self._expire()
+        stream = self._open.get(stream_id)
+        if stream is None:
+            raise StreamGone(remedy=_REMEDY_GONE)
+        return stream
+
+    def _listed_stream(self, stream_id: str) -> Stream:
+        self._expire()
+        stream = self._open.get(stream_id)
+        if stream is None and stream_id in self._closed:
+            _, stream = self._closed[stream_id]
+        if stream is None:
+            raise StreamGone(remedy=_REMEDY_GONE)
+        if stream_id not in self._listed:
+            raise Conflict(
+                "The events of this stream go to the session tracker of this process.",
+                remedy="Open the stream over HTTP to read its events over HTTP.",
+            )
+        return stream
+
+    def _expire(self) -> None:
+        """Close idle streams, and give up events that were not taken for too long."""
+        now = self._clock.stamp()
+        while self._open:
+            stream = next(iter(self._open.values()))
+            if now.ms_since(stream.last_frame_at) < self.limits.idle_ms:
+                break
+            self._open.popitem(last=False)
+            self._retire(stream)
+            self.counts["streams_expired"] += 1
+        while self._closed:
+            closed_ms, stream = next(iter(self._closed.values()))
+            if now.monotonic_ms - closed_ms < self.limits.closed_retention_ms and (
+                len(self._closed) <= self.limits.max_streams
+            ):
+                break
+            if stream.log:
+                _log.error(
+                    "%d events of session %s were never taken and are given up",
+                    len(stream.log),
+                    stream.session_id,
+                )
+            self._forget(stream.id)
+
+    def _retire(self, stream: Stream) -> None:
+        stream.close()
+        self._closed[stream.id] = (self._clock.stamp().monotonic_ms, stream)
+        if not stream.log:
+            self._forget(stream.id)
+
+    def _forget(self, stream_id: str) -> None:
+        _, stream = self._closed.pop(stream_id)
+        stream.log.give_up()
+        self._listed.discard(stream_id)
+
+    def _note_skew(self, captured_utc_ms: int | None) -> None:
+        if captured_utc_ms is not None:
+            skew_ms = abs(self._clock.stamp().utc_ms - captured_utc_ms)
+            self.counts["skewed"] += skew_ms > MAX_CLIENT_SKEW_MS
+
+
+def _check_policy(policy: PresencePolicy) -> None:
+    """Raise BadRequest where a policy cannot be meant."""
+    fits = (
+        100 <= policy.sample_period_ms <= 600_000
+        and 0.0 <= policy.identity_share <= 1.0
+        and 1_000 <= policy.window_ms <= 600_000
+        and 1 <= policy.check_frames <= 32
+        and policy.sample_period_ms <= policy.gap_ms <= 600_000
+    )
+    if not fits:
+        raise BadRequest(
+            f"The presence policy cannot work: {policy}.",
+            remedy="Periods lie between 0.1 s and 600 s, the share between 0 and 1, the frames of "
+            "a check between 1 and 32, and the gap is not below the sample period.",
+        )

@@ -1,0 +1,79 @@
+"""What a stream needs of the pipeline and of the keys, as small Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from verifier.types import Evidence, Face, Frame, Verdict
+
+if TYPE_CHECKING:
+    from verifier.types import Vector
+
+
+class Inference(Protocol):
+    """The part of `verifier.pipeline.batching.Batcher` that streams use."""
+
+    async def decode(self, images: Sequence[bytes]) -> list[Frame]:
+        """Decode JPEG, PNG or WebP bytes. Raises ImageError."""
+        ...
+
+    async def detect(self, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
+        """Find faces, the largest first."""
+        ...
+
+    async def assess(
+        self,
+        frames: Sequence[Frame],
+        *,
+        faces: Sequence[tuple[Face, ...]] | None = None,
+        references: Sequence[Vector | None] | None = None,
+        liveness: bool = True,
+        embed: bool = True,
+    ) -> list[Evidence]:
+        """Say what each frame says about the face most similar to its reference."""
+        ...
+
+
+class Profile(Protocol):
+    """The part of `verifier.pipeline.profile.ThresholdProfile` that streams use."""
+
+    @property
+    def version(self) -> str:
+        """What verdicts quote."""
+        ...
+
+
+class Judge(Protocol):
+    """The part of `verifier.pipeline.engine.Engine` that streams call directly: it is pure."""
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Role -> ``id@sha256``."""
+        ...
+
+    @property
+    def profile(self) -> Profile:
+        """The thresholds in force."""
+        ...
+
+    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+        """Decide over the evidence of one person's frames."""
+        ...
+
+
+class OpenTemplate(Protocol):
+    """The part of a template that streams use."""
+
+    @property
+    def embedding(self) -> Vector:
+        """(d,) float32, L2-normalised."""
+        ...
+
+
+class Vault(Protocol):
+    """The part of `verifier.pipeline.templates.TemplateVault` that streams use."""
+
+    def open(self, blob: bytes, *, subject: str) -> OpenTemplate:
+        """Open a template for its subject, or raise TemplateError."""
+        ...

@@ -1,0 +1,331 @@
+"""One stream: frames become samples, some samples become identity samples, checks look back.
+
+Every accepted frame goes through detection and quality. A sample is also an identity sample with
+the probability of the policy, and always while one is *owed*: from the first face of a new track
+(stream opened, face lost, face jumped, gap in time) and from `expect_identity` (a pause is over)
+until a frame gave evidence for or against the identity.
+
+Nothing about a frame is recorded before all of its inference has succeeded, and then all of it at
+once, between two awaits: a frame is a sample with its event, or it is nothing.
+
+A check neither waits for frames nor makes them wait, and its event is handed to the tracker in
+the background, so that the tracker may ask for a check while it takes an event. An event's `at`
+is when its newest judged frame arrived: the events of checks may lie before older ids in time.
+
+What the time of an answer tells: the upload of an identity sample is answered later than that of
+a plain sample, by the time of embedding and liveness (tens of milliseconds), because its event
+has to be durable first. The sender so learns, of a frame it can no longer change, that it was
+looked at. As samples are drawn without memory this says nothing about the next frame; an owed
+sample it can foresee anyway, having caused it. Transports that push frames without an answer for
+each (WebRTC, WebSocket) do not show even that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from verifier.clock import Clock, Stamp
+from verifier.errors import StreamGone
+from verifier.streaming.advice import FrameReceipt, advise
+from verifier.streaming.arrivals import Arrival, Arrivals
+from verifier.streaming.eventlog import EventLog
+from verifier.streaming.limits import StreamLimits
+from verifier.streaming.ports import Inference, Judge
+from verifier.streaming.track import Sighting, Track, anchored, follow
+from verifier.streaming.window import Sample, Window, select
+from verifier.streaming.wire import PURPOSE, Signer, in_millionths, signed_payload
+from verifier.types import (
+    CheckRequest,
+    Decision,
+    EventKind,
+    EventSink,
+    Evidence,
+    Frame,
+    Reason,
+    StreamEvent,
+    StreamSpec,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from verifier.types import Vector
+
+
+class Stream:
+    """One open stream of one session."""
+
+    def __init__(
+        self,
+        stream_id: str,
+        spec: StreamSpec,
+        reference: Vector,
+        *,
+        inference: Inference,
+        judge: Judge,
+        signer: Signer,
+        clock: Clock,
+        draw: Callable[[], float],
+        limits: StreamLimits,
+        sinks: Sequence[EventSink],
+    ) -> None:
+        self.id = stream_id
+        self.session_id = spec.session_id
+        self.sample_period_ms = spec.policy.sample_period_ms
+        self.last_frame_at: Stamp = clock.stamp()
+        """Arrival of the newest frame, or the opening."""
+        self._policy = spec.policy
+        self._reference = reference
+        self._inference = inference
+        self._judge = judge
+        self._signer = signer
+        self._clock = clock
+        self._draw = draw
+        self._limits = limits
+        self.log = EventLog(clock, sinks, limits)
+        self._arrivals = Arrivals(self._process, self.log.deliver, limits)
+        self._window = Window(
+            window_ms=spec.policy.window_ms,
+            max_frames=limits.ring_frames,
+            max_bytes=limits.ring_bytes,
+        )
+        self._track = Track()
+        self._newest_seq = 0
+        self._asked = 0
+        """How often identity was asked for; owed while above `_answered`."""
+        self._answered = 0
+        self._checks: OrderedDict[str, asyncio.Task[StreamEvent]] = OrderedDict()
+        self._closed = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the pictures kept."""
+        return self._window.bytes
+
+    async def push(self, seq: int, data: bytes) -> FrameReceipt:
+        """Take one picture; returns once its event is durable."""
+        self._require_open()
+        self.last_frame_at = self._clock.stamp()
+        return await self._arrivals.push(seq, data, self.last_frame_at)
+
+    def expect_identity(self) -> None:
+        """Make the next face that arrives an identity sample."""
+        self._asked += 1
+
+    async def check(self, request: CheckRequest) -> StreamEvent:
+        """Judge what is there; the same check id gets the first answer again."""
+        self._require_open()
+        task = self._checks.get(request.check_id)
+        if task is None:
+            task = asyncio.create_task(self._look_back(request), name="stream check")
+            self._checks[request.check_id] = task
+            task.add_done_callback(lambda done: self._settle(request.check_id, done))
+        return await asyncio.shield(task)
+
+    def close(self) -> None:
+        """Forget the pictures; no event follows. What is on the list is still handed over."""
+        self._closed = True
+        self._window.clear()
+        self.log.end()
+        self.log.deliver_in_background()
+
+    async def stop(self) -> None:
+        """End everything in hand. For the end of the process."""
+        self.close()
+        await self._arrivals.stop()
+        checks = [task for task in self._checks.values() if not task.done()]
+        for task in checks:
+            task.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
+        await self.log.stop()
+
+    # --- samples ---------------------------------------------------------------------------
+
+    async def _process(self, arrival: Arrival) -> FrameReceipt:
+        self._require_open()
+        self.log.require_room()
+        (frame,) = await self._inference.decode([arrival.data])
+        (faces,) = await self._inference.detect([frame])
+        (presence,) = await self._inference.assess(
+            [frame], faces=[faces], liveness=False, embed=False
+        )
+        sighting = follow(
+            self._track,
+            faces,
+            longer_side_px=max(frame.pixels.shape[:2]),
+            at=arrival.stamp,
+            gap_ms=self._policy.gap_ms,
+        )
+        asked = self._asked
+        evidence: Evidence | None = None
+        if faces and (
+            sighting.fresh or asked > self._answered or self._draw() < self._policy.identity_share
+        ):
+            (evidence,) = await self._inference.assess(
+                [frame], faces=[faces], references=[self._reference]
+            )
+        self._require_open()
+        sample = Sample(
+            seq=arrival.seq,
+            stamp=arrival.stamp,
+            track=sighting.track.visible,
+            data=arrival.data,
+            presence=presence,
+        )
+        self._record(sample, sighting, evidence, frame, asked)
+        receipt = self._arrivals.became_sample(arrival, advise(presence))
+        await self.log.deliver()
+        return receipt
+
+    def _record(
+        self,
+        sample: Sample,
+        sighting: Sighting,
+        evidence: Evidence | None,
+        frame: Frame,
+        asked: int,
+    ) -> None:
+        """Make the frame a sample: event, window and track, without an await in between."""
+        track = sighting.track
+        if evidence is None:
+            self._append(EventKind.PRESENCE, sample, None)
+        else:
+            verdict = self._judge.judge([evidence], self._reference)
+            self._append(EventKind.IDENTITY, sample, verdict)
+            if verdict.decision is Decision.NO_EVIDENCE:
+                self._asked += 1
+            else:
+                self._answered = asked
+            if verdict.decision is Decision.MATCH:
+                longer_side_px = max(frame.pixels.shape[:2])
+                track = anchored(track, evidence.faces[0], longer_side_px=longer_side_px)
+        self._track = track
+        self._newest_seq = sample.seq
+        self._window.add(sample, evidence)
+
+    # --- checks ----------------------------------------------------------------------------
+
+    async def _look_back(self, request: CheckRequest) -> StreamEvent:
+        self.log.require_room()
+        now = self._clock.stamp()
+        track = self._track.visible
+        there = (
+            self._window.of_track(track, now=now, not_before=request.not_before) if track else []
+        )
+        chosen = select(there, self._policy.check_frames)
+        if chosen:
+            evidence = await self._evidence_of(chosen)
+            self._require_open()
+            verdict = self._judge.judge(evidence, self._reference)
+            event = self._append(
+                EventKind.CHECK,
+                chosen[-1],
+                verdict,
+                check_id=request.check_id,
+                since=chosen[0].stamp,
+            )
+        else:
+            event = self._append_empty_check(request, now)
+        self.log.deliver_in_background()
+        return event
+
+    async def _evidence_of(self, samples: Sequence[Sample]) -> list[Evidence]:
+        """Evidence of identity of each sample; computes only what is not there yet."""
+        known = {sample.seq: self._window.evidence(sample.seq) for sample in samples}
+        missing = [sample for sample in samples if known[sample.seq] is None]
+        if missing:
+            frames = await self._inference.decode([sample.data for sample in missing])
+            computed = await self._inference.assess(
+                frames,
+                faces=[sample.faces for sample in missing],
+                references=[self._reference] * len(missing),
+            )
+            for sample, evidence in zip(missing, computed, strict=True):
+                known[sample.seq] = evidence
+                self._window.remember(sample.seq, evidence)
+        return [evidence for evidence in known.values() if evidence is not None]
+
+    def _append_empty_check(self, request: CheckRequest, now: Stamp) -> StreamEvent:
+        """Record a check for which no frame of the current track was there."""
+        newest = self._window.newest
+        recent = newest is not None and now.ms_since(newest.stamp) <= self._policy.window_ms
+        reason = Reason.NO_FACE if recent and self._track.box is None else Reason.TOO_FEW_FRAMES
+        return self._sign_and_append(
+            StreamEvent(
+                stream_id=self.id,
+                session_id=self.session_id,
+                event_id=self.log.next_id,
+                kind=EventKind.CHECK,
+                at=now,
+                frame_seq=self._newest_seq,
+                track=self._track.visible,
+                faces=0,
+                decision=Decision.NO_EVIDENCE,
+                reasons=(reason,),
+                check_id=request.check_id,
+                models=dict(self._judge.models),
+                profile_version=self._judge.profile.version,
+            )
+        )
+
+    def _settle(self, check_id: str, task: asyncio.Task[StreamEvent]) -> None:
+        """Remember an answer, forget a failure, and keep the memory bounded."""
+        if task.cancelled() or task.exception() is not None:
+            self._checks.pop(check_id, None)
+        while len(self._checks) > self._limits.remembered_checks:
+            self._checks.popitem(last=False)
+
+    # --- events ----------------------------------------------------------------------------
+
+    def _append(
+        self,
+        kind: EventKind,
+        sample: Sample,
+        verdict: Verdict | None,
+        *,
+        check_id: str | None = None,
+        since: Stamp | None = None,
+    ) -> StreamEvent:
+        bare = StreamEvent(
+            stream_id=self.id,
+            session_id=self.session_id,
+            event_id=self.log.next_id,
+            kind=kind,
+            at=sample.stamp,
+            frame_seq=sample.seq,
+            track=sample.track,
+            faces=len(sample.faces),
+            check_id=check_id,
+            since=since,
+        )
+        if verdict is None:
+            self.log.append(bare)
+            return bare
+        return self._sign_and_append(_with_verdict(bare, verdict))
+
+    def _sign_and_append(self, event: StreamEvent) -> StreamEvent:
+        signed = replace(event, signature=self._signer.sign(PURPOSE, signed_payload(event)))
+        self.log.append(signed)
+        return signed
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StreamGone(remedy="Ask the session tracker for a new stream.")
+
+
+def _with_verdict(event: StreamEvent, verdict: Verdict) -> StreamEvent:
+    return replace(
+        event,
+        decision=verdict.decision,
+        reasons=verdict.reasons,
+        similarity=in_millionths(verdict.similarity),
+        threshold=in_millionths(verdict.threshold),
+        liveness_score=in_millionths(verdict.liveness.score),
+        liveness_threshold=in_millionths(verdict.liveness.threshold),
+        frame_digests=verdict.frame_digests,
+        models=dict(verdict.models),
+        profile_version=verdict.profile_version,
+    )

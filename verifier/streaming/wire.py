@@ -1,0 +1,158 @@
+"""Stream values as JSON, and what of an event is signed.
+
+Events travel as plain JSON (floats as they are). The signature covers canonical JSON (RFC 8785)
+with integers only, as in the ledger: similarity, liveness and their thresholds in millionths,
+to which an event's values are rounded when it is made. So the signature can be checked years
+later from the integers alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from verifier.clock import Stamp
+from verifier.errors import BadRequest
+from verifier.keys import canonical_json
+from verifier.types import Decision, EventKind, PresencePolicy, Reason, StreamEvent, StreamSpec
+
+PURPOSE = "stream-event"
+"""Domain of the signature in the key ring."""
+
+_FRACTIONS = ("similarity", "threshold", "liveness_score", "liveness_threshold")
+
+
+class Signer(Protocol):
+    """The part of `verifier.keys.KeyRing` that signs."""
+
+    def sign(self, purpose: str, payload: bytes) -> str:
+        """``key-id.base64url``."""
+        ...
+
+
+class Checker(Protocol):
+    """The part of `verifier.keys.KeyRing` that checks signatures."""
+
+    def verify(self, purpose: str, payload: bytes, signature: str) -> str:
+        """Give the key's id. Raises UnknownKey, SignatureInvalid."""
+        ...
+
+
+def in_millionths(value: float | None) -> float | None:
+    """Round to six decimals: what an event carries."""
+    return None if value is None else round(float(value), 6)
+
+
+def signed_payload(event: StreamEvent) -> bytes:
+    """Canonical JSON of everything in the event but its signature."""
+    body = event_to_json(event)
+    del body["signature"]
+    for name in _FRACTIONS:
+        value = body.pop(name)
+        body[f"{name}_millionths"] = None if value is None else round(value * 1_000_000)
+    return canonical_json(body)
+
+
+def verify_event(event: StreamEvent, keys: Checker) -> str:
+    """Check an event's signature; returns the key's id. Raises UnknownKey, SignatureInvalid."""
+    return keys.verify(PURPOSE, signed_payload(event), event.signature)
+
+
+def event_to_json(event: StreamEvent) -> dict[str, Any]:
+    """Give a JSON object; `event_from_json` is its inverse."""
+    return {
+        "stream_id": event.stream_id,
+        "session_id": event.session_id,
+        "event_id": event.event_id,
+        "kind": event.kind.value,
+        "at": stamp_to_json(event.at),
+        "frame_seq": event.frame_seq,
+        "track": event.track,
+        "faces": event.faces,
+        "decision": None if event.decision is None else event.decision.value,
+        "reasons": [reason.value for reason in event.reasons],
+        "since": None if event.since is None else stamp_to_json(event.since),
+        "check_id": event.check_id,
+        "similarity": event.similarity,
+        "threshold": event.threshold,
+        "liveness_score": event.liveness_score,
+        "liveness_threshold": event.liveness_threshold,
+        "frame_digests": list(event.frame_digests),
+        "models": dict(event.models),
+        "profile_version": event.profile_version,
+        "signature": event.signature,
+    }
+
+
+def event_from_json(body: Mapping[str, Any]) -> StreamEvent:
+    """Read what `event_to_json` wrote. Raises BadRequest where it is something else."""
+    try:
+        return StreamEvent(
+            stream_id=str(body["stream_id"]),
+            session_id=str(body["session_id"]),
+            event_id=int(body["event_id"]),
+            kind=EventKind(body["kind"]),
+            at=stamp_from_json(body["at"]),
+            frame_seq=int(body["frame_seq"]),
+            track=int(body["track"]),
+            faces=int(body["faces"]),
+            decision=None if body["decision"] is None else Decision(body["decision"]),
+            reasons=tuple(Reason(reason) for reason in body["reasons"]),
+            since=None if body["since"] is None else stamp_from_json(body["since"]),
+            check_id=body["check_id"],
+            similarity=body["similarity"],
+            threshold=body["threshold"],
+            liveness_score=body["liveness_score"],
+            liveness_threshold=body["liveness_threshold"],
+            frame_digests=tuple(body["frame_digests"]),
+            models=dict(body["models"]),
+            profile_version=str(body["profile_version"]),
+            signature=str(body["signature"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRequest(
+            f"This is not a stream event: {error!r}.",
+            remedy="Run the same release of the verifier and of the session tracker.",
+        ) from error
+
+
+def stamp_to_json(stamp: Stamp) -> dict[str, Any]:
+    """Give a stamp as a JSON object."""
+    return {
+        "boot_id": stamp.boot_id,
+        "monotonic_ms": stamp.monotonic_ms,
+        "utc_ms": stamp.utc_ms,
+    }
+
+
+def stamp_from_json(body: Mapping[str, Any]) -> Stamp:
+    """Read what `stamp_to_json` wrote."""
+    return Stamp(
+        boot_id=str(body["boot_id"]),
+        monotonic_ms=int(body["monotonic_ms"]),
+        utc_ms=int(body["utc_ms"]),
+    )
+
+
+def spec_to_json(spec: StreamSpec) -> dict[str, Any]:
+    """Give the body of ``POST /v1/streams``."""
+    policy = spec.policy
+    return {
+        "session_id": spec.session_id,
+        "subject": spec.subject,
+        "template": base64.b64encode(spec.template).decode("ascii"),
+        "policy": {name: getattr(policy, name) for name in PresencePolicy.__slots__},
+    }
+
+
+def template_from_text(text: str) -> bytes:
+    """Decode the base64 of a template, of either alphabet. Raises BadRequest."""
+    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(
+            "The template is not base64.", remedy="Pass it on as POST /v1/templates returned it."
+        ) from error
