@@ -70,4 +70,4 @@ images-lint: ## hadolint on both Dockerfiles, from a virtual environment of its 
 
 clean: ## Remove what can be made again
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks build dist
-	find verifier session_tracker benren benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
