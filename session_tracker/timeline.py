@@ -18,7 +18,7 @@ def anchor_of(stamp: Stamp, anchors: Mapping[str, Stamp]) -> Stamp:
 
 
 def to_utc_ms(stamp: Stamp, anchors: Mapping[str, Stamp]) -> int:
-    """Place a stamp, in milliseconds of UTC; `anchors` holds the first stamp of each boot by its id.
+    """Place a stamp, in UTC ms; `anchors` holds the first stamp of each boot by its id.
 
     Raises BadRequest for a boot without an anchor: taking the stamp's own UTC would let a step
     of the wall clock into durations.
@@ -41,7 +41,7 @@ def step_ms(stamp: Stamp, anchors: Mapping[str, Stamp]) -> int:
 
 
 def ran_backwards_ms(last: Stamp, first: Stamp, anchors: Mapping[str, Stamp]) -> int:
-    """Tell by how much a new boot's first stamp lies before the last one of the boot before it, or 0.
+    """Tell by how much a new boot begins before the last stamp of the one before it, or 0.
 
     Time that passed between two boots cannot be told from a step forward; a step backward can.
     """

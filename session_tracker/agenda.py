@@ -1,0 +1,160 @@
+"""What a session will want done, and when, if no further fact comes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from session_tracker.events import CheckCause, CloseReason, PauseReason
+from session_tracker.machine import (
+    LIVE_STATES,
+    Action,
+    AskCheck,
+    Close,
+    Machine,
+    Pause,
+    Resume,
+    State,
+    Suspend,
+)
+from session_tracker.policy import Policy
+
+Entry: TypeAlias = tuple[int, Action]
+"""(instant in UTC ms from which on it is due, what)."""
+
+WAIT_FOR_A_TOUCH = frozenset({PauseReason.IDLE, PauseReason.LEARNER})
+"""Pauses that only the learner's own hand can end."""
+
+
+def agenda(m: Machine, policy: Policy) -> Iterator[Entry]:
+    """Everything planned, the weightier first; of what is due, the first is to be done."""
+    if m.state not in LIVE_STATES:
+        return
+    yield from _endings(m, policy)
+    if m.may_resume:
+        yield m.now, Resume()
+        return
+    yield from _pauses(m, policy)
+    for at, ask in _checks(m, policy):
+        if m.asked_at is None:
+            yield at, ask
+        else:
+            yield max(at, m.asked_at + policy.checks.ask_again_after_s * 1_000), ask
+
+
+def supervised(m: Machine) -> bool:
+    """Tell whether staff answer for the learner now, so that no face is asked for."""
+    return m.supervised_until is not None and m.now < m.supervised_until
+
+
+def _endings(m: Machine, policy: Policy) -> Iterator[Entry]:
+    rules = policy.consequences
+    limits = {
+        PauseReason.MISMATCH: rules.mismatch_suspends_after,
+        PauseReason.SPOOF: rules.spoof_suspends_after,
+    }
+    if m.struck_by is not None and m.strikes >= limits[m.struck_by]:
+        yield m.now, Suspend(reason=m.struck_by)
+    if m.last_frame is not None and not supervised(m):
+        closes = m.last_frame + policy.network.closed_after_s * 1_000
+        yield closes, Close(reason=CloseReason.NETWORK_GAP)
+    if m.state is State.AWAITING_START_CHECK and m.opened_at is not None:
+        yield m.opened_at + policy.checks.start_limit_s * 1_000, Close(reason=CloseReason.EXPIRED)
+
+
+def _pauses(m: Machine, policy: Policy) -> Iterator[Entry]:
+    if m.state is not State.RUNNING:
+        return
+    if m.stop is not None:
+        yield m.now, Pause(reason=m.stop)
+    if m.last_activity is not None:
+        yield m.last_activity + policy.playback.idle_s * 1_000, Pause(reason=PauseReason.IDLE)
+    if supervised(m):
+        return
+    if m.last_frame is not None:
+        gap = m.last_frame + policy.network.tolerated_s * 1_000
+        yield gap, Pause(reason=PauseReason.NETWORK_GAP)
+        # Frames that *arrived* and showed nobody; a missing frame is a gap of the network.
+        absent = policy.brackets.absent_s * 1_000
+        if m.no_face_since is not None and m.last_frame - m.no_face_since >= absent:
+            yield m.now, Pause(reason=PauseReason.ABSENT)
+    if m.answer_since is not None:
+        windows = 1 + policy.checks.answer_retries
+        given_up = m.answer_since + windows * policy.checks.answer_window_s * 1_000
+        yield given_up, Pause(reason=PauseReason.NO_EVIDENCE)
+
+
+def _checks(m: Machine, policy: Policy) -> Iterator[Entry]:
+    if supervised(m):
+        return
+    if m.state is State.RUNNING:
+        yield from _running_checks(m, policy)
+    elif m.state is State.AWAITING_START_CHECK:
+        yield from _attempt(m, CheckCause.START, policy)
+    elif m.state is State.PAUSED and (m.touched or m.pause_reason not in WAIT_FOR_A_TOUCH):
+        yield from _attempt(m, CheckCause.RESUME, policy)
+
+
+def _attempt(m: Machine, cause: CheckCause, policy: Policy) -> Iterator[Entry]:
+    """Plan a check the learner waits for: once fresh frames span enough time, then ever rarer."""
+    if m.fresh_since is None or m.last_frame is None:
+        return
+    span = policy.checks.frames_needed_s * 1_000
+    if m.attempts:
+        span = max(span, _spacing_ms(m, policy))
+    since = max(m.fresh_since, m.attempt_from or 0)
+    if m.last_frame - since >= span:
+        yield m.now, AskCheck(cause=cause, not_before=since)
+
+
+def _spacing_ms(m: Machine, policy: Policy) -> int:
+    """Between two attempts: doubled each time, up to one answer window."""
+    rules = policy.checks
+    longest = rules.answer_window_s
+    return 1_000 * min(rules.retry_after_s * 2 ** min(m.attempts, 16), longest)
+
+
+def _running_checks(m: Machine, policy: Policy) -> Iterator[Entry]:
+    rules = policy.checks
+    if m.suspicion is not None and m.answer_since is None:
+        yield (
+            _after_more_frames(m, m.suspicion.first, policy),
+            AskCheck(cause=CheckCause.SUSPICION, not_before=m.suspicion.newest),
+        )
+    if m.answer_since is not None:
+        since = m.attempt_from if m.attempt_from is not None else m.answer_since
+        if m.suspicion is not None:
+            since = max(since, m.suspicion.newest)
+        yield (
+            (m.attempt_from or m.answer_since) + _spacing_ms(m, policy),
+            AskCheck(cause=CheckCause.RETRY, not_before=since),
+        )
+        return
+    if m.doubt is not None:
+        yield (
+            _after_more_frames(m, m.doubt, policy),
+            AskCheck(cause=CheckCause.RETRY, not_before=m.doubt),
+        )
+    if m.owed is not None:
+        arrived = m.owed.not_before is None or (m.last_frame or 0) >= m.owed.not_before
+        if arrived and m.fresh_since is not None:
+            yield m.now, m.owed
+    if not m.player_runs:
+        return
+    if m.last_pass is not None:
+        forced = m.last_pass + rules.force_after_s * 1_000
+        yield forced, AskCheck(cause=CheckCause.MAX_GAP, not_before=None)
+    if m.random_at is not None:
+        yield m.random_at, AskCheck(cause=CheckCause.RANDOM, not_before=None)
+
+
+def _after_more_frames(m: Machine, since: int, policy: Policy) -> int:
+    """When a doubtful sample is looked into: at its second further frame or after a fixed wait.
+
+    Frames come every `period_s`, jittered; one and a half periods after the sample the second
+    further one is the next to come.
+    """
+    second_frame = since + policy.sampling.period_s * 1_500
+    if m.last_frame is not None and m.last_frame >= second_frame:
+        return m.now
+    return since + policy.checks.suspicion_wait_s * 1_000

@@ -1,0 +1,144 @@
+"""The session as a machine: facts in, actions out. Pure, and the same after a crash.
+
+The machine is the fold of the session's facts (:func:`fold`). :func:`step` takes one more fact,
+:func:`due` lets time pass; both name at most one action. Whoever drives it carries the action out,
+appends the fact that results (`Check`, `Paused`, `Resumed`, `Suspended`, `Closed`), steps with it,
+and goes on until no action is left; then sleeps until `machine.next_deadline` or the next fact.
+An action that was lost in a crash comes again, because only its fact changes the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from session_tracker.agenda import agenda, supervised
+from session_tracker.events import (
+    Check,
+    CheckCause,
+    Closed,
+    CloseReason,
+    Fact,
+    Granted,
+    Identity,
+    Opened,
+    Paused,
+    Playback,
+    Presence,
+    Resumed,
+    Settled,
+    Supervised,
+    Suspended,
+    SystemFault,
+)
+from session_tracker.machine import (
+    LIVE_STATES,
+    Action,
+    AskCheck,
+    Close,
+    Machine,
+    Pause,
+    Resume,
+    State,
+    Suspend,
+)
+from session_tracker.policy import Policy
+from session_tracker.sampling import Draw
+from session_tracker.transitions import absorb
+
+__all__ = [
+    "Action",
+    "AskCheck",
+    "Close",
+    "Machine",
+    "Pause",
+    "Resume",
+    "State",
+    "Suspend",
+    "due",
+    "fold",
+    "step",
+    "wind_up",
+]
+
+
+CAUSAL_ORDER: tuple[type[Fact], ...] = (
+    Opened,
+    Presence,
+    Identity,
+    Check,
+    Playback,
+    SystemFault,
+    Granted,
+    Supervised,
+    Resumed,
+    Paused,
+    Suspended,
+    Closed,
+    Settled,
+)
+"""Which of two facts of one millisecond came first: frames, verdicts, then what followed."""
+
+
+def step(
+    machine: Machine, fact: Fact, policy: Policy, draw: Draw
+) -> tuple[Machine, tuple[Action, ...]]:
+    """Take in one fact; give the machine after it and what is to be done now, if anything."""
+    after = absorb(machine, fact, policy, draw)
+    return due(after, after.now, policy)
+
+
+def due(machine: Machine, now: int, policy: Policy) -> tuple[Machine, tuple[Action, ...]]:
+    """Let the time be `now` (UTC ms); give the machine and what is to be done, if anything.
+
+    A check is named once and again only when `checks.ask_again_after_s` have passed without its
+    `Check`; everything else is named until its fact arrives.
+    """
+    m = machine if now <= machine.now else replace(machine, now=now)
+    entries = tuple(agenda(m, policy))
+    action = next((what for at, what in entries if at <= m.now), None)
+    if isinstance(action, AskCheck):
+        m = replace(m, asked_at=m.now)
+        entries = tuple(agenda(m, policy))
+    deadline = min((at for at, _ in entries), default=None)
+    if deadline != m.next_deadline:
+        m = replace(m, next_deadline=deadline)
+    return m, () if action is None else (action,)
+
+
+def fold(facts: Iterable[Fact], policy: Policy, draw: Draw) -> Machine:
+    """Rebuild the machine from stored facts, in any order; repeats do not matter.
+
+    The moment of the next random check is drawn anew, and a check that was asked for without an
+    answer is forgotten; `due` then asks for what is missing.
+    """
+    machine = Machine()
+    seen: set[tuple[str, int]] = set()
+    for at, _, _, fact in sorted(_moments(facts), key=lambda moment: moment[:3]):
+        if (fact.key, at) not in seen:
+            seen.add((fact.key, at))
+            machine = absorb(machine, fact, policy, draw)
+    deadline = min((at for at, _ in agenda(machine, policy)), default=None)
+    return replace(machine, next_deadline=deadline)
+
+
+def wind_up(machine: Machine, policy: Policy) -> tuple[Action, ...]:
+    """Name what to do, in this order, when the learner ends the session: the end check, then the end."""
+    close = Close(reason=CloseReason.LEARNER)
+    if machine.state not in LIVE_STATES:
+        return ()
+    asks = policy.checks.at_end and machine.state is State.RUNNING and not supervised(machine)
+    if asks and machine.fresh_since is not None:
+        return (AskCheck(cause=CheckCause.END, not_before=None), close)
+    return (close,)
+
+
+def _moments(facts: Iterable[Fact]) -> Iterable[tuple[int, int, str, Fact]]:
+    """Tell when each was heard of (instant, causal rank, key); of a run, both its ends."""
+    for fact in facts:
+        rank = CAUSAL_ORDER.index(type(fact))
+        if isinstance(fact, Presence):
+            yield fact.t, rank, fact.key, replace(fact, end=fact.t)
+            yield fact.end, rank, fact.key, fact
+        else:
+            yield fact.t, rank, fact.key, fact

@@ -1,0 +1,269 @@
+"""What one fact changes in a machine. Pure; time passing without a fact is in `agenda`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from session_tracker.events import (
+    Check,
+    CheckCause,
+    Closed,
+    Fact,
+    Granted,
+    Identity,
+    Opened,
+    Outcome,
+    Paused,
+    PauseReason,
+    Playback,
+    Presence,
+    Resumed,
+    Settled,
+    Supervised,
+    Suspended,
+    SystemFault,
+)
+from session_tracker.machine import LIVE_STATES, AskCheck, Machine, State, Suspicion
+from session_tracker.policy import Policy
+from session_tracker.sampling import Draw, next_random_check_ms
+
+RESUMED_BY_SAMPLE = frozenset({PauseReason.ABSENT, PauseReason.NO_EVIDENCE, PauseReason.IDLE})
+"""Pauses that an identity sample may end; the others need a check."""
+STRUCK = {
+    Outcome.MISMATCH: PauseReason.MISMATCH,
+    Outcome.SPOOF: PauseReason.SPOOF,
+    Outcome.UNANSWERED: PauseReason.NO_EVIDENCE,
+}
+
+
+def absorb(machine: Machine, fact: Fact, policy: Policy, draw: Draw) -> Machine:
+    """Give the machine after this fact. What came after the end changes nothing."""
+    if machine.state not in LIVE_STATES:
+        return _outside(machine, fact)
+    m = machine if fact.t <= machine.now else replace(machine, now=fact.t)
+    match fact:
+        case Presence():
+            m = _frame(m, fact.t, fact.end, fact.track, policy)
+        case Identity():
+            m = _identity(_frame(m, fact.t, fact.t, fact.track, policy), fact, policy, draw)
+        case Check():
+            m = _check(m, fact, policy, draw)
+        case Playback():
+            m = _playback(m, fact, policy)
+        case Paused():
+            m = _paused(m, fact)
+        case Resumed():
+            m = _resumed(m, fact, policy, draw)
+        case SystemFault() if m.state is State.RUNNING:
+            m = replace(m, stop=PauseReason.SYSTEM_ERROR)
+        case Supervised() if fact.end > m.now:
+            until = max(fact.end, m.supervised_until or 0)
+            m = replace(m, supervised_until=until, may_resume=m.state is not State.RUNNING)
+        case Suspended():
+            m = replace(m, state=State.SUSPENDED, pause_reason=fact.reason)
+        case Closed():
+            m = replace(m, state=State.CLOSED)
+        case Opened() | SystemFault() | Granted() | Supervised() | Settled():
+            pass
+    return m
+
+
+def _outside(m: Machine, fact: Fact) -> Machine:
+    """Before the beginning only `Opened` counts, after the end only the next step forward."""
+    if m.state is State.CREATED and isinstance(fact, Opened):
+        now = max(m.now, fact.t)
+        return replace(m, state=State.AWAITING_START_CHECK, opened_at=fact.t, now=now)
+    if m.state is State.SUSPENDED and isinstance(fact, Closed):
+        return replace(m, state=State.CLOSED)
+    if m.state is State.CLOSED and isinstance(fact, Settled):
+        return replace(m, state=State.SETTLED)
+    return m
+
+
+def _frame(m: Machine, t: int, end: int, track: int, policy: Policy) -> Machine:
+    """Note frames that arrived from `t` to `end` on one track (0: no face)."""
+    if m.last_frame is not None and end <= m.last_frame:
+        return m
+    begins = (
+        m.last_frame is None or track != m.track or t - m.last_frame > policy.sampling.gap_s * 1_000
+    )
+    fresh = m.fresh_since if track and not begins else (t if track else None)
+    no_face = None if track else (t if begins else m.no_face_since)
+    return replace(
+        m,
+        now=max(m.now, end),
+        last_frame=end,
+        track=track,
+        fresh_since=fresh,
+        no_face_since=no_face,
+    )
+
+
+def _passed(m: Machine, t: int, policy: Policy, draw: Draw) -> Machine:
+    """Note a pass and draw the next random check anew."""
+    return replace(
+        m,
+        last_pass=max(t, m.last_pass or t),
+        random_at=_draw_random(m, t, policy, draw),
+        doubt=None,
+    )
+
+
+def _draw_random(m: Machine, t: int, policy: Policy, draw: Draw) -> int:
+    rules = policy.checks
+    return next_random_check_ms(
+        draw,
+        now_ms=t,
+        last_check_ms=t if m.last_check is None else m.last_check,
+        mean_ms=rules.random_mean_s * 1_000,
+        min_ms=rules.random_min_s * 1_000,
+        max_ms=rules.random_max_s * 1_000,
+    )
+
+
+def _identity(m: Machine, fact: Identity, policy: Policy, draw: Draw) -> Machine:
+    if fact.outcome is Outcome.PASS:
+        return _sample_passed(_passed(m, fact.t, policy, draw), fact)
+    if m.state is not State.RUNNING:
+        return m
+    if fact.outcome is Outcome.NO_EVIDENCE:
+        return replace(m, doubt=fact.t if m.doubt is None else m.doubt)
+    suspicion = Suspicion(first=fact.t, newest=fact.t, track=fact.track)
+    if m.suspicion is not None and m.suspicion.track == fact.track:
+        suspicion = replace(m.suspicion, newest=max(fact.t, m.suspicion.newest))
+    return replace(m, suspicion=suspicion)
+
+
+def _sample_passed(m: Machine, fact: Identity) -> Machine:
+    """End a doubt, or a pause that needs no check; a sample never clears a suspicion."""
+    if m.state is State.RUNNING and m.suspicion is None:
+        # A pass that the learner was asked for says nothing of who sits there otherwise.
+        strikes = m.strikes if m.answer_since is not None else 0
+        return replace(m, answer_since=None, strikes=strikes)
+    after = m.paused_at is not None and fact.t > m.paused_at
+    if m.state is State.PAUSED and after and m.pause_reason in RESUMED_BY_SAMPLE:
+        touched = m.touched or m.pause_reason is not PauseReason.IDLE
+        return replace(m, may_resume=m.may_resume or touched)
+    return m
+
+
+def _check(m: Machine, fact: Check, policy: Policy, draw: Draw) -> Machine:
+    m = replace(m, asked_at=None, last_check=max(fact.t, m.last_check or fact.t))
+    if m.owed is not None and fact.cause is m.owed.cause:
+        m = replace(m, owed=None)
+    if fact.outcome is Outcome.PASS:
+        return _check_passed(_passed(m, fact.t, policy, draw), fact)
+    if fact.outcome is Outcome.NO_EVIDENCE:
+        return _check_in_vain(m, fact)
+    return _check_failed(m, fact, policy)
+
+
+def _check_passed(m: Machine, fact: Check) -> Machine:
+    if m.state is State.AWAITING_START_CHECK:
+        return replace(m, may_resume=True)
+    if m.state is State.PAUSED:
+        after = m.paused_at is not None and fact.since >= m.paused_at
+        touched = m.touched or m.pause_reason is not PauseReason.IDLE
+        return replace(m, may_resume=m.may_resume or (after and touched))
+    cleared = m.suspicion is None or fact.since >= m.suspicion.newest
+    uncued = m.answer_since is None
+    return replace(
+        m,
+        suspicion=None if cleared else m.suspicion,
+        answer_since=None,
+        attempts=0,
+        attempt_from=None,
+        strikes=0 if uncued and cleared else m.strikes,
+    )
+
+
+def _check_in_vain(m: Machine, fact: Check) -> Machine:
+    """Nothing usable was seen: never held against anybody, asked again."""
+    if m.state is State.RUNNING and fact.cause is CheckCause.END:
+        return m
+    if m.state is State.RUNNING and m.answer_since is None:
+        return replace(m, answer_since=fact.t, attempts=0, attempt_from=fact.t + 1)
+    return replace(m, attempts=m.attempts + 1, attempt_from=fact.t + 1)
+
+
+def _check_failed(m: Machine, fact: Check, policy: Policy) -> Machine:
+    """Note a decided failure. Within one answer window of a pause it is the same failure still."""
+    reason = STRUCK[fact.outcome]
+    window = policy.checks.answer_window_s * 1_000
+    again = (
+        m.state is not State.RUNNING and m.struck_at is not None and fact.t - m.struck_at < window
+    )
+    # A passer-by in front of the camera of somebody who is away is no second failure of his.
+    counts = m.state is not State.PAUSED or m.pause_reason in STRUCK.values()
+    m = replace(m, attempts=m.attempts + 1, attempt_from=fact.t + 1)
+    if counts and not again and reason is not PauseReason.NO_EVIDENCE:
+        m = replace(m, strikes=m.strikes + 1, struck_at=fact.t, struck_by=reason)
+    if m.state is not State.RUNNING:
+        return m
+    return replace(m, stop=reason, suspicion=None, doubt=None, answer_since=None, owed=None)
+
+
+def _playback(m: Machine, fact: Playback, policy: Policy) -> Machine:
+    moved = m.media is None or m.media[0] != fact.media_id or fact.media_ms > m.media[1]
+    active = moved or fact.interaction
+    owed = m.owed
+    if m.state is State.RUNNING and fact.playing is not m.player_runs:
+        owed = _owed(m, fact, policy)
+    woken = m.state is State.PAUSED and (fact.playing or fact.interaction)
+    return replace(
+        m,
+        player_runs=fact.playing,
+        media=(fact.media_id, fact.media_ms),
+        last_activity=max(fact.t, m.last_activity or fact.t) if active else m.last_activity,
+        touched=m.touched or woken,
+        may_resume=m.may_resume or (woken and m.pause_reason is PauseReason.LEARNER),
+        owed=owed,
+    )
+
+
+def _owed(m: Machine, fact: Playback, policy: Policy) -> AskCheck | None:
+    """Pressing pause closes the bracket with a check, pressing play after a while opens one."""
+    if not fact.playing:
+        return AskCheck(cause=CheckCause.END, not_before=None)
+    if m.last_pass is not None and fact.t - m.last_pass <= policy.brackets.no_evidence_s * 1_000:
+        return None
+    return AskCheck(cause=CheckCause.RESUME, not_before=fact.t)
+
+
+def _paused(m: Machine, fact: Paused) -> Machine:
+    if m.state is State.AWAITING_START_CHECK:
+        return m
+    return replace(
+        m,
+        state=State.PAUSED,
+        pause_reason=fact.reason,
+        paused_at=fact.t,
+        stop=None,
+        may_resume=False,
+        touched=False,
+        suspicion=None,
+        doubt=None,
+        answer_since=None,
+        owed=None,
+        attempts=0,
+        attempt_from=fact.t,
+        random_at=None,
+    )
+
+
+def _resumed(m: Machine, fact: Resumed, policy: Policy, draw: Draw) -> Machine:
+    if m.state is State.RUNNING:
+        return m
+    return replace(
+        m,
+        state=State.RUNNING,
+        pause_reason=None,
+        paused_at=None,
+        may_resume=False,
+        attempts=0,
+        attempt_from=None,
+        stop=None,
+        random_at=_draw_random(m, fact.t, policy, draw),
+        last_activity=fact.t,
+        player_runs=False,
+    )
