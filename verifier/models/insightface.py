@@ -44,9 +44,7 @@ def load_folder(name: str, store: Store, licences: Licences) -> FolderContent:
     Raises `ModelMissing`, `LicenceNotAccepted`, `ModelAltered` (another digest than at the time
     of acceptance), `ModelError`.
     """
-    folder = find_folder(name, store)
-    if folder is None:
-        raise _missing(name, store)
+    folder = require_folder(name, store)
     pack = pack_name(name)
     terms = terms_of(folder)
     accepted = licences.require(pack, terms=terms)
@@ -90,6 +88,14 @@ def pull_folder(
     content = read_folder(folder, store.manifest)
     accepted = licences.accept(pack, terms=terms_of(folder), files=content.digests)
     return content, accepted
+
+
+def require_folder(name: str, store: Store) -> Path:
+    """Say where the pack `name` lies; raises `ModelMissing` where it is nowhere."""
+    folder = find_folder(name, store)
+    if folder is None:
+        raise _missing(name, store)
+    return folder
 
 
 def find_folder(name: str, store: Store, *, root: Path | None = None) -> Path | None:

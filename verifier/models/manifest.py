@@ -72,7 +72,7 @@ class Measured(_Record):
 
     conditions: Text
     ms: Annotated[float, Field(gt=0)] | None = None
-    """One inference in onnxruntime, one thread of an AVX2 core, milliseconds."""
+    """One inference in onnxruntime, one thread of an AVX2 core without VNNI, milliseconds."""
     operating_points: tuple[OperatingPoint, ...] = ()
     apcer_worst: Fraction | None = None
     """Of the worst attack type, at `bpcer`."""
