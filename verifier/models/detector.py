@@ -1,0 +1,217 @@
+"""Face detectors: boxes and five landmarks from a batch of pictures of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import cv2
+import numpy as np
+
+from verifier.errors import BenrenError
+from verifier.types import Face
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from verifier.models.runtime import Network
+    from verifier.types import Image
+
+    Candidates: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+    """Scores (B, n), boxes (B, n, 4) as x, y, width, height, landmarks (B, n, 5, 2)."""
+
+SCORE_THRESHOLD = 0.6
+"""Least confidence of a face; the value of OpenCV's YuNet demonstration is 0.6 to 0.9."""
+NMS_IOU = 0.3
+"""Boxes that overlap more are one face (OpenCV ``FaceDetectorYN`` default)."""
+TOP_K = 1_000
+"""Candidates that enter the suppression, a bound on its work."""
+MAX_FACES = 50
+"""Faces kept per picture, a bound on what follows."""
+
+
+class Detector(Protocol):
+    """What the pipeline needs of a detector."""
+
+    @property
+    def id(self) -> str:
+        """``name@sha256`` of the network."""
+        ...
+
+    @property
+    def sides(self) -> tuple[int, ...] | None:
+        """The only square sizes (px) it can take; None where every multiple of 32 will do."""
+        ...
+
+    def detect(self, images: Image) -> list[tuple[Face, ...]]:
+        """Find the faces in each picture of (B, H, W, 3) uint8 BGR, highest score first."""
+        ...
+
+
+class YuNet:
+    """YuNet-n (Wu, Peng, Yu 2023), anchor-free, strides 8, 16 and 32.
+
+    Decoding as the authors' ``libfacedetection.train`` and OpenCV's ``FaceDetectorYN`` do it:
+    score = sqrt(cls * obj); centre = (cell + offset) * stride; size = exp(.) * stride.
+    """
+
+    STRIDES = (8, 16, 32)
+    sides: tuple[int, ...] | None = None
+
+    def __init__(self, network: Network, *, score_threshold: float = SCORE_THRESHOLD):
+        self._network = network
+        self._score_threshold = score_threshold
+
+    @property
+    def id(self) -> str:
+        """``name@sha256`` of the network."""
+        return self._network.id
+
+    def detect(self, images: Image) -> list[tuple[Face, ...]]:
+        """Find the faces in each picture of (B, H, W, 3) uint8 BGR with H and W multiples of 32.
+
+        Coordinates are pixels of those pictures; highest score first.
+        """
+        _check_images(images, multiple=32)
+        height, width = images.shape[1:3]
+        outputs = self._network.run(cv2.dnn.blobFromImages(list(images)))
+        if len(outputs) != 4 * len(self.STRIDES):
+            raise BenrenError(
+                f"{self.id} has {len(outputs)} outputs where YuNet has {4 * len(self.STRIDES)}.",
+                remedy="Use the file that the manifest names.",
+            )
+        n = len(self.STRIDES)
+        levels = [
+            self._decode(outputs[i::n], stride, (height // stride, width // stride))
+            for i, stride in enumerate(self.STRIDES)
+        ]
+        scores, boxes, points = (np.concatenate(part, axis=1) for part in zip(*levels, strict=True))
+        return [
+            suppress(s, b, p, self._score_threshold)
+            for s, b, p in zip(scores, boxes, points, strict=True)
+        ]
+
+    @staticmethod
+    def _decode(
+        outputs: Sequence[NDArray[np.float32]], stride: int, cells: tuple[int, int]
+    ) -> Candidates:
+        """Decode class, object, box and landmark outputs of one level into pixels."""
+        kind, obj, bbox, kps = outputs
+        batch = len(kind)
+        grid = _grid(*cells)
+        scores = np.sqrt(np.clip(kind[..., 0], 0, 1) * np.clip(obj[..., 0], 0, 1))
+        centres = (grid + bbox[..., :2]) * stride
+        sizes = np.exp(bbox[..., 2:]) * stride
+        boxes = np.concatenate([centres - sizes / 2, sizes], axis=-1)
+        points = (grid[:, None, :] + kps.reshape(batch, -1, 5, 2)) * stride
+        return scores, boxes, points
+
+
+class Scrfd:
+    """SCRFD with landmarks (Guo et al. 2022) as InsightFace packs carry it.
+
+    Two anchors per cell at strides 8, 16 and 32; distances to the four sides and to the
+    landmarks in units of the stride; RGB, (x - 127.5) / 128; nine outputs: scores, boxes and
+    landmarks of each level. These files fix the batch at 1, so pictures go one by one.
+    """
+
+    STRIDES = (8, 16, 32)
+    ANCHORS = 2
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        sides: Sequence[int] | None = None,
+        score_threshold: float = 0.5,
+    ):
+        self._network = network
+        self._score_threshold = score_threshold
+        self.sides: tuple[int, ...] | None = tuple(sides) if sides else None
+
+    @property
+    def id(self) -> str:
+        """``name@sha256`` of the network."""
+        return self._network.id
+
+    def detect(self, images: Image) -> list[tuple[Face, ...]]:
+        """Find the faces in each picture of (B, H, W, 3) uint8 BGR, highest score first."""
+        _check_images(images, multiple=32)
+        return [self._detect_one(image) for image in images]
+
+    def _detect_one(self, image: Image) -> tuple[Face, ...]:
+        blob = cv2.dnn.blobFromImage(image, 1 / 128, mean=(127.5, 127.5, 127.5), swapRB=True)
+        outputs = self._network.run(blob)
+        if len(outputs) != 3 * len(self.STRIDES):
+            raise BenrenError(
+                f"{self.id} has {len(outputs)} outputs; SCRFD with landmarks has "
+                f"{3 * len(self.STRIDES)}.",
+                remedy="Use a detector with landmarks; the names of such files end in kps.",
+            )
+        n = len(self.STRIDES)
+        scores, boxes, points = [], [], []
+        for i, stride in enumerate(self.STRIDES):
+            rows, columns = image.shape[0] // stride, image.shape[1] // stride
+            centres = np.repeat(_grid(rows, columns) * stride, self.ANCHORS, axis=0)
+            distance = outputs[n + i].reshape(-1, 4) * stride
+            low, high = centres - distance[:, :2], centres + distance[:, 2:]
+            scores.append(outputs[i].reshape(-1))
+            boxes.append(np.concatenate([low, high - low], axis=1))
+            offsets = outputs[2 * n + i].reshape(-1, 5, 2) * stride
+            points.append(centres[:, None, :] + offsets)
+        return suppress(
+            np.concatenate(scores),
+            np.concatenate(boxes),
+            np.concatenate(points),
+            self._score_threshold,
+            iou=0.4,  # InsightFace's own nms_thresh
+        )
+
+
+def suppress(
+    scores: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    points: NDArray[np.float32],
+    threshold: float,
+    *,
+    iou: float = NMS_IOU,
+) -> tuple[Face, ...]:
+    """Keep faces at or above `threshold`, each once.
+
+    Scores (n,), boxes (n, 4) as x, y, width, height, landmarks (n, 5, 2).
+    """
+    above = np.flatnonzero(scores >= threshold)
+    if not above.size:
+        return ()
+    rows = np.asarray(
+        cv2.dnn.NMSBoxes(
+            boxes[above].astype(np.float64).tolist(),
+            scores[above].astype(np.float64).tolist(),
+            threshold,
+            iou,
+            top_k=TOP_K,
+        ),
+        dtype=np.intp,
+    ).reshape(-1)
+    faces = []
+    for row in above[rows[:MAX_FACES]]:
+        x, y, width, height = (float(v) for v in boxes[row])
+        landmarks = np.ascontiguousarray(points[row], dtype=np.float32)
+        landmarks.setflags(write=False)
+        faces.append(Face(box=(x, y, width, height), score=float(scores[row]), landmarks=landmarks))
+    return tuple(faces)
+
+
+def _grid(rows: int, columns: int) -> NDArray[np.float32]:
+    """List column and row of each cell, row by row: (rows * columns, 2)."""
+    y, x = np.mgrid[:rows, :columns]
+    return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
+
+
+def _check_images(images: Image, *, multiple: int) -> None:
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise ValueError(f"expected (B, H, W, 3) uint8, got {images.shape} {images.dtype}")
+    if images.shape[1] % multiple or images.shape[2] % multiple:
+        raise ValueError(
+            f"height and width must be multiples of {multiple}, got {images.shape[1:3]}"
+        )

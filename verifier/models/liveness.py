@@ -1,0 +1,150 @@
+"""Passive liveness networks (MiniFASNet): the crop that each wants, and its probability of live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from verifier.models.runtime import Network
+    from verifier.types import Image
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivenessContract:
+    """What a liveness network expects of its crops and how its answer reads."""
+
+    side: int
+    """Height and width of a crop, px."""
+    geometry: Literal["shifted", "square"]
+    """``shifted``: the box scaled about its centre, made smaller and shifted to stay inside the
+    frame, then stretched to a square. ``square``: a square on the longer side with reflected
+    borders."""
+    scale: float
+    """Factor on the box."""
+    rgb: bool
+    """Whether the channels are turned from BGR to RGB."""
+    divisor: float
+    """Values of 0..255 are divided by it."""
+    live_class: int
+    """Index of *live* among the logits."""
+
+
+SHIFTED_2_7 = LivenessContract(
+    side=80, geometry="shifted", scale=2.7, rgb=False, divisor=1.0, live_class=1
+)
+SHIFTED_4_0 = LivenessContract(
+    side=80, geometry="shifted", scale=4.0, rgb=False, divisor=1.0, live_class=1
+)
+"""Both: minivision Silent-Face-Anti-Spoofing, ``src/generate_patches.py`` and its model names."""
+SQUARE_1_5 = LivenessContract(
+    side=128, geometry="square", scale=1.5, rgb=True, divisor=255.0, live_class=0
+)
+"""face-antispoof-onnx, ``src/inference/preprocess.py``."""
+CONTRACTS = {
+    "minifasnet-2.7": SHIFTED_2_7,
+    "minifasnet-4.0": SHIFTED_4_0,
+    "minifasnet-pad1.5": SQUARE_1_5,
+}
+"""Contracts by the name that a manifest uses."""
+
+
+class LivenessNetwork:
+    """One liveness network with its contract; without state, safe to share between threads."""
+
+    def __init__(self, network: Network, contract: LivenessContract):
+        self._network = network
+        self.contract = contract
+
+    @property
+    def id(self) -> str:
+        """``name@sha256`` of the network."""
+        return self._network.id
+
+    @property
+    def name(self) -> str:
+        """The name without the digest."""
+        return self.id.partition("@")[0]
+
+    def crop(self, pixels: Image, box: Box) -> Image:
+        """Cut what the network judges from a frame (H, W, 3) uint8 BGR: (side, side, 3)."""
+        if self.contract.geometry == "shifted":
+            return crop_shifted(pixels, box, self.contract.scale, self.contract.side)
+        return crop_square(pixels, box, self.contract.scale, self.contract.side)
+
+    def score(self, crops: Image | Sequence[Image]) -> NDArray[np.float32]:
+        """Give the probability of live, (B,) float32, of (B, side, side, 3) uint8 BGR crops."""
+        pictures = list(crops)
+        expected = (self.contract.side, self.contract.side, 3)
+        for crop in pictures:
+            if crop.shape != expected or crop.dtype != np.uint8:
+                raise ValueError(f"expected {expected} uint8, got {crop.shape} {crop.dtype}")
+        blob = cv2.dnn.blobFromImages(pictures, 1 / self.contract.divisor, swapRB=self.contract.rgb)
+        logits = np.asarray(self._network.run(blob)[0], dtype=np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits)
+        live = odds[:, self.contract.live_class] / odds.sum(axis=1)
+        return np.asarray(live, dtype=np.float32)
+
+
+def crop_shifted(pixels: Image, box: Box, scale: float, side: int) -> Image:
+    """Cut the box times `scale`, shifted to stay inside the frame, stretched to a square.
+
+    Geometry of Silent-Face-Anti-Spoofing, ``src/generate_patches.py``; bilinear, as in training.
+    """
+    height, width = pixels.shape[:2]
+    x, y, box_width, box_height = box
+    scale = min((height - 1) / box_height, (width - 1) / box_width, scale)
+    x0, x1 = _inside(x + box_width / 2, box_width * scale, width)
+    y0, y1 = _inside(y + box_height / 2, box_height * scale, height)
+    part = pixels[y0 : y1 + 1, x0 : x1 + 1]
+    return np.asarray(
+        cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR), dtype=np.uint8
+    )
+
+
+def _inside(centre: float, length: float, limit: int) -> tuple[int, int]:
+    """Place a stretch of `length` around `centre` within 0..limit-1: its first and last pixel."""
+    first = min(max(centre - length / 2, 0.0), limit - 1 - length)
+    first = max(first, 0.0)
+    return int(first), min(int(first + length), limit - 1)
+
+
+def crop_square(pixels: Image, box: Box, scale: float, side: int) -> Image:
+    """Cut a square of `scale` times the longer side of the box, borders reflected."""
+    height, width = pixels.shape[:2]
+    x, y, box_width, box_height = box
+    # A box beyond all reason must not allocate a picture beyond all reason.
+    length = min(max(int(max(box_width, box_height) * scale), 1), 3 * max(height, width))
+    left = int(x + box_width / 2 - length / 2)
+    top = int(y + box_height / 2 - length / 2)
+    # Where the face lies so far outside that nothing can be reflected, clamp the square's place.
+    left = min(max(left, 1 - length), width - 1)
+    top = min(max(top, 1 - length), height - 1)
+    columns = _reflected(left, length, width)
+    rows = _reflected(top, length, height)
+    x0, x1, y0, y1 = columns.min(), columns.max(), rows.min(), rows.max()
+    if x1 - x0 + 1 == length and y1 - y0 + 1 == length:
+        part = pixels[y0 : y1 + 1, x0 : x1 + 1]
+    else:
+        part = pixels[rows[:, None], columns[None, :]]
+    shrink = length > side
+    method = cv2.INTER_AREA if shrink else cv2.INTER_LANCZOS4
+    return np.asarray(cv2.resize(part, (side, side), interpolation=method), dtype=np.uint8)
+
+
+def _reflected(first: int, length: int, limit: int) -> NDArray[np.intp]:
+    """Fold indices first..first+length-1 into 0..limit-1 (OpenCV's BORDER_REFLECT_101)."""
+    if limit == 1:
+        return np.zeros(length, dtype=np.intp)
+    period = 2 * (limit - 1)
+    folded = np.arange(first, first + length) % period
+    return np.where(folded < limit, folded, period - folded).astype(np.intp)

@@ -1,0 +1,82 @@
+"""Similarity maps between a frame and a square crop, and warps by them that do not alias.
+
+Pixel centres lie at whole numbers: the edges of a square of `n` pixels are at -0.5 and n - 0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from verifier.types import Image
+
+SHRINK_BEYOND = 2.0
+"""Bilinear sampling reads 2 x 2 pixels: shrunk further than this, it skips some."""
+
+
+def crop_matrix(
+    centre: tuple[float, float], side: float, angle: float, target: int
+) -> NDArray[np.float64]:
+    """Map a square of `side` px about `centre`, turned by `angle` radians, to `target` px: (2, 3)."""
+    scale = target / side
+    c, s = scale * math.cos(angle), scale * math.sin(angle)
+    middle = target / 2 - 0.5
+    x, y = centre
+    return np.array([[c, s, middle - c * x - s * y], [-s, c, middle + s * x - c * y]])
+
+
+def warp(pixels: Image, matrix: NDArray[np.float64], target: int) -> Image:
+    """Warp a frame (H, W, 3) uint8 by `matrix` (2, 3) to (target, target, 3), black outside.
+
+    Only the part that is needed is touched; where it shrinks by more than 2, by area first.
+    """
+    factor = 1.0 / max(math.hypot(matrix[0, 0], matrix[1, 0]), 1e-6)
+    x0, y0, x1, y1 = _needed(pixels, matrix, target, margin=2 * factor + 2)
+    if x1 <= x0 or y1 <= y0:
+        return np.zeros((target, target, 3), dtype=np.uint8)
+    part = pixels[y0:y1, x0:x1]
+    matrix = _compose(matrix, np.array([[1.0, 0.0, x0], [0.0, 1.0, y0], [0.0, 0.0, 1.0]]))
+    if factor > SHRINK_BEYOND:
+        part, matrix = _shrunk(part, matrix, factor)
+    return np.asarray(
+        cv2.warpAffine(part, matrix, (target, target), flags=cv2.INTER_LINEAR), dtype=np.uint8
+    )
+
+
+def _needed(
+    pixels: Image, matrix: NDArray[np.float64], target: int, *, margin: float
+) -> tuple[int, int, int, int]:
+    """Bound the part of the frame that the crop shows: x0, y0, x1, y1, ends excluded."""
+    inverse = np.asarray(cv2.invertAffineTransform(matrix), dtype=np.float64)
+    edge = target - 0.5
+    corners = np.array([[-0.5, -0.5], [edge, -0.5], [-0.5, edge], [edge, edge]])
+    points = corners @ inverse[:, :2].T + inverse[:, 2]
+    height, width = pixels.shape[:2]
+    low = np.floor(points.min(axis=0) - margin)
+    high = np.ceil(points.max(axis=0) + margin) + 1
+    x0, y0 = (int(v) for v in np.clip(low, 0, (width, height)))
+    x1, y1 = (int(v) for v in np.clip(high, 0, (width, height)))
+    return x0, y0, x1, y1
+
+
+def _shrunk(
+    pixels: Image, matrix: NDArray[np.float64], factor: float
+) -> tuple[Image, NDArray[np.float64]]:
+    """Shrink the picture by area and adapt the map."""
+    height, width = pixels.shape[:2]
+    size = (max(round(width / factor), 1), max(round(height / factor), 1))
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    sx, sy = width / size[0], height / size[1]
+    back = np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
+    return small, _compose(matrix, back)
+
+
+def _compose(matrix: NDArray[np.float64], first: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Apply `first` (3, 3), then `matrix` (2, 3)."""
+    return np.asarray(matrix @ first, dtype=np.float64)
