@@ -116,6 +116,7 @@ class Database:
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute("PRAGMA recursive_triggers = ON")
             if write:
+                cursor.execute("PRAGMA secure_delete = ON")  # erased templates are overwritten
                 cursor.execute("PRAGMA journal_mode = WAL")
                 cursor.execute("PRAGMA synchronous = FULL")
             else:

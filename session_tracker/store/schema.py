@@ -50,10 +50,11 @@ templates = Table(
     metadata,
     Column("learner_id", Text, ForeignKey("learners.id"), primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("blob", LargeBinary, nullable=False, comment="opaque, encrypted by the verifier"),
+    Column("blob", LargeBinary, comment="opaque, encrypted by the verifier; null once erased"),
     Column("provenance", Text, nullable=False, comment="id_photo, vetted_live or self_live"),
     Column("enrolled_ms", big, nullable=False),
     Column("confirmed_ms", big, comment="when a self_live one was matched or vetted"),
+    Column("erased_ms", big),
 )
 
 consents = Table(
@@ -82,6 +83,7 @@ enrolments = Table(
     metadata,
     Column("learner_id", Text, ForeignKey("learners.id"), primary_key=True),
     Column("programme", Text, primary_key=True),
+    Column("course", Integer, primary_key=True, comment="1, then one more for every year's course"),
     Column("policy_version", Text, nullable=False, comment="in force when the course began"),
     Column("track", Text, nullable=False),
     Column("started_ms", big, nullable=False),
@@ -93,16 +95,20 @@ sessions = Table(
     Column("id", Text, primary_key=True),
     Column("learner_id", Text, ForeignKey("learners.id"), nullable=False),
     Column("programme", Text, nullable=False),
+    Column("course", Integer, nullable=False),
     Column("policy_version", Text, nullable=False),
     Column("consent_id", Text, ForeignKey("consents.id"), nullable=False),
     Column("media", Text, nullable=False, comment="JSON list of media ids"),
     Column("token_hash", Text, nullable=False, unique=True),
     Column("epoch", Integer, nullable=False, comment="fencing number of the lease"),
     Column("opened_ms", big, nullable=False),
-    Column("provisional", Boolean, nullable=False, comment="enrolment not confirmed at opening"),
+    Column(
+        "template_version", Integer, nullable=False, comment="its provenance may be provisional"
+    ),
+    Column("taking_over", Text, comment="session that a first pass of this one will close"),
     Column("closed_ms", big),
     Column("settled_ms", big),
-    Index("ix_sessions_learner", "learner_id", "programme"),
+    Index("ix_sessions_learner", "learner_id", "programme", "course"),
     Index("ix_sessions_settled_ms", "settled_ms"),
 )
 
@@ -194,12 +200,12 @@ certificates = Table(
     Column("number", Text, primary_key=True),
     Column("learner_id", Text, ForeignKey("learners.id"), nullable=False),
     Column("programme", Text, nullable=False),
-    Column("policy_version", Text, nullable=False),
+    Column("course", Integer, nullable=False),
     Column("document", LargeBinary, nullable=False),
     Column("issued_ms", big, nullable=False),
     Column("revoked_ms", big),
     Column("revoked_reason", Text),
-    UniqueConstraint("learner_id", "programme", "policy_version"),
+    UniqueConstraint("learner_id", "programme", "course"),
 )
 
 APPEND_ONLY = ("ledger_entries", "ledger_nodes", "ledger_heads")

@@ -78,10 +78,11 @@ def _people() -> None:
         "templates",
         _text("learner_id"),
         _int("version"),
-        sa.Column("blob", sa.LargeBinary(), nullable=False),
+        sa.Column("blob", sa.LargeBinary(), nullable=True),
         _text("provenance"),
         _ms("enrolled_ms"),
         _ms("confirmed_ms", nullable=True),
+        _ms("erased_ms", nullable=True),
         sa.PrimaryKeyConstraint("learner_id", "version", name="pk_templates"),
         sa.ForeignKeyConstraint(["learner_id"], ["learners.id"], name="fk_templates_learner_id"),
     )
@@ -113,10 +114,11 @@ def _courses() -> None:
         "enrolments",
         _text("learner_id"),
         _text("programme"),
+        _int("course"),
         _text("policy_version"),
         _text("track"),
         _ms("started_ms"),
-        sa.PrimaryKeyConstraint("learner_id", "programme", name="pk_enrolments"),
+        sa.PrimaryKeyConstraint("learner_id", "programme", "course", name="pk_enrolments"),
         sa.ForeignKeyConstraint(["learner_id"], ["learners.id"], name="fk_enrolments_learner_id"),
     )
     op.create_table(
@@ -124,13 +126,15 @@ def _courses() -> None:
         _text("id"),
         _text("learner_id"),
         _text("programme"),
+        _int("course"),
         _text("policy_version"),
         _text("consent_id"),
         _text("media"),
         _text("token_hash"),
         _int("epoch"),
         _ms("opened_ms"),
-        sa.Column("provisional", sa.Boolean(), nullable=False),
+        _int("template_version"),
+        _text("taking_over", nullable=True),
         _ms("closed_ms", nullable=True),
         _ms("settled_ms", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_sessions"),
@@ -138,7 +142,7 @@ def _courses() -> None:
         sa.ForeignKeyConstraint(["consent_id"], ["consents.id"], name="fk_sessions_consent_id"),
         sa.UniqueConstraint("token_hash", name="uq_sessions_token_hash"),
     )
-    op.create_index("ix_sessions_learner", "sessions", ["learner_id", "programme"])
+    op.create_index("ix_sessions_learner", "sessions", ["learner_id", "programme", "course"])
     op.create_index("ix_sessions_settled_ms", "sessions", ["settled_ms"])
     op.create_table(
         "leases",
@@ -154,7 +158,7 @@ def _courses() -> None:
         _text("number"),
         _text("learner_id"),
         _text("programme"),
-        _text("policy_version"),
+        _int("course"),
         sa.Column("document", sa.LargeBinary(), nullable=False),
         _ms("issued_ms"),
         _ms("revoked_ms", nullable=True),
@@ -164,8 +168,8 @@ def _courses() -> None:
         sa.UniqueConstraint(
             "learner_id",
             "programme",
-            "policy_version",
-            name="uq_certificates_learner_id_programme_policy_version",
+            "course",
+            name="uq_certificates_learner_id_programme_course",
         ),
     )
 
