@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from verifier.errors import BenrenError, InferenceFailed, Overloaded
-from verifier.types import Evidence, Face, Frame
+from verifier.types import Evidence, Face, Frame, Verdict
 
 if TYPE_CHECKING:
     from verifier.pipeline.engine import Enrolment
@@ -44,8 +44,35 @@ class InferenceEngine(Protocol):
         """Give the evidence of each frame."""
         ...
 
+    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+        """Decide over the evidence of one person's frames; pure and quick."""
+        ...
+
     def enrol(self, frame: Frame) -> Enrolment:
         """Judge whether a photograph can become a template."""
+        ...
+
+    def self_test(self) -> None:
+        """Infer on a built-in picture, or raise."""
+        ...
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Role -> ``id@sha256``."""
+        ...
+
+    @property
+    def profile(self) -> Profile:
+        """The threshold profile."""
+        ...
+
+
+class Profile(Protocol):
+    """What is told of a threshold profile."""
+
+    @property
+    def version(self) -> str:
+        """Its version."""
         ...
 
 
@@ -212,6 +239,24 @@ class Batcher:
         """Judge whether a photograph can become a template. Raises Overloaded, InferenceFailed."""
         answers = await self._submit(self._enrol, [frame], _pixels([frame]), priority, timeout_s)
         return cast("Enrolment", answers[0])
+
+    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+        """Decide over the evidence of one person's frames."""
+        return self._engine.judge(evidence, reference)
+
+    async def self_test(self) -> None:
+        """Infer on a built-in picture, beside the queue. Raises what the engine raises."""
+        await asyncio.to_thread(self._engine.self_test)
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Role -> ``id@sha256``."""
+        return self._engine.models
+
+    @property
+    def profile_version(self) -> str:
+        """Version of the threshold profile."""
+        return self._engine.profile.version
 
     async def close(self) -> None:
         """Take nothing more, finish what waits (up to `drain_s`), stop. Closing twice is fine."""
