@@ -79,6 +79,15 @@ class Measured(_Record):
     bpcer: Fraction | None = None
 
 
+class Variant(_Record):
+    """Other bytes of the same network: the same graph and weights but for rounding."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(gt=0, le=MAX_FILE_BYTES)]
+    made: Text
+    """How these bytes come about."""
+
+
 class ModelFile(_Record):
     """One ONNX file."""
 
@@ -103,12 +112,24 @@ class ModelFile(_Record):
     origin: Origin
     input: InputContract
     outputs: Annotated[tuple[OutputContract, ...], Field(min_length=1)]
+    variants: tuple[Variant, ...] = ()
+    """What counts as this file besides `sha256` and `size`."""
     measured: Measured | None = None
 
     @property
     def filename(self) -> str:
         """The last part of `path`."""
         return PurePosixPath(self.path).name
+
+    @property
+    def max_size(self) -> int:
+        """Bytes of the largest variant."""
+        return max([self.size, *(variant.size for variant in self.variants)])
+
+    def accepts(self, sha256: str, size: int) -> bool:
+        """Whether bytes of this digest and size count as this file."""
+        known = [(self.sha256, self.size), *((v.sha256, v.size) for v in self.variants)]
+        return (sha256, size) in known
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
@@ -173,7 +194,11 @@ class Manifest(_Record):
                     raise ValueError(f"pack {pack_name} names {name}, which is no file here")
                 if self.files[name].role != role:
                     raise ValueError(f"pack {pack_name} uses {name} as {role}")
-        digests = [file.sha256 for file in self.files.values()]
+        digests = [
+            digest
+            for file in self.files.values()
+            for digest in (file.sha256, *(variant.sha256 for variant in file.variants))
+        ]
         if len(set(digests)) != len(digests):
             raise ValueError("two files have the same digest")
         return self

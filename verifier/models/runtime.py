@@ -120,7 +120,7 @@ class Runtime:
             self._ort.preload_dlls()  # finds the CUDA and cuDNN wheels; must precede any session
 
     def _session(self, weights: Weights) -> Any:
-        content = optimise(weights.content) if self.provider == _CPU else weights.content
+        content = self._optimised(weights)
         try:
             session = self._ort.InferenceSession(
                 content,
@@ -137,6 +137,14 @@ class Runtime:
                 remedy=_remedy(self.provider),
             )
         return session
+
+    def _optimised(self, weights: Weights) -> bytes:
+        if self.provider != _CPU:
+            return weights.content
+        try:
+            return optimise(weights.content)
+        except ModelError as refused:
+            raise self._refusal(weights, refused) from refused
 
     def _refusal(self, weights: Weights, failure: Exception) -> ModelError:
         if self.provider != _CPU and "provider" in str(failure).lower():

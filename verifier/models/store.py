@@ -96,7 +96,7 @@ class Store:
         return cls(places, mirror=environ.get(MIRROR_VARIABLE) or None)
 
     def find(self, name: str) -> Weights:
-        """Read the file `name` of the manifest; its digest is that of the bytes returned.
+        """Read the file `name` of the manifest; the digest is that of the bytes returned.
 
         Raises `ModelMissing` where it is nowhere, `ModelAltered` where size or digest are not
         the manifest's, `ModelError` where it cannot be read or the manifest does not know it.
@@ -105,7 +105,7 @@ class Store:
         path = self.locate(name)
         if path is None:
             raise self._missing(file)
-        return Weights(name=name, path=path, sha256=file.sha256, content=self._proven(file, path))
+        return self._proven(file, path)
 
     def locate(self, name: str) -> Path | None:
         """Say where `find` would read `name`, without reading it; None where it is nowhere."""
@@ -121,6 +121,11 @@ class Store:
         file = self.manifest.file(name)
         return f"{self._mirror}/{file.path}" if self._mirror is not None else file.upstream
 
+    def target(self, file: ModelFile) -> Path:
+        """Say where `file` is to be put: in the first place, over what bears its name there."""
+        first = self.places[0]
+        return first.candidate(file) or first.folder / file.path
+
     def pull(self, name: str, *, progress: Progress | None = None) -> Pulled:
         """Have `name` in its place, downloading it where no proven copy is.
 
@@ -134,9 +139,8 @@ class Store:
             source = self.source_of(name)
             if source is None:
                 raise
-            target = self.places[0].candidate(file) or self.places[0].folder / file.path
             self._downloader.fetch(
-                source, target, size=file.size, sha256=file.sha256, progress=progress
+                source, self.target(file), size=file.size, sha256=file.sha256, progress=progress
             )
             weights = self.find(name)  # proves that this copy is the one that will be loaded
             return Pulled(file=file, path=weights.path, downloaded=True)
@@ -148,32 +152,31 @@ class Store:
             return (first,)
         return self.places
 
-    def _proven(self, file: ModelFile, path: Path) -> bytes:
+    def _proven(self, file: ModelFile, path: Path) -> Weights:
+        """Read `path` once and compare what was read; nobody can swap it in between."""
         try:
             with path.open("rb") as stream:
                 status = os.fstat(stream.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise ModelError(f"{path} is not a regular file.", remedy=self._replace(file))
-                # One byte more than expected: a file that grows meanwhile does not pass.
-                content = stream.read(file.size + 1)
+                # One byte more than expected: a file that is too long does not pass.
+                content = stream.read(file.max_size + 1)
         except OSError as refused:
             raise ModelError(
                 f"{path} cannot be read: {refused.strerror or refused}.",
                 remedy=f"Allow reading it. {self._replace(file)}",
             ) from refused
-        if len(content) != file.size:
-            raise ModelAltered(
-                f"{path} is altered: it has {status.st_size} bytes, expected {file.size}"
-                f" with SHA-256 {file.sha256}.",
-                remedy=self._replace(file),
-            )
         actual = hashlib.sha256(content).hexdigest()
-        if actual != file.sha256:
-            raise ModelAltered(
-                f"{path} is altered: its SHA-256 is {actual}, expected {file.sha256}.",
-                remedy=self._replace(file),
-            )
-        return content
+        if file.accepts(actual, len(content)):
+            return Weights(name=file.name, path=path, sha256=actual, content=content)
+        if len(content) > file.max_size:
+            what = f"it has {status.st_size} bytes"
+        else:
+            what = f"its SHA-256 is {actual} ({len(content)} bytes)"
+        raise ModelAltered(
+            f"{path} is altered: {what}, expected {file.sha256} ({file.size} bytes).",
+            remedy=self._replace(file),
+        )
 
     def _missing(self, file: ModelFile) -> ModelMissing:
         looked = ", ".join(f"{place.folder} ({place.what})" for place in self._searched())
