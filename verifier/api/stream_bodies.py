@@ -1,0 +1,143 @@
+"""What travels over the stream routes, as strict models with examples."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from verifier.streaming.advice import Advice
+from verifier.types import Decision, EventKind, Reason
+
+MAX_NUMBER: Final = 2**53 - 1  # what JSON numbers hold exactly (RFC 8259, 6)
+
+_STRICT: Final = ConfigDict(extra="forbid", strict=True)
+_EXAMPLE_ID: Final = "J3Zx0bSkq2uXq0c4Tn1yJm1T6eQmV9aB"
+_EXAMPLE_STAMP: Final[JsonDict] = {
+    "boot_id": "7f3c1f0a5b6d2e19",
+    "monotonic_ms": 1_204_331,
+    "utc_ms": 1_795_482_204_331,
+}
+
+
+class StampBody(BaseModel):
+    """One instant, as the verifier's process saw it."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [_EXAMPLE_STAMP]})
+
+    boot_id: str = Field(min_length=1, max_length=64)
+    monotonic_ms: int = Field(ge=-MAX_NUMBER, le=MAX_NUMBER)
+    utc_ms: int = Field(ge=0, le=MAX_NUMBER)
+
+
+class PolicyBody(BaseModel):
+    """How the stream is sampled."""
+
+    model_config = _STRICT
+
+    sample_period_ms: int = Field(5_000, ge=100, le=600_000, description="Told to the client.")
+    identity_share: float = Field(
+        1 / 6, ge=0, le=1, description="Probability that a sample is also an identity sample."
+    )
+    window_ms: int = Field(25_000, ge=1_000, le=600_000, description="Checks look back so far.")
+    check_frames: int = Field(5, ge=1, le=32, description="Frames of a check, at most.")
+    gap_ms: int = Field(
+        12_000, ge=100, le=600_000, description="After so long without a frame all begins anew."
+    )
+
+
+class OpenStream(BaseModel):
+    """What the session tracker asks for."""
+
+    model_config = _STRICT | ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "session_id": "s-20261124-0001",
+                    "subject": "learner-4711",
+                    "template": "Qk5UAUJOUgEQMjAyNjExMjQtYQ==",
+                    "policy": {"sample_period_ms": 5000},
+                }
+            ]
+        }
+    )
+
+    session_id: str = Field(min_length=1, max_length=200)
+    subject: str = Field(
+        min_length=1, max_length=200, description="To whom the template was bound."
+    )
+    template: str = Field(
+        min_length=4, max_length=90_000, description="Base64, from `POST /v1/templates`."
+    )
+    policy: PolicyBody = Field(default_factory=PolicyBody)
+
+
+class GrantBody(BaseModel):
+    """What the session tracker hands on to the learning client."""
+
+    stream_id: str = Field(examples=[_EXAMPLE_ID])
+    client_token: str = Field(description="For `Authorization: Bearer`, with every frame.")
+    expires_utc_ms: int = Field(description="End of the token's life.", examples=[1795482804331])
+    frames_path: str = Field(examples=[f"/v1/streams/{_EXAMPLE_ID}/frames"])
+    sample_period_ms: int = Field(examples=[5000])
+
+
+class ReceiptBody(BaseModel):
+    """The answer to a frame: the same shape for every frame, and never a score."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"seq": 17, "accepted": True, "advice": "ok"}]}
+    )
+
+    seq: int
+    accepted: bool = Field(description="Whether the frame became a sample.")
+    advice: Advice
+
+
+class AskCheck(BaseModel):
+    """Judge the frames of the current track that are there already."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"check_id": "c-17"}]})
+
+    check_id: str = Field(
+        min_length=1, max_length=200, description="The same id gets the first answer again."
+    )
+    not_before: StampBody | None = Field(
+        default=None, description="Judge only frames that arrived from this instant on."
+    )
+
+
+class EventBody(BaseModel):
+    """One fact about a stream. Ids count up from 1 without holes."""
+
+    stream_id: str = Field(examples=[_EXAMPLE_ID])
+    session_id: str = Field(examples=["s-20261124-0001"])
+    event_id: int = Field(examples=[18])
+    kind: EventKind
+    at: StampBody = Field(description="When the newest judged frame arrived.")
+    frame_seq: int = Field(examples=[17])
+    track: int = Field(description="0: no face.", examples=[1])
+    faces: int = Field(examples=[1])
+    decision: Decision | None = Field(description="Null for presence.")
+    reasons: list[Reason]
+    since: StampBody | None = Field(description="When the oldest judged frame arrived.")
+    check_id: str | None
+    similarity: float | None = Field(examples=[0.617204])
+    threshold: float | None = Field(examples=[0.393])
+    liveness_score: float | None = Field(examples=[0.934011])
+    liveness_threshold: float | None = Field(examples=[0.5])
+    frame_digests: list[str] = Field(description="SHA-256 of the judged frames' bytes.")
+    models: dict[str, str] = Field(description="Role to `id@sha256`.")
+    profile_version: str
+    signature: str = Field(
+        description="`key-id.base64url`, Ed25519 over RFC 8785 JSON; empty for presence."
+    )
+
+
+class Acknowledge(BaseModel):
+    """Everything up to this event is durable at the reader."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"event_id": 18}]})
+
+    event_id: int = Field(ge=0, le=MAX_NUMBER)

@@ -1,0 +1,251 @@
+"""Streams over HTTP: a thin edge around the hub, and the first way in for frames.
+
+The tracker opens, checks and closes streams and reads their events with an API key; the learning
+client posts frames with the stream's own token and hears advice, never a score.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.responses import StreamingResponse
+
+from verifier.api.stream_bodies import (
+    MAX_NUMBER,
+    Acknowledge,
+    AskCheck,
+    EventBody,
+    GrantBody,
+    OpenStream,
+    ReceiptBody,
+)
+from verifier.clock import Stamp
+from verifier.edge import Entry, KeyScope, RouteRule
+from verifier.errors import BadRequest
+from verifier.streaming.hub import StreamHub
+from verifier.streaming.limits import StreamLimits
+from verifier.streaming.wire import event_to_json, template_from_text
+from verifier.types import (
+    CheckRequest,
+    PresencePolicy,
+    StreamEvent,
+    StreamGrant,
+    StreamSpec,
+)
+
+FRAME_TYPES: Final = ("image/jpeg", "image/png", "image/webp")
+EVENT_STREAM: Final = "text/event-stream"
+KEEP_ALIVE_S: Final = 15.0  # HTML, 9.2.7: proxies cut silent connections; "about every 15 seconds"
+
+StreamId = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="As `POST /v1/streams` returned it.")
+]
+
+
+def stream_rules(limits: StreamLimits | None = None) -> tuple[RouteRule, ...]:
+    """Give what the edge has to ask for on these paths."""
+    frame_bytes = (limits if limits is not None else StreamLimits()).frame_bytes
+    return (
+        RouteRule(
+            path="/v1/streams/{stream_id}/frames",
+            by=Entry.TOKEN,
+            accepts=FRAME_TYPES,
+            max_body_bytes=frame_bytes,
+        ),
+        RouteRule(path="/v1/streams", by=KeyScope.VERIFIER, max_body_bytes=256 * 1024),
+        RouteRule(path="/v1/streams/{rest:path}", by=KeyScope.VERIFIER, max_body_bytes=16 * 1024),
+    )
+
+
+def streams_router(hub: StreamHub) -> APIRouter:
+    """Make the routes of ``/v1/streams``; the app's edge has to apply `stream_rules`."""
+    router = APIRouter(tags=["streams"])
+    _add_tracker_routes(router, hub)
+    _add_event_routes(router, hub)
+    _add_frame_route(router, hub)
+    return router
+
+
+def _add_tracker_routes(router: APIRouter, hub: StreamHub) -> None:
+    @router.post("/v1/streams", status_code=201, summary="Open a stream")
+    async def open_stream(body: OpenStream) -> GrantBody:
+        """Open a stream for one session; pass the token on to the learning client."""
+        spec = StreamSpec(
+            session_id=body.session_id,
+            subject=body.subject,
+            template=template_from_text(body.template),
+            policy=PresencePolicy(**body.policy.model_dump()),
+        )
+        return _grant(await hub.open_stream(spec, listed=True))
+
+    @router.post("/v1/streams/{stream_id}/token", summary="Renew the client token")
+    async def renew_token(stream_id: StreamId) -> GrantBody:
+        """Make another client token for an open stream."""
+        return _grant(await hub.refresh(stream_id))
+
+    @router.post("/v1/streams/{stream_id}/resume", status_code=204, summary="End a pause")
+    async def resume(stream_id: StreamId) -> Response:
+        """Make the next face an identity sample."""
+        await hub.resume(stream_id)
+        return Response(status_code=204)
+
+    @router.post("/v1/streams/{stream_id}/checks", summary="Check now")
+    async def check(stream_id: StreamId, body: AskCheck) -> EventBody:
+        """Judge frames that are already there; the event is on the stream's list as well."""
+        request = CheckRequest(
+            check_id=body.check_id,
+            not_before=None if body.not_before is None else Stamp(**body.not_before.model_dump()),
+        )
+        return EventBody.model_validate(event_to_json(await hub.check(stream_id, request)))
+
+    @router.delete("/v1/streams/{stream_id}", status_code=204, summary="Close a stream")
+    async def close_stream(stream_id: StreamId) -> Response:
+        """Forget the pictures and revoke the tokens; closing twice is fine."""
+        await hub.close_stream(stream_id)
+        return Response(status_code=204)
+
+
+def _add_event_routes(router: APIRouter, hub: StreamHub) -> None:
+    @router.get(
+        "/v1/streams/{stream_id}/events",
+        summary="Read events",
+        response_class=StreamingResponse,
+        responses={
+            200: {
+                "description": "Server-sent events: `id` is the event's id, `data` an EventBody.",
+                "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+            }
+        },
+    )
+    async def events(
+        stream_id: StreamId,
+        last_event_id: Annotated[
+            str | None,
+            Header(
+                alias="Last-Event-ID",
+                description="Go on after this event.",
+                max_length=16,
+                examples=["17"],
+            ),
+        ] = None,
+    ) -> StreamingResponse:
+        """Read what was not acknowledged, and what follows, until the stream is closed."""
+        found = hub.events(stream_id, _number(last_event_id))
+        return StreamingResponse(_server_sent(found), media_type=EVENT_STREAM)
+
+    @router.post(
+        "/v1/streams/{stream_id}/events/ack", status_code=204, summary="Acknowledge events"
+    )
+    async def acknowledge(stream_id: StreamId, body: Acknowledge) -> Response:
+        """Let the verifier forget the events up to this one."""
+        await hub.acknowledge(stream_id, body.event_id)
+        return Response(status_code=204)
+
+
+def _add_frame_route(router: APIRouter, hub: StreamHub) -> None:
+    picture = {"schema": {"type": "string", "format": "binary"}}
+
+    @router.post(
+        "/v1/streams/{stream_id}/frames",
+        summary="Send a frame",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": "One picture, best a JPEG of about 640 x 480.",
+                "content": dict.fromkeys(FRAME_TYPES, picture),
+            }
+        },
+    )
+    async def push_frame(
+        request: Request,
+        stream_id: StreamId,
+        seq: Annotated[
+            int,
+            Header(
+                alias="Benren-Seq",
+                description="The client's number of the frame, counting up.",
+                ge=0,
+                le=MAX_NUMBER,
+                examples=[17],
+            ),
+        ],
+        captured_ms: Annotated[
+            int | None,
+            Header(
+                alias="Benren-Captured-Ms",
+                description="The client's own time of the picture, ms of UTC. Advisory.",
+                ge=0,
+                le=MAX_NUMBER,
+                examples=[1795482204331],
+            ),
+        ] = None,
+    ) -> ReceiptBody:
+        """Take a frame; returns once what was seen on it is recorded."""
+        receipt = await hub.push_frame(
+            stream_id,
+            _bearer(request),
+            seq=seq,
+            data=await request.body(),
+            captured_utc_ms=captured_ms,
+        )
+        return ReceiptBody(seq=receipt.seq, accepted=receipt.accepted, advice=receipt.advice)
+
+
+def _grant(grant: StreamGrant) -> GrantBody:
+    return GrantBody(
+        stream_id=grant.stream_id,
+        client_token=grant.client_token,
+        expires_utc_ms=grant.expires_utc_ms,
+        frames_path=grant.frames_path,
+        sample_period_ms=grant.sample_period_ms,
+    )
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _number(last_event_id: str | None) -> int:
+    text = (last_event_id or "0").strip()
+    if not (text.isascii() and text.isdigit()):
+        raise BadRequest(
+            "Last-Event-ID is not a number.", remedy="Send the id of the last event that was read."
+        )
+    return int(text)
+
+
+async def _server_sent(events: AsyncIterator[StreamEvent]) -> AsyncIterator[str]:
+    """Format events, with a comment where nothing happened for a while."""
+    pending: asyncio.Task[StreamEvent | None] | None = None
+    yield ": benren stream events\n\n"  # so that the head of the answer leaves at once
+    try:
+        while True:
+            if pending is None:
+                pending = asyncio.create_task(_next(events))
+            done, _ = await asyncio.wait({pending}, timeout=KEEP_ALIVE_S)
+            if not done:
+                yield ": still here\n\n"
+                continue
+            event = pending.result()
+            pending = None
+            if event is None:
+                return
+            yield _formatted(event)
+    finally:
+        if pending is not None:
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
+
+
+async def _next(events: AsyncIterator[StreamEvent]) -> StreamEvent | None:
+    return await anext(events, None)
+
+
+def _formatted(event: StreamEvent) -> str:
+    data: dict[str, Any] = event_to_json(event)
+    return f"id: {event.event_id}\nevent: {event.kind.value}\ndata: {json.dumps(data)}\n\n"
