@@ -13,7 +13,8 @@ What the rules rely on, and who appends facts has to keep:
   than ``presence.gap_s`` after the one before it;
 - tracks are numbered per session, upwards, never used again: who reopens a stream goes on
   counting above the highest track so far; a frame without a face has track 0;
-- a session stands still until its first :class:`Resumed`.
+- a session stands still until its first :class:`Resumed`;
+- facts of one kind and one millisecond are in the order of their keys (zero-padded numbers).
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def fold(facts: Iterable[Fact], policy: Policy, draw: Draw) -> Machine:
 
 
 def wind_up(machine: Machine, policy: Policy) -> tuple[Action, ...]:
-    """Name what to do, in this order, when the learner ends the session: the end check, then the end."""
+    """Name what to do when the learner ends the session, in this order: end check, end."""
     close = Close(reason=CloseReason.LEARNER)
     if machine.state not in LIVE_STATES:
         return ()

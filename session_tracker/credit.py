@@ -1,0 +1,418 @@
+"""Credited hours, derived from the facts of all sessions of one learner, every time anew.
+
+``credit = (union of typed evidence) and playing and media not yet credited, less exclusions``,
+clipped to the daily cap. Everything is computed in milliseconds, in order of time, so that each
+instant of the learner, of a day and of a medium is given away once. Whole seconds come last:
+per learner and local day the credited milliseconds are added up and rounded down once.
+
+Of sessions that overlap, an instant belongs to the one that was begun last (its first `Resumed`):
+that holder of the lease is the newest. No pass decides about this, or an added pass could cost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+from session_tracker.brackets import Labelled, Verified, verify
+from session_tracker.events import (
+    Closed,
+    Fact,
+    Granted,
+    Opened,
+    Playback,
+    Presence,
+    Resumed,
+    Supervised,
+    VoidReason,
+)
+from session_tracker.intervals import Interval, Intervals, intersect, subtract, total_ms, union
+from session_tracker.playback import Jump, Played, played, standing
+from session_tracker.policy import Policy
+
+
+class EvidenceType(StrEnum):
+    """What a credited interval rests on."""
+
+    FACE = "face"
+    SUPERVISED = "supervised"
+    GRANTED = "granted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFacts:
+    """What is known of one session; order and repeats of `facts` do not matter."""
+
+    session_id: str
+    facts: Sequence[Fact]
+    provisional: bool = False
+    """Whether the enrolment it was verified against still waits for its confirmation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditedInterval:
+    """Credited time: [start, end) in UTC ms, while `media_id` ran from `media_ms` on."""
+
+    start: int
+    end: int
+    evidence: EvidenceType
+    media_id: str
+    media_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidInterval:
+    """Time that is not credited, and why: [start, end) in UTC ms."""
+
+    start: int
+    end: int
+    reason: VoidReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionCredit:
+    """One session, split without rest into credited and void intervals, sorted by time."""
+
+    session_id: str
+    start: int
+    end: int
+    """When it was closed, or the `now` it was derived at."""
+    closed: bool
+    provisional: bool
+    verified: Intervals
+    """By face, before playing, media and cap are looked at; credited by face is part of it."""
+    credited: tuple[CreditedInterval, ...]
+    void: tuple[VoidInterval, ...]
+    jumps: tuple[Jump, ...]
+    """Anomalies of the player."""
+
+    @property
+    def wall_ms(self) -> int:
+        """How long the session lasted."""
+        return self.end - self.start
+
+    @property
+    def verified_ms(self) -> int:
+        """How long the registered person was seen, by the bracket rule."""
+        return total_ms(self.verified)
+
+    @property
+    def credited_ms(self) -> int:
+        """How much of it counts."""
+        return sum(i.end - i.start for i in self.credited)
+
+    @property
+    def void_ms(self) -> dict[VoidReason, int]:
+        """How much of it does not count, by reason; with `credited_ms` it adds up to `wall_ms`."""
+        by_reason: Counter[VoidReason] = Counter()
+        for i in self.void:
+            by_reason[i.reason] += i.end - i.start
+        return {reason: by_reason[reason] for reason in VoidReason if by_reason[reason]}
+
+    @property
+    def pending_ms(self) -> int:
+        """How much may still be credited: by a pass to come, or by review after a system fault."""
+        void = self.void_ms
+        return void.get(VoidReason.PENDING, 0) + void.get(VoidReason.SYSTEM_ERROR, 0)
+
+    def in_seconds(self) -> tuple[int, dict[VoidReason, int]]:
+        """Round credited and void time to whole seconds that add up to the session's, for people.
+
+        Credited is rounded down; the learner's total (`LearnerCredit`) is rounded once per day
+        and is the one that counts.
+        """
+        passed, void = self.credited_ms, {}
+        for reason, ms in self.void_ms.items():
+            void[reason] = (passed + ms) // 1_000 - passed // 1_000
+            passed += ms
+        return self.credited_ms // 1_000, {r: s for r, s in void.items() if s}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnerCredit:
+    """All sessions of a learner, and what they add up to."""
+
+    sessions: tuple[SessionCredit, ...]
+    """In the order in which they began."""
+    days: Mapping[date, int]
+    """Credited whole seconds per local day, provisional ones too; at most the daily cap each."""
+    credited_s: int
+    """Sum of `days`."""
+    provisional_s: int
+    """The part of it that waits for the enrolment to be confirmed."""
+    pending_ms: int
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing of it is pending or provisional, as a certificate needs."""
+        return self.pending_ms == 0 and self.provisional_s == 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    given: SessionFacts
+    facts: tuple[Fact, ...]
+    wall: Interval
+    begun: int
+    """The first `Resumed`, from which on it holds the lease; the end where it never ran."""
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Time that counts unless its media or its day is used up."""
+
+    start: int
+    end: int
+    session: int
+    media_id: str
+    media_ms: int
+
+
+def derive(sessions: Sequence[SessionFacts], policy: Policy, *, now: int) -> LearnerCredit:
+    """Derive the credit of one learner from all of his sessions, at `now` (UTC ms).
+
+    A session without an `Opened` has no time of its own and comes out empty. Two sessions of one
+    id raise ValueError.
+    """
+    if len({s.session_id for s in sessions}) != len(sessions):
+        raise ValueError("two sessions have the same id; give the facts of a session together")
+    known = sorted((_known(s, now) for s in sessions), key=lambda s: (s.begun, s.given.session_id))
+    by_player = played(
+        {s.given.session_id: [f for f in s.facts if isinstance(f, Playback)] for s in known},
+        policy,
+    )
+    drafts = [_draft(i, known, by_player, policy) for i in range(len(known))]
+    ledger = _Ledger(policy)
+    for piece in sorted((p for d in drafts for p in d.slices), key=lambda p: (p.start, p.session)):
+        ledger.take(piece, provisional=known[piece.session].given.provisional)
+    done = [draft.finish(ledger.credited[i], ledger.refused[i]) for i, draft in enumerate(drafts)]
+    days = {day: ms // 1_000 for day, ms in sorted(ledger.days.items()) if ms >= 1_000}
+    confirmed = sum(ms // 1_000 for ms in ledger.confirmed_days.values())
+    return LearnerCredit(
+        sessions=tuple(sorted(done, key=lambda s: (s.start, s.session_id))),
+        days=MappingProxyType(days),
+        credited_s=sum(days.values()),
+        provisional_s=sum(days.values()) - confirmed,
+        pending_ms=sum(s.pending_ms for s in done),
+    )
+
+
+def without_repeats(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    """One fact per key, sorted by time; of a run that grew, its longest version."""
+    kept: dict[str, Fact] = {}
+    for fact in facts:
+        other = kept.get(fact.key)
+        if other is None or (other != fact and _prevails(fact, other)):
+            kept[fact.key] = fact
+    return tuple(sorted(kept.values(), key=lambda f: (f.t, f.key)))
+
+
+def _prevails(fact: Fact, other: Fact) -> bool:
+    """Choose between versions of one fact the same way in whatever order they came."""
+    if isinstance(fact, Presence) and isinstance(other, Presence):
+        return (fact.end, fact.samples, repr(fact)) > (other.end, other.samples, repr(other))
+    return repr(fact) < repr(other)
+
+
+def _known(given: SessionFacts, now: int) -> _Session:
+    facts = without_repeats(given.facts)
+    opened = min((f.t for f in facts if isinstance(f, Opened)), default=now)
+    closed = min((f.t for f in facts if isinstance(f, Closed)), default=None)
+    end = max(opened, now if closed is None else closed)
+    facts = tuple(f for f in facts if opened <= f.t <= end)
+    begun = min((f.t for f in facts if isinstance(f, Resumed)), default=end)
+    return _Session(given, facts, (opened, end), begun, closed is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A session before media and cap are shared out among all."""
+
+    session: _Session
+    seen: Verified
+    player: Played
+    supervised: Intervals
+    granted: Intervals
+    parallel: Intervals
+    still: tuple[Labelled, ...]
+    slices: tuple[_Slice, ...]
+
+    def finish(self, credited: Sequence[_Slice], refused: Sequence[Labelled]) -> SessionCredit:
+        """Give every instant that was not credited its one reason."""
+        start, end = self.session.wall
+        given = union((c.start, c.end) for c in credited)
+        return SessionCredit(
+            session_id=self.session.given.session_id,
+            start=start,
+            end=end,
+            closed=self.session.closed,
+            provisional=self.session.given.provisional,
+            verified=self.seen.verified,
+            credited=tuple(i for c in credited for i in self._typed(c)),
+            void=_partition(
+                subtract(union([self.session.wall]), given), self._reasons(refused), start, end
+            ),
+            jumps=self.player.jumps,
+        )
+
+    def _typed(self, c: _Slice) -> Iterable[CreditedInterval]:
+        left: Intervals = ((c.start, c.end),)
+        pieces: list[tuple[Interval, EvidenceType]] = []
+        for evidence, where in (
+            (EvidenceType.FACE, self.seen.verified),
+            (EvidenceType.SUPERVISED, self.supervised),
+            (EvidenceType.GRANTED, self.granted),
+        ):
+            pieces += ((i, evidence) for i in intersect(left, where))
+            left = subtract(left, where)
+        for (start, end), evidence in sorted(pieces):
+            yield CreditedInterval(
+                start=start,
+                end=end,
+                evidence=evidence,
+                media_id=c.media_id,
+                media_ms=c.media_ms + start - c.start,
+            )
+
+    def _reasons(self, refused: Sequence[Labelled]) -> Iterable[Labelled]:
+        """All reasons against any instant, the weightier first."""
+        yield from ((s, e, VoidReason.PARALLEL_SESSION) for s, e in self.parallel)
+        yield from refused
+        weak = {
+            VoidReason.BEFORE_FIRST_PASS,
+            VoidReason.AFTER_LAST_PASS,
+            VoidReason.PENDING,
+            VoidReason.MAX_GAP,
+        }
+        typed = union((*self.supervised, *self.granted))
+        unseen = [
+            (s, e, why)
+            for start, end, why in self.seen.unverified
+            for s, e in subtract(((start, end),), typed)
+        ]
+        yield from (u for u in unseen if u[2] not in weak)
+        yield from (u for u in unseen if u[2] is VoidReason.BEFORE_FIRST_PASS)
+        yield from self.still
+        yield from ((s.start, s.end, s.void) for s in self.player.stretches if s.void is not None)
+        # Of the time since the last report nothing is known yet; of a silent player, nothing ever.
+        yield from (u for u in unseen if u[2] is VoidReason.PENDING)
+        silent = subtract(
+            union([self.session.wall]), union((s.start, s.end) for s in self.player.stretches)
+        )
+        last = VoidReason.NOT_PLAYING if self.session.closed else VoidReason.PENDING
+        final = max((s.end for s in self.player.stretches), default=self.session.wall[0])
+        yield from ((s, e, last if s >= final else VoidReason.NOT_PLAYING) for s, e in silent)
+        yield from unseen
+
+
+def _draft(
+    index: int, known: Sequence[_Session], by_player: Mapping[str, Played], policy: Policy
+) -> _Draft:
+    session = known[index]
+    wall = session.wall
+    seen = verify(session.facts, policy, wall=wall, closed=session.closed)
+    supervised = _clipped((f for f in session.facts if isinstance(f, Supervised)), wall)
+    granted = _clipped((f for f in session.facts if isinstance(f, Granted)), wall)
+    # Known are sorted by when they were begun: whoever comes later holds the lease.
+    later = union((o.begun, o.wall[1]) for o in known[index + 1 :])
+    still = standing(session.facts, wall)
+    counts = union((*seen.verified, *supervised, *granted))
+    counts = subtract(counts, union((*later, *((s, e) for s, e, _ in still))))
+    player = by_player[session.given.session_id]
+    slices = tuple(
+        _Slice(start, end, index, s.media_id, s.media_ms + start - s.start)
+        for s in player.stretches
+        if s.void is None
+        for start, end in intersect(((s.start, s.end),), counts)
+    )
+    parallel = intersect(later, union([wall]))
+    return _Draft(session, seen, player, supervised, granted, parallel, still, slices)
+
+
+def _clipped(spans: Iterable[Supervised | Granted], wall: Interval) -> Intervals:
+    return union((max(f.t, wall[0]), min(f.end, wall[1])) for f in spans)
+
+
+def _partition(
+    left: Intervals, reasons: Iterable[Labelled], start: int, end: int
+) -> tuple[VoidInterval, ...]:
+    """Give each instant of `left` the first reason that covers it."""
+    pieces: list[Labelled] = []
+    for s, e, why in reasons:
+        if not left:
+            break
+        part: Intervals = ((max(s, start), min(e, end)),)
+        if part[0][0] >= part[0][1]:
+            continue
+        pieces += ((a, b, why) for a, b in intersect(left, part))
+        left = subtract(left, part)
+    if left:
+        raise AssertionError(f"time without credit and without a reason: {left}")
+    joined: list[VoidInterval] = []
+    for s, e, why in sorted(pieces):
+        if joined and joined[-1].end == s and joined[-1].reason is why:
+            joined[-1] = VoidInterval(start=joined[-1].start, end=e, reason=why)
+        else:
+            joined.append(VoidInterval(start=s, end=e, reason=why))
+    return tuple(joined)
+
+
+class _Ledger:
+    """Gives away each second of a medium and of a day once, in order of time."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._media: dict[str, Intervals] = {}
+        self.days: Counter[date] = Counter()
+        self.confirmed_days: Counter[date] = Counter()
+        self.credited: defaultdict[int, list[_Slice]] = defaultdict(list)
+        self.refused: defaultdict[int, list[Labelled]] = defaultdict(list)
+
+    def take(self, piece: _Slice, *, provisional: bool) -> None:
+        """Credit what of it is not used up; note the reason of the rest."""
+        length = piece.end - piece.start
+        wanted: Intervals = ((piece.media_ms, piece.media_ms + length),)
+        used = self._media.get(piece.media_id, ())
+        shift = piece.start - piece.media_ms
+        for start, end in intersect(wanted, used):
+            self._refuse(piece, start + shift, end + shift, VoidReason.MEDIA_REPEATED)
+        for start, end in subtract(wanted, used):
+            self._within_days(piece, start + shift, end + shift, provisional=provisional)
+
+    def _refuse(self, piece: _Slice, start: int, end: int, why: VoidReason) -> None:
+        self.refused[piece.session].append((start, end, why))
+
+    def _within_days(self, piece: _Slice, start: int, end: int, *, provisional: bool) -> None:
+        while start < end:
+            day, midnight = self._day(start)
+            until = min(end, midnight)
+            free = max(0, self._policy.daily_cap_s * 1_000 - self.days[day])
+            kept = min(until, start + free)
+            if start < kept:
+                self._credit(piece, start, kept)
+                self.days[day] += kept - start
+                if not provisional:
+                    self.confirmed_days[day] += kept - start
+            if kept < until:
+                self._refuse(piece, kept, until, VoidReason.DAILY_CAP)
+            start = until
+
+    def _credit(self, piece: _Slice, start: int, end: int) -> None:
+        media_ms = piece.media_ms + start - piece.start
+        used = self._media.get(piece.media_id, ())
+        self._media[piece.media_id] = union((*used, (media_ms, media_ms + end - start)))
+        self.credited[piece.session].append(
+            _Slice(start, end, piece.session, piece.media_id, media_ms)
+        )
+
+    def _day(self, t: int) -> tuple[date, int]:
+        """Find the local day of an instant, and when the next one begins."""
+        zone = self._policy.zone
+        day = datetime.fromtimestamp(t / 1_000, UTC).astimezone(zone).date()
+        next_day = datetime.combine(day + timedelta(days=1), time(), tzinfo=zone)
+        return day, round(next_day.timestamp() * 1_000)
