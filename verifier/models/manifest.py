@@ -107,6 +107,8 @@ class ModelFile(_Record):
     """What the licence means for an operator, in words."""
     prepared: Text
     """How it was made from its origin."""
+    preparable: bool = False
+    """Whether ``verifier/models/prepare`` has a recipe that makes it from upstream files."""
     upstream: Annotated[str, Field(pattern=r"^https://")] | None = None
     """Where the very same bytes are; None where there is no such place."""
     origin: Origin

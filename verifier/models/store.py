@@ -116,6 +116,10 @@ class Store:
                 return path
         return None
 
+    def can_fetch(self, name: str) -> bool:
+        """Whether ``benren models pull`` knows a way to `name`: an address, or a recipe."""
+        return self.source_of(name) is not None or self.manifest.file(name).preparable
+
     def source_of(self, name: str) -> str | None:
         """Name the address that `pull` would use; None where the file must be prepared."""
         file = self.manifest.file(name)
@@ -187,14 +191,14 @@ class Store:
     def _replace(self, file: ModelFile) -> str:
         """Say how to get the right file."""
         put = (
-            f"put the original at {self.places[0].folder / file.path},"
+            f"put the original at {self.target(file)},"
             f" or set {FOLDER_VARIABLE} to a folder that holds the whole pack."
         )
-        if self.source_of(file.name) is not None:
+        if self.can_fetch(file.name):
             return f"Run 'benren models pull {self._pack_of(file)}', or {put}"
         return (
-            f"It is prepared from {file.origin.repository} and cannot be pulled yet"
-            f" without a mirror ({MIRROR_VARIABLE}): {put}"
+            f"It cannot be pulled without a mirror ({MIRROR_VARIABLE}), for it was prepared by hand"
+            f" from {file.origin.repository}: {put}"
         )
 
     def _pack_of(self, file: ModelFile) -> str:
