@@ -33,6 +33,7 @@ from verifier.edge.problems import (
     problem_of,
     problem_response,
     request_id_of,
+    unexpected_problem,
 )
 from verifier.edge.wire import EdgeLimits, EdgeMiddleware
 
@@ -55,6 +56,7 @@ __all__ = [
     "problem_response",
     "request_id_of",
     "require_loopback_without_keys",
+    "unexpected_problem",
 ]
 
 

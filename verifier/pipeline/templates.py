@@ -28,6 +28,7 @@ from verifier.keys import KeyRing, canonical_json
 from verifier.types import Reason
 
 if TYPE_CHECKING:
+    from verifier.pipeline.engine import Enrolment
     from verifier.types import Vector
 
 MAX_TEMPLATE_BYTES: Final = 64 * 1024
@@ -144,6 +145,13 @@ class TemplateVault:
             quality=about["quality"],
             created_utc_ms=about["created_utc_ms"],
         )
+
+
+def embedding_of(enrolment: Enrolment) -> Vector:
+    """Give the embedding of a photograph, (d,) float32, or raise TemplateRefused."""
+    if enrolment.reasons or enrolment.embedding is None:
+        raise TemplateRefused(enrolment.reasons)
+    return enrolment.embedding
 
 
 def _is_unit(embedding: Vector) -> bool:
