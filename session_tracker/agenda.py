@@ -110,42 +110,42 @@ def _attempt(m: Machine, cause: CheckCause, policy: Policy) -> Iterator[Entry]:
 def _spacing_ms(m: Machine, policy: Policy) -> int:
     """Between two attempts: doubled each time, up to one answer window."""
     rules = policy.checks
-    longest = rules.answer_window_s
-    return 1_000 * min(rules.retry_after_s * 2 ** min(m.attempts, 16), longest)
+    return 1_000 * min(rules.retry_after_s << min(m.attempts, 16), rules.answer_window_s)
 
 
 def _running_checks(m: Machine, policy: Policy) -> Iterator[Entry]:
-    rules = policy.checks
-    if m.suspicion is not None and m.answer_since is None:
-        yield (
-            _after_more_frames(m, m.suspicion.first, policy),
-            AskCheck(cause=CheckCause.SUSPICION, not_before=m.suspicion.newest),
-        )
-    if m.answer_since is not None:
-        since = m.attempt_from if m.attempt_from is not None else m.answer_since
-        if m.suspicion is not None:
-            since = max(since, m.suspicion.newest)
-        yield (
-            (m.attempt_from or m.answer_since) + _spacing_ms(m, policy),
-            AskCheck(cause=CheckCause.RETRY, not_before=since),
-        )
+    """Plan silent checks. None is asked for without a face in view: nobody there is an absence."""
+    if m.fresh_since is None:
         return
+    if m.answer_since is not None:
+        yield _retry(m, m.answer_since, policy)
+        return
+    if m.suspicion is not None:
+        at = _after_more_frames(m, m.suspicion.first, policy)
+        yield at, AskCheck(cause=CheckCause.SUSPICION, not_before=m.suspicion.newest)
     if m.doubt is not None:
-        yield (
-            _after_more_frames(m, m.doubt, policy),
-            AskCheck(cause=CheckCause.RETRY, not_before=m.doubt),
-        )
-    if m.owed is not None:
-        arrived = m.owed.not_before is None or (m.last_frame or 0) >= m.owed.not_before
-        if arrived and m.fresh_since is not None:
-            yield m.now, m.owed
+        at = _after_more_frames(m, m.doubt, policy)
+        yield at, AskCheck(cause=CheckCause.RETRY, not_before=m.doubt)
+    if m.owed is not None and (m.last_frame or 0) >= (m.owed.not_before or 0):
+        yield m.now, m.owed
     if not m.player_runs:
         return
+    # A track that has just begun had an identity sample of its own; a check wants more of it.
+    settled = m.fresh_since + policy.checks.frames_needed_s * 1_000
     if m.last_pass is not None:
-        forced = m.last_pass + rules.force_after_s * 1_000
-        yield forced, AskCheck(cause=CheckCause.MAX_GAP, not_before=None)
+        forced = m.last_pass + policy.checks.force_after_s * 1_000
+        yield max(forced, settled), AskCheck(cause=CheckCause.MAX_GAP, not_before=None)
     if m.random_at is not None:
-        yield m.random_at, AskCheck(cause=CheckCause.RANDOM, not_before=None)
+        at = max(m.random_at, settled)
+        yield at, AskCheck(cause=CheckCause.RANDOM, not_before=None)
+
+
+def _retry(m: Machine, answer_since: int, policy: Policy) -> Entry:
+    """Plan the next look within an answer window, at frames that came after the last one."""
+    since = answer_since if m.attempt_from is None else m.attempt_from
+    fresh = since if m.suspicion is None else max(since, m.suspicion.newest)
+    at = since + _spacing_ms(m, policy)
+    return at, AskCheck(cause=CheckCause.RETRY, not_before=fresh)
 
 
 def _after_more_frames(m: Machine, since: int, policy: Policy) -> int:

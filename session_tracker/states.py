@@ -9,6 +9,7 @@ An action that was lost in a crash comes again, because only its fact changes th
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -134,11 +135,20 @@ def wind_up(machine: Machine, policy: Policy) -> tuple[Action, ...]:
 
 
 def _moments(facts: Iterable[Fact]) -> Iterable[tuple[int, int, str, Fact]]:
-    """Tell when each was heard of (instant, causal rank, key); of a run, both its ends."""
-    for fact in facts:
+    """Tell when each was heard of (instant, causal rank, key).
+
+    A run is heard of at its ends and at each identity sample in it, as it grew when it was lived.
+    """
+    known = list(facts)
+    runs = sorted((f for f in known if isinstance(f, Presence)), key=lambda f: f.t)
+    starts = [run.t for run in runs]
+    for fact in known:
         rank = CAUSAL_ORDER.index(type(fact))
         if isinstance(fact, Presence):
             yield fact.t, rank, fact.key, replace(fact, end=fact.t)
             yield fact.end, rank, fact.key, fact
-        else:
-            yield fact.t, rank, fact.key, fact
+            continue
+        yield fact.t, rank, fact.key, fact
+        i = bisect_right(starts, fact.t) - 1
+        if isinstance(fact, Identity) and i >= 0 and fact.t <= runs[i].end:
+            yield fact.t, 1, runs[i].key, replace(runs[i], end=fact.t)
