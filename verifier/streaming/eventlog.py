@@ -72,8 +72,8 @@ class EventLog:
         try:
             await self._offer()
         except Exception as error:
-            _log.warning("event %d of a stream was not taken: %r", self._waiting[0].event_id, error)
-            self.deliver_in_background()
+            _log.warning("an event was not taken: %r", error)
+            self._start(pause_ms=self._limits.retry_ms)
             raise StorageError(
                 "What was seen on the frame could not be recorded yet.",
                 remedy="Send the same frame again shortly.",
@@ -81,8 +81,12 @@ class EventLog:
 
     def deliver_in_background(self) -> None:
         """Offer the waiting events until they are taken, with growing pauses after a failure."""
-        if self._sinks and self._waiting and (self._background is None or self._background.done()):
-            self._background = asyncio.create_task(self._persist(), name="stream events")
+        if self._sinks and self._waiting:
+            self._start(pause_ms=0)
+
+    def _start(self, pause_ms: int) -> None:
+        if self._background is None or self._background.done():
+            self._background = asyncio.create_task(self._persist(pause_ms), name="stream events")
 
     async def _offer(self) -> None:
         async with self._delivering:
@@ -93,15 +97,17 @@ class EventLog:
                 self._waiting.popleft()
                 self._taken_by = 0
 
-    async def _persist(self) -> None:
-        pause_ms = self._limits.retry_ms
+    async def _persist(self, pause_ms: int) -> None:
         while self._waiting:
+            if pause_ms:
+                await self._clock.sleep_until(self._clock.stamp().monotonic_ms + pause_ms)
             try:
                 await self._offer()
             except Exception as error:  # noqa: BLE001 - any failure of a sink means: once more
+                pause_ms = min(
+                    max(2 * pause_ms, self._limits.retry_ms), self._limits.retry_longest_ms
+                )
                 _log.warning("an event was not taken; again in %d ms: %r", pause_ms, error)
-                await self._clock.sleep_until(self._clock.stamp().monotonic_ms + pause_ms)
-                pause_ms = min(2 * pause_ms, self._limits.retry_longest_ms)
 
     def acknowledge(self, event_id: int) -> None:
         """Forget the events up to `event_id`: whoever reads has them."""

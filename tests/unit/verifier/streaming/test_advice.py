@@ -14,6 +14,7 @@ FACE = Face(box=(0.0, 0.0, 9.0, 9.0), score=0.9, landmarks=np.zeros((5, 2), np.f
 
 
 def evidence(*reasons: Reason, faces: int = 1) -> Evidence:
+    """Evidence of a frame with these reasons."""
     return Evidence(digest="0" * 64, faces=(FACE,) * faces, reasons=reasons)
 
 
@@ -37,7 +38,7 @@ def test_advice(seen: Evidence, advice: Advice) -> None:
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_no_reason_leaks_identity(reason: Reason) -> None:
-    """Every reason gives an advice of the closed list; reasons of identity and liveness give none."""
+    """Reasons of identity and liveness give no advice; all others give one of the list."""
     told = advise(evidence(reason))
     hidden = {
         Reason.NOT_THE_SAME_PERSON,

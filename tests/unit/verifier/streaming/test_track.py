@@ -15,10 +15,12 @@ GAP_MS = 12_000
 
 
 def at(ms: int) -> Stamp:
+    """An instant of one boot."""
     return Stamp(boot_id="boot", monotonic_ms=ms, utc_ms=1_795_000_000_000 + ms)
 
 
 def face(x: float, y: float = 170.0, size: float = 120.0) -> Face:
+    """A square face in a picture 640 pixels wide."""
     return Face(box=(x, y, size, size), score=0.9, landmarks=np.zeros((5, 2), np.float32))
 
 

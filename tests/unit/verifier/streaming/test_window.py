@@ -11,10 +11,12 @@ from verifier.types import Evidence, Quality, Reason
 
 
 def stamp(ms: int) -> Stamp:
+    """An instant of one boot."""
     return Stamp(boot_id="boot", monotonic_ms=ms, utc_ms=1_795_000_000_000 + ms)
 
 
 def quality(unified: float) -> Quality:
+    """A quality of which only the unified score matters."""
     return Quality(
         sharpness=1.0,
         illumination_mean=1.0,
@@ -36,6 +38,7 @@ def sample(
     unified: float | None = 0.5,
     reasons: tuple[Reason, ...] = (),
 ) -> Sample:
+    """A frame that arrived `seq` seconds after the start."""
     presence = Evidence(
         digest=f"{seq:064x}",
         faces=(),
@@ -52,6 +55,7 @@ def sample(
 
 
 def window(frames: int = 32, size: int = 1_000_000) -> Window:
+    """A ring over 25 s."""
     return Window(window_ms=25_000, max_frames=frames, max_bytes=size)
 
 
@@ -92,7 +96,7 @@ def test_only_frames_of_the_track_from_the_instant_on() -> None:
 
 
 def test_evidence_leaves_with_its_frame() -> None:
-    """What was computed on a frame is forgotten with it, and never kept for a frame that is gone."""
+    """What was computed on a frame is forgotten with it, and not kept once it is gone."""
     ring = window(frames=1)
     known = Evidence(digest="0" * 64, faces=(), embedding=embedding_of("li"))
     ring.add(sample(1), known)
