@@ -9,9 +9,9 @@ A pass is an instant. Time from a pass A to the next pass B is verified where B 
   frames of the sample's own track, none older than the sample, within `suspicion_s`;
 - a *system fault*, or a *pause* that the tracker ordered because of what it saw;
 - an *absence*: frames arrived and showed no face for `absent_s`;
-- a stretch *without evidence*: a sample without evidence with no pass for more than
-  `no_evidence_s` after it. A **check** without evidence asks the learner to show himself, so the
-  pass that answers it proves nothing of the time before: there the stretch counts from A;
+- a stretch *without evidence*: a sample or check without evidence with no pass for more than
+  `no_evidence_s` after it. The learner is told that he cannot be seen only when that time is
+  over (`Machine.tell_from`), so that whoever is fetched by being told saves nothing;
 - a *network gap* over `tolerated_s`, or a shorter one whose first frame is not B itself;
 - a *track* without a pass of its own: B is on A's track or on the very next one.
 
@@ -142,8 +142,7 @@ class _Against:
         blind = [
             f for f in facts if isinstance(f, Identity | Check) and f.outcome is Outcome.NO_EVIDENCE
         ]
-        self._blind_samples = sorted(f.t for f in blind if isinstance(f, Identity))
-        self._blind_checks = sorted(f.t for f in blind if isinstance(f, Check))
+        self._blind_at = sorted(f.t for f in blind)
         self._runs = sorted(
             (f.t, max(f.end, f.t), f.track) for f in facts if isinstance(f, Presence)
         )
@@ -187,7 +186,7 @@ class _Against:
         reason = self.decisive(a.t, b.t)
         if reason is not None:
             return reason
-        if self._blind(a.t, b.t, until=b.t):
+        if self._blind(a.t, b.t):
             return VoidReason.NO_EVIDENCE
         if self._gap(a.t, b.t):
             return VoidReason.NETWORK_GAP
@@ -201,7 +200,7 @@ class _Against:
         reason = self.decisive(last.t, end)
         if reason is not None:
             return reason
-        if self._blind(last.t, end, until=end):
+        if self._blind(last.t, end):
             return VoidReason.NO_EVIDENCE
         limit = self._policy.network.tolerated_s * 1_000
         seen = max((e for _, e, _ in self._runs if e <= end), default=last.t)
@@ -230,16 +229,11 @@ class _Against:
                 return
             yield run
 
-    def _blind(self, a: int, b: int, *, until: int) -> bool:
+    def _blind(self, a: int, b: int) -> bool:
         """Whether (a, b] holds a stretch without evidence that is too long."""
         limit = self._policy.brackets.no_evidence_s * 1_000
-        i = bisect_right(self._blind_samples, a)
-        doubted = i < len(self._blind_samples) and self._blind_samples[i] <= b
-        if doubted and until - self._blind_samples[i] > limit:
-            return True
-        i = bisect_right(self._blind_checks, a)
-        asked = i < len(self._blind_checks) and self._blind_checks[i] <= b
-        return asked and until - a > limit
+        i = bisect_right(self._blind_at, a)
+        return i < len(self._blind_at) and b - self._blind_at[i] > limit
 
     def _gap(self, a: int, b: int) -> bool:
         """Whether frames were missing between the passes for longer than is tolerated."""

@@ -98,9 +98,12 @@ class Machine:
     """When the next random check comes."""
     suspicion: Suspicion | None = None
     doubt: int | None = None
-    """The first identity sample without evidence since the last pass."""
+    """The first sample or check without evidence since the last pass."""
     answer_since: int | None = None
     """A check without evidence opened the answer window then; None where none is open."""
+    tell_from: int | None = None
+    """From when on the learner is told that he cannot be seen: when the stretch without evidence
+    has become too long to be credited. Told earlier, he could be fetched to save it."""
     owed: AskCheck | None = None
     """A silent check that the learner's pressing of pause or play calls for."""
 
@@ -141,4 +144,5 @@ class Machine:
             return self.pause_reason
         if self.state is State.AWAITING_START_CHECK:
             return PauseReason.START_CHECK
-        return PauseReason.NO_EVIDENCE if self.answer_since is not None else None
+        told = self.tell_from is not None and self.now >= self.tell_from
+        return PauseReason.NO_EVIDENCE if told else None

@@ -106,6 +106,7 @@ def _passed(m: Machine, t: int, policy: Policy, draw: Draw) -> Machine:
         last_pass=max(t, m.last_pass or t),
         random_at=_draw_random(m, t, policy, draw),
         doubt=None,
+        tell_from=None,
     )
 
 
@@ -123,7 +124,8 @@ def _draw_random(m: Machine, t: int, policy: Policy, draw: Draw) -> int:
 
 def _identity(m: Machine, fact: Identity, policy: Policy, draw: Draw) -> Machine:
     if fact.outcome is Outcome.PASS:
-        return _sample_passed(_passed(m, fact.t, policy, draw), fact)
+        cued = m.cue is not None
+        return _sample_passed(_passed(m, fact.t, policy, draw), fact, cued=cued)
     if m.state is not State.RUNNING:
         return m
     if fact.outcome is Outcome.NO_EVIDENCE:
@@ -134,11 +136,11 @@ def _identity(m: Machine, fact: Identity, policy: Policy, draw: Draw) -> Machine
     return replace(m, suspicion=suspicion)
 
 
-def _sample_passed(m: Machine, fact: Identity) -> Machine:
+def _sample_passed(m: Machine, fact: Identity, *, cued: bool) -> Machine:
     """End a doubt, or a pause that needs no check; a sample never clears a suspicion."""
     if m.state is State.RUNNING and m.suspicion is None:
         # A pass that the learner was asked for says nothing of who sits there otherwise.
-        strikes = m.strikes if m.answer_since is not None else 0
+        strikes = m.strikes if cued else 0
         return replace(m, answer_since=None, strikes=strikes)
     after = m.paused_at is not None and fact.t > m.paused_at
     if m.state is State.PAUSED and after and m.pause_reason in RESUMED_BY_SAMPLE:
@@ -152,13 +154,14 @@ def _check(m: Machine, fact: Check, policy: Policy, draw: Draw) -> Machine:
     if m.owed is not None and fact.cause is m.owed.cause:
         m = replace(m, owed=None)
     if fact.outcome is Outcome.PASS:
-        return _check_passed(_passed(m, fact.t, policy, draw), fact)
+        cued = m.cue is not None
+        return _check_passed(_passed(m, fact.t, policy, draw), fact, cued=cued)
     if fact.outcome is Outcome.NO_EVIDENCE:
-        return _check_in_vain(m, fact)
+        return _check_in_vain(m, fact, policy)
     return _check_failed(m, fact, policy)
 
 
-def _check_passed(m: Machine, fact: Check) -> Machine:
+def _check_passed(m: Machine, fact: Check, *, cued: bool) -> Machine:
     if m.state is State.AWAITING_START_CHECK:
         return replace(m, may_resume=True)
     if m.state is State.PAUSED:
@@ -166,23 +169,30 @@ def _check_passed(m: Machine, fact: Check) -> Machine:
         touched = m.touched or m.pause_reason is not PauseReason.IDLE
         return replace(m, may_resume=m.may_resume or (after and touched))
     cleared = m.suspicion is None or fact.since >= m.suspicion.newest
-    uncued = m.answer_since is None
     return replace(
         m,
         suspicion=None if cleared else m.suspicion,
         answer_since=None,
         attempts=0,
         attempt_from=None,
-        strikes=0 if uncued and cleared else m.strikes,
+        strikes=0 if cleared and not cued else m.strikes,
     )
 
 
-def _check_in_vain(m: Machine, fact: Check) -> Machine:
-    """Nothing usable was seen: never held against anybody, asked again."""
+def _check_in_vain(m: Machine, fact: Check, policy: Policy) -> Machine:
+    """Nothing usable was seen: never held against anybody, asked again, at first in silence."""
     if m.state is State.RUNNING and fact.cause is CheckCause.END:
         return m
     if m.state is State.RUNNING and m.answer_since is None:
-        return replace(m, answer_since=fact.t, attempts=0, attempt_from=fact.t + 1)
+        doubt = fact.t if m.doubt is None else m.doubt
+        return replace(
+            m,
+            doubt=doubt,
+            answer_since=fact.t,
+            tell_from=doubt + policy.brackets.no_evidence_s * 1_000 + 1,
+            attempts=0,
+            attempt_from=fact.t + 1,
+        )
     return replace(m, attempts=m.attempts + 1, attempt_from=fact.t + 1)
 
 
@@ -200,7 +210,12 @@ def _check_failed(m: Machine, fact: Check, policy: Policy) -> Machine:
         m = replace(m, strikes=m.strikes + 1, struck_at=fact.t, struck_by=reason)
     if m.state is not State.RUNNING:
         return m
-    return replace(m, stop=reason, suspicion=None, doubt=None, answer_since=None, owed=None)
+    return replace(_without_questions(m), stop=reason)
+
+
+def _without_questions(m: Machine) -> Machine:
+    """Drop what was open about a stretch that has been decided against."""
+    return replace(m, suspicion=None, doubt=None, answer_since=None, tell_from=None, owed=None)
 
 
 def _playback(m: Machine, fact: Playback, policy: Policy) -> Machine:
@@ -234,17 +249,13 @@ def _paused(m: Machine, fact: Paused) -> Machine:
     if m.state is State.AWAITING_START_CHECK:
         return m
     return replace(
-        m,
+        _without_questions(m),
         state=State.PAUSED,
         pause_reason=fact.reason,
         paused_at=fact.t,
         stop=None,
         may_resume=False,
         touched=False,
-        suspicion=None,
-        doubt=None,
-        answer_since=None,
-        owed=None,
         attempts=0,
         attempt_from=fact.t,
         random_at=None,
