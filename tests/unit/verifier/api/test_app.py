@@ -1,0 +1,71 @@
+"""The app as a whole: which paths are open, and to whom."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from verifier.api.app import batch_limits
+from verifier.api.testing import scripted_verifier
+from verifier.edge import KeyScope, new_api_key
+from verifier.errors import ConfigurationError
+from verifier.settings import Settings, load_settings
+
+OPEN = {"/healthz", "/readyz"}
+
+
+async def test_every_path_but_the_probes_needs_a_key() -> None:
+    """Of all documented operations a stranger reaches the probes only."""
+    secret, line = new_api_key("lms", [KeyScope.VERIFIER])
+    made = scripted_verifier(settings=load_settings(Settings, api_keys=(line,)))
+    transport = httpx.ASGITransport(made.app, client=("10.0.0.9", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://verifier") as stranger:
+        for path, item in made.app.openapi()["paths"].items():
+            for method in item:
+                answer = await stranger.request(method, path.replace("{stream_id}", "abc"))
+                expected = {200} if path in OPEN else {401, 410, 422}
+                assert answer.status_code in expected, (method, path, answer.text)
+                if answer.status_code != 401 and path not in OPEN:
+                    assert path.endswith("/frames"), "only frames have a token of their own"
+        for path in ("/openapi.json", "/docs", "/redoc"):
+            assert (await stranger.get(path)).status_code == 401
+        stranger.headers["X-API-Key"] = secret
+        assert (await stranger.get("/version")).status_code == 200
+        assert (await stranger.get("/openapi.json")).status_code == 200
+        assert (await stranger.get("/docs")).status_code == 404
+    await made.batcher.close()
+
+
+def test_wrong_api_keys_stop_the_start() -> None:
+    """A broken line is told before the port opens."""
+    with pytest.raises(ConfigurationError, match="API key 1"):
+        scripted_verifier(settings=load_settings(Settings, api_keys=("nonsense",)))
+
+
+def test_every_operation_has_a_summary_and_examples() -> None:
+    """The document is made for readers: each operation says what it is, bodies show examples."""
+    made = scripted_verifier()
+    document = made.app.openapi()
+    schemas = document["components"]["schemas"]
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            assert operation["summary"], path
+            assert operation["description"], path
+    for name in ("CreateTemplate", "VerifyByTemplate", "VerifyByPhoto"):
+        assert schemas[name]["examples"]
+
+
+async def test_the_app_works_without_lifespan() -> None:
+    """Mounted below another app nothing depends on start-up hooks."""
+    made = scripted_verifier()
+    transport = httpx.ASGITransport(made.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        assert (await client.get("/readyz")).status_code == 200
+    await made.batcher.close()
+
+
+def test_batch_limits_follow_the_settings() -> None:
+    """Every knob of the section arrives."""
+    settings = load_settings(Settings, batching={"max_batch": 4, "timeout_s": 3, "window_ms": 0})
+    limits = batch_limits(settings, processors=6)
+    assert (limits.workers, limits.max_batch, limits.timeout_s, limits.window_ms) == (6, 4, 3, 0)

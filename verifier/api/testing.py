@@ -1,0 +1,162 @@
+"""A whole verifier on scripted pictures, for tests of whatever calls it. The product uses none.
+
+Pictures are scenes (`verifier.streaming.testing.scene`); everything else is real: batcher, vault,
+keys, hub, routes and edge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+
+from verifier.api.app import create_app
+from verifier.api.metrics import VerifierMetrics
+from verifier.clock import Clock, ManualClock
+from verifier.edge import HttpMetrics
+from verifier.keys import KeyRing
+from verifier.pipeline.batching import Batcher, BatchLimits
+from verifier.pipeline.templates import TemplateVault
+from verifier.settings import Settings
+from verifier.streaming.hub import StreamHub
+from verifier.streaming.testing import ScriptedEngine
+from verifier.types import Evidence, Face, Frame, Reason, Verdict
+
+if TYPE_CHECKING:
+    from verifier.pipeline.engine import Enrolment
+    from verifier.types import Vector
+
+
+class ScriptedInference:
+    """`ScriptedEngine` as the batcher's threads call an engine: without asyncio."""
+
+    def __init__(self) -> None:
+        self._inner = ScriptedEngine()
+        self.broken: Exception | None = None
+        """Raised by `assess` and by the self-test, as long as it is set."""
+
+    def decode(self, data: bytes) -> Frame:
+        """Read a scene. Raises ImageUnreadable."""
+        return asyncio.run(self._inner.decode([data]))[0]
+
+    def detect(self, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
+        """Find the people of each scene."""
+        return asyncio.run(self._inner.detect(frames))
+
+    def assess(
+        self,
+        frames: Sequence[Frame],
+        *,
+        faces: Sequence[tuple[Face, ...]] | None = None,
+        references: Sequence[Vector | None] | None = None,
+        liveness: bool = True,
+        embed: bool = True,
+    ) -> list[Evidence]:
+        """Say of each frame what its scene says."""
+        self.self_test()
+        return asyncio.run(
+            self._inner.assess(
+                frames, faces=faces, references=references, liveness=liveness, embed=embed
+            )
+        )
+
+    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+        """Decide by plain rules."""
+        return self._inner.judge(evidence, reference)
+
+    def enrol(self, frame: Frame) -> Enrolment:
+        """Take a scene of exactly one person who has no reasons against him."""
+        (evidence,) = self.assess([frame])
+        several = (Reason.SEVERAL_FACES,) if len(evidence.faces) > 1 else ()
+        reasons = (*evidence.reasons, *several)
+        enrolment: Any = ScriptedEnrolment(
+            embedding=None if reasons else evidence.embedding,
+            quality=evidence.quality,
+            reasons=reasons,
+        )
+        found: Enrolment = enrolment
+        return found
+
+    def self_test(self) -> None:
+        """Raise what is broken."""
+        if self.broken is not None:
+            raise self.broken
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Role -> ``id@sha256``."""
+        return self._inner.models
+
+    @property
+    def profile(self) -> ScriptedProfile:
+        """The version that verdicts quote."""
+        return ScriptedProfile(version=self._inner.profile_version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedProfile:
+    """What is told of the threshold profile."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedEnrolment:
+    """What `ScriptedInference.enrol` returns."""
+
+    embedding: Vector | None
+    quality: Any
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedVerifier:
+    """An app and its parts; close the batcher at the end."""
+
+    app: FastAPI
+    engine: ScriptedInference
+    batcher: Batcher
+    vault: TemplateVault
+    keyring: KeyRing
+    hub: StreamHub
+    clock: Clock
+
+
+def scripted_verifier(
+    *,
+    clock: Clock | None = None,
+    settings: Settings | None = None,
+    limits: BatchLimits | None = None,
+) -> ScriptedVerifier:
+    """Put a verifier together, as the composition root does, on scripted pictures."""
+    chosen = clock if clock is not None else ManualClock()
+    engine = ScriptedInference()
+    metrics = HttpMetrics()
+    counted = VerifierMetrics(metrics.registry)
+    batcher = Batcher(engine, decode=engine.decode, limits=limits, observer=counted)
+    keyring = KeyRing.generate(chosen)
+    vault = TemplateVault(keyring, embedder=engine.models["embedder"], clock=chosen)
+    hub = StreamHub(batcher, vault, keyring, clock=chosen)
+    app = create_app(
+        batcher=batcher,
+        vault=vault,
+        keyring=keyring,
+        clock=chosen,
+        settings=settings if settings is not None else Settings(),
+        metrics=metrics,
+        verifier_metrics=counted,
+        hub=hub,
+        providers=("scripted",),
+    )
+    return ScriptedVerifier(
+        app=app,
+        engine=engine,
+        batcher=batcher,
+        vault=vault,
+        keyring=keyring,
+        hub=hub,
+        clock=chosen,
+    )
