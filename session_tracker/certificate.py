@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -37,7 +38,7 @@ OFFLINE_LIMITS: Final = (
 )
 
 
-class CertificateInvalid(BenrenError):
+class CertificateInvalid(BenrenError):  # noqa: N818 - as all errors of the project are named
     """The certificate does not hold."""
 
     status = 422
@@ -106,7 +107,7 @@ def issue(claim: Claim, holdings: Sequence[Holding], head: Head, keyring: KeyRin
 
     Raises CertificateInvalid where what is claimed would not pass its own check.
     """
-    credited_s = sum(json.loads(h.body)["data"]["credited_s"] for h in holdings)
+    credited_s = _whole_seconds(json.loads(holding.body)["data"] for holding in holdings)
     core = {
         "type": TYPE,
         "v": 1,
@@ -204,9 +205,22 @@ def _parse(document: bytes) -> tuple[dict[str, Any], str, str]:
     return core, str(code), str(signature)
 
 
+def _whole_seconds(settlements: Iterable[dict[str, Any]]) -> int:
+    """Add up the credited milliseconds per local day, each day rounded down once."""
+    days: Counter[str] = Counter()
+    for data in settlements:
+        if (
+            sum(data["days"].values()) != data["credited_ms"]
+            or min(data["days"].values(), default=0) < 0
+        ):
+            raise CertificateInvalid("The days of a session do not add up to its credit.")
+        days.update(data["days"])
+    return sum(ms // 1_000 for ms in days.values())
+
+
 def _check_sessions(core: dict[str, Any], head: Head) -> int:
     """Check every settlement and its proof; returns the sum of the credited seconds."""
-    total = 0
+    settlements = []
     seen: set[str] = set()
     for item in core["sessions"]:
         body = item["entry"].encode("utf-8")
@@ -231,10 +245,10 @@ def _check_sessions(core: dict[str, Any], head: Head) -> int:
             and data["course"] == core["course"]
             and entry["policy"] == core["policy"]
         )
-        if not belongs or data["credited_s"] < 0:
+        if not belongs or data["provisional"]:
             raise CertificateInvalid(f"Session {session} does not belong to this certificate.")
-        total += int(data["credited_s"])
-    return total
+        settlements.append(data)
+    return _whole_seconds(settlements)
 
 
 def _check_sum(core: dict[str, Any], credited_s: int) -> None:

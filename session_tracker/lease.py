@@ -50,7 +50,7 @@ async def take(
         return
     held = await current(connection, learner_id)
     if held is not None:
-        raise _held(held)
+        raise refuse_parallel()
     await connection.execute(insert(leases), {"learner_id": learner_id, **values})
 
 
@@ -86,13 +86,9 @@ async def forget(connection: AsyncConnection, *, learner_id: str) -> None:
     await connection.execute(delete(leases).where(leases.c.learner_id == learner_id))
 
 
-def _held(lease: Lease) -> Conflict:
+def refuse_parallel() -> Conflict:
+    """Say that the learner studies elsewhere."""
     return Conflict(
         "The learner already studies on another device.",
         remedy="Close that session, or open this one with take_over; it needs a pass.",
     )
-
-
-def refuse_parallel(lease: Lease) -> Conflict:
-    """Say that the learner studies elsewhere."""
-    return _held(lease)

@@ -305,6 +305,10 @@ class StreamVerifier(Protocol):
         """Judge the current track's frames now; the event is also on the stream's list."""
         ...
 
+    async def resume(self, stream_id: str) -> None:
+        """Make the next face an identity sample: a pause of the session is over."""
+        ...
+
     async def close_stream(self, stream_id: str) -> None:
         """Forget the frames and revoke the client token; closing twice is fine."""
         ...

@@ -128,6 +128,7 @@ streams = Table(
     Column("number", Integer, nullable=False, comment="counts the streams of a session from 1"),
     Column("opened_ms", big, nullable=False),
     Column("last_event_id", big, nullable=False),
+    Column("track_offset", Integer, nullable=False, comment="tracks count on within a session"),
 )
 
 ledger_entries = Table(
@@ -182,6 +183,7 @@ playback_reports = Table(
     Column("media_ms", big, nullable=False),
     Column("playing", Boolean, nullable=False),
     Column("interaction", Boolean, nullable=False),
+    Column("counted", Boolean, nullable=False, comment="false: came after a later report"),
     Column("answer", Text, nullable=False, comment="the first answer, for repeats"),
 )
 

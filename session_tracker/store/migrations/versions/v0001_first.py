@@ -218,6 +218,7 @@ def _evidence() -> None:
         _int("number"),
         _ms("opened_ms"),
         _ms("last_event_id"),
+        _int("track_offset"),
         sa.PrimaryKeyConstraint("id", name="pk_streams"),
         sa.ForeignKeyConstraint(["session_id"], ["sessions.id"], name="fk_streams_session_id"),
     )
@@ -246,6 +247,7 @@ def _evidence() -> None:
         _ms("media_ms"),
         sa.Column("playing", sa.Boolean(), nullable=False),
         sa.Column("interaction", sa.Boolean(), nullable=False),
+        sa.Column("counted", sa.Boolean(), nullable=False),
         _text("answer"),
         sa.PrimaryKeyConstraint("session_id", "seq", name="pk_playback_reports"),
         sa.ForeignKeyConstraint(

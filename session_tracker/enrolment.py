@@ -1,0 +1,486 @@
+"""Learners, their templates and consents, and who may study what: admission to a session."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from session_tracker import ledger
+from session_tracker.ledger import Context
+from session_tracker.policy import Policy, Provenance, Training
+from session_tracker.store.database import Database
+from session_tracker.store.schema import (
+    certificates,
+    consents,
+    enrolments,
+    learners,
+    programmes,
+    templates,
+)
+from session_tracker.store.writer import NewEntry, Transaction
+from verifier.clock import Clock
+from verifier.errors import ConfigurationError, Conflict, NotFound, Refused
+
+CONSENT_PURPOSE = "face_verification"
+_NOTHING = Context(policy="", models={}, profile="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learner:
+    """Somebody who studies, under a pseudonym."""
+
+    id: str
+    category: str
+    track: Training
+    industry: str
+    business_ref: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """An enrolled face: the verifier's opaque blob and where it came from."""
+
+    learner_id: str
+    version: int
+    """Counts up from 1 with every enrolment."""
+    blob: bytes | None
+    """None once it was erased."""
+    provenance: Provenance
+    enrolled_ms: int
+    confirmed_ms: int | None
+    """When a `self_live` one was matched with the ID photo or vetted by staff."""
+    erased_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """The learner's separate consent to face verification."""
+
+    id: str
+    learner_id: str
+    purpose: str
+    text_version: str
+    given_ms: int
+    withdrawn_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """One learner's way through one programme, under the policy in force when it began."""
+
+    learner_id: str
+    programme: str
+    course: int
+    policy_version: str
+    track: Training
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Everything that a session needs, checked."""
+
+    learner: Learner
+    template: Template
+    blob: bytes
+    consent: Consent
+    course: Course
+    policy: Policy
+    begins: bool
+    """Whether the course begins with this session."""
+
+
+class Registry:
+    """Reads and writes learners, templates, consents and programmes."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._newest: dict[str, Policy] = {}
+        self._known: dict[tuple[str, str], Policy] = {}
+
+    async def register_policies(self, policies: Sequence[Policy]) -> None:
+        """Record the policies; the last given of a name is in force for courses that begin.
+
+        Raises ConfigurationError where a version is known with other content.
+        """
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> None:
+            for policy in policies:
+                query = select(programmes.c.digest).where(
+                    programmes.c.name == policy.name, programmes.c.version == policy.version
+                )
+                digest = await tx.connection.scalar(query)
+                if digest is None:
+                    await _record_policy(tx, policy, now)
+                elif digest != policy.digest:
+                    raise ConfigurationError(
+                        f"The policy {policy.name} {policy.version} was changed.",
+                        remedy="Give changed rules a new version; old hours stay under the old.",
+                    )
+
+        await self._database.write(job)
+        async with self._database.read() as connection:
+            for row in (await connection.execute(select(programmes))).all():
+                stored = Policy.model_validate_json(row.document)
+                self._known[stored.name, stored.version] = stored
+        self._newest = {policy.name: policy for policy in policies}
+
+    def policies(self) -> Mapping[str, Policy]:
+        """Give the policies in force by programme."""
+        return self._newest
+
+    def policy(self, programme: str, version: str | None = None) -> Policy:
+        """Give a programme's policy: that version, or the one in force. Raises NotFound."""
+        found = (
+            self._newest.get(programme)
+            if version is None
+            else self._known.get((programme, version))
+        )
+        if found is None:
+            raise NotFound(
+                f"There is no programme {programme!r}.",
+                remedy=f"Choose one of: {', '.join(sorted(self._newest))}.",
+            )
+        return found
+
+    async def add_learner(
+        self, *, category: str, track: Training, industry: str, business_ref: str
+    ) -> Learner:
+        """Register a learner under a new pseudonym."""
+        learner = Learner(
+            id=f"lrn_{secrets.token_hex(10)}",
+            category=category,
+            track=track,
+            industry=industry,
+            business_ref=business_ref,
+            created_ms=self._clock.stamp().utc_ms,
+        )
+        values = {name: getattr(learner, name) for name in Learner.__slots__}
+        data = {"category": category, "track": str(track), "industry": industry}
+
+        async def job(tx: Transaction) -> None:
+            await tx.connection.execute(insert(learners), values)
+            await tx.append([_entry(learner.id, "registered", "learner", learner.created_ms, data)])
+
+        await self._database.write(job)
+        return learner
+
+    async def learner(self, learner_id: str) -> Learner:
+        """Give a learner. Raises NotFound."""
+        async with self._database.read() as connection:
+            return await _learner(connection, learner_id)
+
+    async def template(self, learner_id: str) -> Template:
+        """Give the learner's newest template. Raises NotFound."""
+        async with self._database.read() as connection:
+            await _learner(connection, learner_id)
+            found = await _template(connection, learner_id)
+        if found is None:
+            raise _no_template(learner_id)
+        return found
+
+    async def put_template(self, learner_id: str, blob: bytes, provenance: Provenance) -> Template:
+        """Enrol a face; it counts for sessions opened from now on. Raises NotFound."""
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> Template:
+            await _learner(tx.connection, learner_id)
+            last = await _template(tx.connection, learner_id)
+            made = Template(
+                learner_id=learner_id,
+                version=1 if last is None else last.version + 1,
+                blob=blob,
+                provenance=provenance,
+                enrolled_ms=now,
+                confirmed_ms=None,
+                erased_ms=None,
+            )
+            values = {name: getattr(made, name) for name in Template.__slots__}
+            await tx.connection.execute(insert(templates), values)
+            data = {"version": made.version, "provenance": str(provenance)}
+            key = f"template:{made.version}"
+            await tx.append([_entry(learner_id, key, "template_enrolled", now, data)])
+            return made
+
+        return await self._database.write(job)
+
+    async def confirm_template(self, learner_id: str, *, reason: str) -> Template:
+        """Note that staff, or a match with the ID photo, confirmed the newest template."""
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> None:
+            found = await _template(tx.connection, learner_id)
+            if found is None:
+                raise _no_template(learner_id)
+            if found.confirmed_ms is not None:
+                return
+            await tx.connection.execute(
+                update(templates)
+                .where(templates.c.learner_id == learner_id, templates.c.version == found.version)
+                .values(confirmed_ms=now)
+            )
+            data = {"version": found.version}
+            key = f"template_confirmed:{found.version}"
+            await tx.append(
+                [_entry(learner_id, key, "template_confirmed", now, data, reason=reason)]
+            )
+
+        await self._database.write(job)
+        return await self.template(learner_id)
+
+    async def erase_biometrics(self, learner_id: str) -> int:
+        """Overwrite every template of the learner; returns how many there were."""
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> int:
+            await _learner(tx.connection, learner_id)
+            query = select(func.count()).where(
+                templates.c.learner_id == learner_id, templates.c.blob.is_not(None)
+            )
+            count = int(await tx.connection.scalar(query) or 0)
+            if not count:
+                return 0
+            await tx.connection.execute(
+                update(templates)
+                .where(templates.c.learner_id == learner_id, templates.c.blob.is_not(None))
+                .values(blob=None, erased_ms=now)
+            )
+            data = {"templates": count}
+            await tx.append([_entry(learner_id, f"erased:{now}", "biometrics_erased", now, data)])
+            return count
+
+        return await self._database.write(job)
+
+    async def give_consent(self, learner_id: str, *, text_version: str) -> Consent:
+        """Record the separate consent to face verification. Raises NotFound."""
+        made = Consent(
+            id=f"cns_{secrets.token_hex(10)}",
+            learner_id=learner_id,
+            purpose=CONSENT_PURPOSE,
+            text_version=text_version,
+            given_ms=self._clock.stamp().utc_ms,
+            withdrawn_ms=None,
+        )
+        values = {name: getattr(made, name) for name in Consent.__slots__}
+        data = {"consent": made.id, "purpose": made.purpose, "text_version": text_version}
+
+        async def job(tx: Transaction) -> None:
+            await _learner(tx.connection, learner_id)
+            await tx.connection.execute(insert(consents), values)
+            key = f"consent:{made.id}"
+            await tx.append([_entry(learner_id, key, "consent_given", made.given_ms, data)])
+
+        await self._database.write(job)
+        return made
+
+    async def withdraw_consent(self, learner_id: str, consent_id: str) -> Consent:
+        """Record that the consent no longer holds; withdrawing twice is fine. Raises NotFound."""
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> None:
+            found = await _consent(tx.connection, learner_id, consent_id)
+            if found.withdrawn_ms is not None:
+                return
+            await tx.connection.execute(
+                update(consents).where(consents.c.id == consent_id).values(withdrawn_ms=now)
+            )
+            key = f"consent_withdrawn:{consent_id}"
+            data = {"consent": consent_id}
+            await tx.append([_entry(learner_id, key, "consent_withdrawn", now, data)])
+
+        await self._database.write(job)
+        async with self._database.read() as connection:
+            return await _consent(connection, learner_id, consent_id)
+
+    async def course(self, learner_id: str, programme: str) -> Course | None:
+        """Give the learner's present course of a programme, or None where none was begun."""
+        async with self._database.read() as connection:
+            return await _course(connection, learner_id, programme)
+
+    async def admit(self, *, learner_id: str, consent_id: str, programme: str) -> Admission:
+        """Check that this learner may study this programme online, under this consent.
+
+        Raises NotFound for what is unknown and Refused, with the reason, for what is not allowed.
+        """
+        async with self._database.read() as connection:
+            learner = await _learner(connection, learner_id)
+            consent = await _consent(connection, learner_id, consent_id)
+            template = await _template(connection, learner_id)
+            course = await _course(connection, learner_id, programme)
+            certified = course is not None and await _certified(connection, course)
+        policy = self.policy(programme, course.policy_version if course else None)
+        _check_rules(learner, consent, policy)
+        if certified:
+            raise Conflict(
+                "The online part of this programme is complete: the certificate was issued.",
+                remedy="Nothing more is needed; GET /v1/learners/{id}/credit names it.",
+            )
+        if template is None or template.blob is None:
+            raise _no_template(learner_id)
+        if template.provenance not in policy.enrolment.accepted:
+            raise Refused(
+                f"This programme does not accept an enrolment by {template.provenance}.",
+                remedy=f"Enrol by one of: {', '.join(policy.enrolment.accepted)}.",
+            )
+        fresh = Course(
+            learner_id=learner_id,
+            programme=programme,
+            course=1,
+            policy_version=policy.version,
+            track=learner.track,
+        )
+        return Admission(
+            learner=learner,
+            template=template,
+            blob=template.blob,
+            consent=consent,
+            course=course or fresh,
+            policy=policy,
+            begins=course is None,
+        )
+
+
+async def begin_course(tx: Transaction, course: Course, now_ms: int) -> None:
+    """Record that the course begins; harmless where it has begun meanwhile."""
+    values = {name: getattr(course, name) for name in Course.__slots__}
+    if await _course(tx.connection, course.learner_id, course.programme) is None:
+        await tx.connection.execute(insert(enrolments), {**values, "started_ms": now_ms})
+
+
+def _check_rules(learner: Learner, consent: Consent, policy: Policy) -> None:
+    if learner.industry in policy.admission.refused_industries:
+        raise Refused(
+            f"Learners of the industry {learner.industry} train offline only.",
+            remedy="Register with a training institution for the offline course.",
+        )
+    if learner.category not in policy.admission.categories:
+        raise Refused(
+            f"The programme is not for the category {learner.category}.",
+            remedy=f"It is for: {', '.join(policy.admission.categories)}.",
+        )
+    if consent.withdrawn_ms is not None or consent.purpose != CONSENT_PURPOSE:
+        raise Refused(
+            "The consent to face verification was withdrawn.",
+            remedy="Record a new consent, or use the supervised route without a face.",
+        )
+
+
+async def _record_policy(tx: Transaction, policy: Policy, now: int) -> None:
+    values = {
+        "name": policy.name,
+        "version": policy.version,
+        "digest": policy.digest,
+        "document": policy.model_dump_json(),
+        "registered_ms": now,
+    }
+    await tx.connection.execute(insert(programmes), values)
+    context = Context(policy=f"{policy.name}@{policy.version}", models={}, profile="")
+    await tx.append(
+        [
+            ledger.entry(
+                subject=f"programme:{policy.name}",
+                key=f"policy:{policy.version}",
+                kind="policy",
+                at_ms=now,
+                context=context,
+                data={"sha256": policy.digest},
+            )
+        ]
+    )
+
+
+def _entry(
+    subject: str, key: str, kind: str, at_ms: int, data: Mapping[str, object], *, reason: str = ""
+) -> NewEntry:
+    return ledger.entry(
+        subject=subject,
+        key=key,
+        kind=kind,
+        at_ms=at_ms,
+        context=_NOTHING,
+        reason=reason,
+        data=data,
+    )
+
+
+async def _learner(connection: AsyncConnection, learner_id: str) -> Learner:
+    query = select(learners).where(learners.c.id == learner_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(
+            f"There is no learner {learner_id!r}.", remedy="Register with POST /v1/learners."
+        )
+    return Learner(**{**row, "track": Training(row["track"])})
+
+
+async def _template(connection: AsyncConnection, learner_id: str) -> Template | None:
+    query = (
+        select(templates)
+        .where(templates.c.learner_id == learner_id)
+        .order_by(templates.c.version.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        return None
+    return Template(**{**row, "provenance": Provenance(row["provenance"])})
+
+
+async def _consent(connection: AsyncConnection, learner_id: str, consent_id: str) -> Consent:
+    query = select(consents).where(consents.c.id == consent_id, consents.c.learner_id == learner_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(
+            f"The learner gave no consent {consent_id!r}.",
+            remedy="Record one with POST /v1/learners/{id}/consents before the first frame.",
+        )
+    return Consent(**row)
+
+
+async def _course(connection: AsyncConnection, learner_id: str, programme: str) -> Course | None:
+    query = (
+        select(enrolments)
+        .where(enrolments.c.learner_id == learner_id, enrolments.c.programme == programme)
+        .order_by(enrolments.c.course.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        return None
+    values = {name: row[name] for name in Course.__slots__}
+    return Course(**{**values, "track": Training(row["track"])})
+
+
+async def _certified(connection: AsyncConnection, course: Course) -> bool:
+    query = select(certificates.c.number).where(
+        certificates.c.learner_id == course.learner_id,
+        certificates.c.programme == course.programme,
+        certificates.c.course == course.course,
+        certificates.c.revoked_ms.is_(None),
+    )
+    return (await connection.scalar(query)) is not None
+
+
+def _no_template(learner_id: str) -> Conflict:
+    return Conflict(
+        f"No face is enrolled for {learner_id}.",
+        remedy="Enrol one with PUT /v1/learners/{id}/template.",
+    )
+
+
+__all__ = [
+    "CONSENT_PURPOSE",
+    "Admission",
+    "Consent",
+    "Course",
+    "Learner",
+    "Registry",
+    "Template",
+    "begin_course",
+]

@@ -1,0 +1,358 @@
+"""What a course comes to: credit derived from all of its sessions, settlements, certificates."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, Final
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from session_tracker import certificate, ledger, rebuild
+from session_tracker.audit import evidence_digest
+from session_tracker.certificate import Claim, Holding
+from session_tracker.credit import LearnerCredit, SessionCredit, SessionFacts, derive
+from session_tracker.enrolment import Course, Registry
+from session_tracker.events import Fact
+from session_tracker.ledger import Context, Ledger
+from session_tracker.policy import Policy, Provenance
+from session_tracker.records import SessionRecord
+from session_tracker.store import sessions as rows
+from session_tracker.store.database import Database
+from session_tracker.store.schema import certificates, ledger_entries, templates
+from session_tracker.store.writer import NewEntry, Transaction
+from verifier.clock import Clock
+from verifier.errors import Conflict, NotFound
+from verifier.keys import KeyRing
+
+_KEPT_SESSIONS: Final = 2_000
+"""Facts of settled sessions held in memory; they change no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourseCredit:
+    """Where a learner stands in a course."""
+
+    course: Course
+    policy: Policy
+    credit: LearnerCredit
+    records: tuple[SessionRecord, ...]
+    certificate_number: str | None
+
+    @property
+    def target_s(self) -> int:
+        """What the certificate needs."""
+        return self.policy.target_s(self.course.track)
+
+    def of(self, session_id: str) -> SessionCredit:
+        """Give one session's part. Raises NotFound."""
+        for session in self.credit.sessions:
+            if session.session_id == session_id:
+                return session
+        raise NotFound(f"There is no session {session_id!r} in this course.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A certificate as stored."""
+
+    number: str
+    learner_id: str
+    programme: str
+    course: int
+    document: bytes
+    issued_ms: int
+    revoked_ms: int | None
+    revoked_reason: str | None
+
+
+class Settlement:
+    """Derives, settles and certifies. Reads everything from the store but running sessions."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        book: Ledger,
+        keyring: KeyRing,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._ledger = book
+        self._keyring = keyring
+        self._clock = clock
+        self._settled: OrderedDict[str, tuple[Fact, ...]] = OrderedDict()
+
+    async def course_credit(
+        self,
+        course: Course,
+        *,
+        now_ms: int,
+        running: dict[str, tuple[Fact, ...]],
+    ) -> CourseCredit:
+        """Derive a learner's credit in a course; `running` holds facts of sessions in memory."""
+        policy = self._registry.policy(course.programme, course.policy_version)
+        async with self._database.read() as connection:
+            records = await rows.read_course(
+                connection, course.learner_id, course.programme, course.course
+            )
+            provisional = await _provisional(connection, course.learner_id, policy)
+            sessions = [
+                SessionFacts(
+                    session_id=record.id,
+                    facts=running.get(record.id) or await self._facts(connection, record),
+                    provisional=record.template_version in provisional,
+                )
+                for record in records
+            ]
+            number = await _certificate_number(connection, course)
+        return CourseCredit(
+            course=course,
+            policy=policy,
+            credit=derive(sessions, policy, now=now_ms),
+            records=tuple(records),
+            certificate_number=number,
+        )
+
+    async def _facts(self, connection: AsyncConnection, record: SessionRecord) -> tuple[Fact, ...]:
+        kept = self._settled.get(record.id)
+        if kept is not None:
+            self._settled.move_to_end(record.id)
+            return kept
+        found = tuple((await rebuild.facts_of(connection, record.id)).values())
+        if record.settled_ms is not None:
+            self._settled[record.id] = found
+            if len(self._settled) > _KEPT_SESSIONS:
+                self._settled.popitem(last=False)
+        return found
+
+    async def evidence_digest(self, session_id: str) -> str:
+        """Digest what of a session lies outside the ledger, for its settlement."""
+        async with self._database.read() as connection:
+            return await evidence_digest(connection, session_id)
+
+    # --- certificates ----------------------------------------------------------------------
+
+    async def certify(self, state: CourseCredit, context: Context) -> str | None:
+        """Issue the certificate where the target is met by settled, confirmed hours.
+
+        Returns its number, or None where it is not due. Time that a system fault left pending is
+        in no sum: a review may add it later, the certificate does not wait for it.
+        """
+        credit = state.credit
+        due = (
+            state.certificate_number is None
+            and credit.credited_s >= state.target_s
+            and credit.provisional_s == 0
+            and all(record.settled_ms is not None for record in state.records)
+        )
+        if not due:
+            return None
+        head = await self._ledger.head()
+        holdings = [await self._holding(r, head.size) for r in state.records]
+        now = self._clock.stamp().utc_ms
+        number = certificate.new_number(now)
+        claim = Claim(
+            number=number,
+            learner_id=state.course.learner_id,
+            programme=state.course.programme,
+            title=state.policy.title,
+            course=state.course.course,
+            policy=f"{state.policy.name}@{state.policy.version}",
+            track=str(state.course.track),
+            class_hour_s=state.policy.class_hour.seconds,
+            target_s=state.target_s,
+            issued_ms=now,
+        )
+        document = certificate.issue(claim, holdings, head, self._keyring)
+        return await self._store(state.course, number, document, now, context)
+
+    async def regrade(self, state: CourseCredit, context: Context) -> None:
+        """Settle again what came to another result since: an enrolment that was confirmed, say."""
+        for record in state.records:
+            if record.settled_ms is None:
+                continue
+            session = state.of(record.id)
+            last = await self._last_settlement(record.id)
+            data = last.content["data"]
+            if (data["credited_ms"], data["provisional"]) == (
+                session.credited_ms,
+                session.provisional,
+            ):
+                continue
+            digest = await self.evidence_digest(record.id)
+            now = self._clock.stamp().utc_ms
+            entry = ledger.entry(
+                subject=record.id,
+                key=f"settled:{last.index}",
+                kind="settled",
+                at_ms=now,
+                context=context,
+                reason="regraded",
+                data={"t": now, **settlement_data(session, state.course, state.policy, digest)},
+            )
+            await self._append(entry)
+
+    async def _append(self, entry: NewEntry) -> None:
+        async def job(tx: Transaction) -> None:
+            await tx.append([entry])
+
+        await self._database.write(job)
+
+    async def _last_settlement(self, session_id: str) -> ledger.Entry:
+        async with self._database.read() as connection:
+            query = (
+                select(ledger_entries)
+                .where(ledger_entries.c.subject == session_id, ledger_entries.c.kind == "settled")
+                .order_by(ledger_entries.c.idx.desc())
+                .limit(1)
+            )
+            return ledger.to_entry((await connection.execute(query)).one())
+
+    async def _holding(self, record: SessionRecord, size: int) -> Holding:
+        found = await self._last_settlement(record.id)
+        path = await self._ledger.inclusion(found.index, size)
+        return Holding(index=found.index, body=found.body, path=path)
+
+    async def _store(
+        self, course: Course, number: str, document: bytes, now: int, context: Context
+    ) -> str:
+        checked = certificate.verify_certificate(document, self._keyring)
+        values = {
+            "number": number,
+            "learner_id": course.learner_id,
+            "programme": course.programme,
+            "course": course.course,
+            "document": document,
+            "issued_ms": now,
+        }
+        entry = ledger.entry(
+            subject=course.learner_id,
+            key=f"certificate:{number}",
+            kind="certificate_issued",
+            at_ms=now,
+            context=context,
+            data={
+                "number": number,
+                "check_code": checked.check_code,
+                "credited_s": checked.credited_s,
+                "programme": course.programme,
+                "course": course.course,
+            },
+        )
+
+        async def job(tx: Transaction) -> str:
+            there = await _certificate_number(tx.connection, course)
+            if there is not None:
+                return there
+            await tx.connection.execute(insert(certificates), values)
+            await tx.append([entry])
+            return number
+
+        try:
+            return await self._database.write(job)
+        except IntegrityError as error:
+            raise Conflict("The certificate was issued already.") from error
+
+    async def issued(self, number: str) -> Issued:
+        """Give a certificate. Raises NotFound."""
+        async with self._database.read() as connection:
+            query = select(certificates).where(certificates.c.number == number)
+            row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            raise NotFound(
+                "There is no certificate of this number.",
+                remedy="Compare it with the paper: it has no I, L, O or U.",
+            )
+        return Issued(**{**row, "document": bytes(row["document"])})
+
+    async def revoke(self, number: str, *, reason: str, context: Context) -> Issued:
+        """Revoke a certificate; revoking twice keeps the first reason. Raises NotFound."""
+        found = await self.issued(number)
+        now = self._clock.stamp().utc_ms
+        entry = ledger.entry(
+            subject=found.learner_id,
+            key=f"certificate_revoked:{number}",
+            kind="certificate_revoked",
+            at_ms=now,
+            context=context,
+            reason=reason,
+            data={"number": number},
+        )
+
+        async def job(tx: Transaction) -> None:
+            changed = await tx.connection.execute(
+                update(certificates)
+                .where(certificates.c.number == number, certificates.c.revoked_ms.is_(None))
+                .values(revoked_ms=now, revoked_reason=reason)
+            )
+            if changed.rowcount:
+                await tx.append([entry])
+
+        await self._database.write(job)
+        return await self.issued(number)
+
+
+def settlement_data(
+    session: SessionCredit, course: Course, policy: Policy, evidence_sha256: str
+) -> dict[str, Any]:
+    """Give what the ledger keeps of a settled session: every second with its reason."""
+    return {
+        "learner": course.learner_id,
+        "programme": course.programme,
+        "course": course.course,
+        "track": str(course.track),
+        "start": session.start,
+        "end": session.end,
+        "provisional": session.provisional,
+        "verified_ms": session.verified_ms,
+        "credited_ms": session.credited_ms,
+        "pending_ms": session.pending_ms,
+        "days": days_of(((i.start, i.end) for i in session.credited), policy),
+        "credited": [
+            [i.start, i.end, str(i.evidence), i.media_id, i.media_ms] for i in session.credited
+        ],
+        "void": [[i.start, i.end, str(i.reason)] for i in session.void],
+        "jumps": [[j.t, j.media_id, j.by_ms] for j in session.jumps],
+        "evidence_sha256": evidence_sha256,
+    }
+
+
+def days_of(intervals: Iterable[tuple[int, int]], policy: Policy) -> dict[str, int]:
+    """Split intervals (UTC ms) by local day: ISO date -> milliseconds."""
+    days: dict[str, int] = {}
+    for start, end in intervals:
+        at = start
+        while at < end:
+            day = datetime.fromtimestamp(at / 1_000, UTC).astimezone(policy.zone).date()
+            midnight = datetime.combine(day + timedelta(days=1), time(), tzinfo=policy.zone)
+            until = min(end, round(midnight.timestamp() * 1_000))
+            days[day.isoformat()] = days.get(day.isoformat(), 0) + until - at
+            at = until
+    return dict(sorted(days.items()))
+
+
+async def _provisional(connection: AsyncConnection, learner_id: str, policy: Policy) -> set[int]:
+    """Name the template versions under which credit still waits for a confirmation."""
+    query = select(templates.c.version, templates.c.provenance, templates.c.confirmed_ms)
+    found = (await connection.execute(query.where(templates.c.learner_id == learner_id))).all()
+    return {
+        row.version
+        for row in found
+        if row.confirmed_ms is None and policy.is_provisional(Provenance(row.provenance))
+    }
+
+
+async def _certificate_number(connection: AsyncConnection, course: Course) -> str | None:
+    query = select(certificates.c.number).where(
+        certificates.c.learner_id == course.learner_id,
+        certificates.c.programme == course.programme,
+        certificates.c.course == course.course,
+    )
+    number = await connection.scalar(query)
+    return None if number is None else str(number)

@@ -1,0 +1,59 @@
+"""What a learner's device may see: where it stands, never why a check comes or how it scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from session_tracker.events import Fact, Suspended
+from session_tracker.machine import Machine, State
+from session_tracker.policy import Policy
+from session_tracker.settlement import CourseCredit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """A session as the learner sees it."""
+
+    session_id: str
+    state: str
+    """``awaiting_start_check``, ``running``, ``paused``, ``suspended``, ``closed``, ``settled``."""
+    reason: str | None
+    """Why the player stands still, or that the face cannot be seen well; a plain code."""
+    play: bool
+    """Whether the player may run."""
+    credited_s: int
+    """Whole seconds of this session credited so far."""
+    course_credited_s: int
+    """Whole seconds of all sessions of the course."""
+    target_s: int
+    certificate: str | None
+    """The number, once it was issued."""
+    report_every_s: int
+    """How often to report playback."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as plain values."""
+        return asdict(self)
+
+
+def view_of(
+    session_id: str, machine: Machine, facts: Iterable[Fact], state: CourseCredit, policy: Policy
+) -> SessionView:
+    """Make the view; `machine` and `facts` are the session's as they stand."""
+    suspended = any(isinstance(fact, Suspended) for fact in facts)
+    known = machine.state
+    shown = State.RUNNING if known is State.CHALLENGED else known
+    credited_s, _ = state.of(session_id).in_seconds()
+    return SessionView(
+        session_id=session_id,
+        state=str(State.SUSPENDED if suspended else shown),
+        reason=None if machine.cue is None else str(machine.cue),
+        play=known is State.RUNNING,
+        credited_s=credited_s,
+        course_credited_s=state.credit.credited_s,
+        target_s=state.target_s,
+        certificate=state.certificate_number,
+        report_every_s=policy.lease.heartbeat_s,
+    )
