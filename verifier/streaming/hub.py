@@ -24,7 +24,7 @@ from verifier.errors import (
 )
 from verifier.streaming.advice import FrameReceipt
 from verifier.streaming.limits import StreamLimits
-from verifier.streaming.ports import Inference, Judge, Vault
+from verifier.streaming.ports import Inference, Vault
 from verifier.streaming.stream import Stream
 from verifier.streaming.tokens import ClientTokens
 from verifier.streaming.wire import Signer
@@ -51,7 +51,6 @@ class StreamHub:
     def __init__(
         self,
         batcher: Inference,
-        engine: Judge,
         vault: Vault,
         keyring: Signer,
         *,
@@ -59,9 +58,8 @@ class StreamHub:
         draw: Callable[[], float] = _SYSTEM_RANDOM.random,
         limits: StreamLimits | None = None,
     ) -> None:
-        """`engine` is the one behind `batcher`; `draw` gives [0, 1) and decides who is sampled."""
+        """`draw` gives numbers in [0, 1) and decides which samples are looked at."""
         self._batcher = batcher
-        self._engine = engine
         self._vault = vault
         self._keyring = keyring
         self._clock = clock
@@ -100,7 +98,6 @@ class StreamHub:
             spec,
             template.embedding,
             inference=self._batcher,
-            judge=self._engine,
             signer=self._keyring,
             clock=self._clock,
             draw=self._draw,
@@ -143,7 +140,7 @@ class StreamHub:
 
     def describe(self) -> Mapping[str, str]:
         """Models (``role -> id@sha256``) and ``profile``."""
-        return {**self._engine.models, "profile": self._engine.profile.version}
+        return {**self._batcher.models, "profile": self._batcher.profile_version}
 
     def events(self, stream_id: str, after: int = 0) -> AsyncIterator[StreamEvent]:
         """Read a listed stream's unacknowledged events with ids above `after`, and what follows."""

@@ -34,18 +34,9 @@ class Inference(Protocol):
         """Say what each frame says about the face most similar to its reference."""
         ...
 
-
-class Profile(Protocol):
-    """The part of `verifier.pipeline.profile.ThresholdProfile` that streams use."""
-
-    @property
-    def version(self) -> str:
-        """What verdicts quote."""
+    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+        """Decide over the evidence of one person's frames: pure and quick."""
         ...
-
-
-class Judge(Protocol):
-    """The part of `verifier.pipeline.engine.Engine` that streams call directly: it is pure."""
 
     @property
     def models(self) -> Mapping[str, str]:
@@ -53,12 +44,8 @@ class Judge(Protocol):
         ...
 
     @property
-    def profile(self) -> Profile:
-        """The thresholds in force."""
-        ...
-
-    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
-        """Decide over the evidence of one person's frames."""
+    def profile_version(self) -> str:
+        """Version of the threshold profile in force."""
         ...
 
 

@@ -34,7 +34,7 @@ from verifier.streaming.advice import FrameReceipt, advise
 from verifier.streaming.arrivals import Arrival, Arrivals
 from verifier.streaming.eventlog import EventLog
 from verifier.streaming.limits import StreamLimits
-from verifier.streaming.ports import Inference, Judge
+from verifier.streaming.ports import Inference
 from verifier.streaming.track import Sighting, Track, anchored, follow
 from verifier.streaming.window import Sample, Window, select
 from verifier.streaming.wire import PURPOSE, Signer, in_millionths, signed_payload
@@ -65,7 +65,6 @@ class Stream:
         reference: Vector,
         *,
         inference: Inference,
-        judge: Judge,
         signer: Signer,
         clock: Clock,
         draw: Callable[[], float],
@@ -80,7 +79,6 @@ class Stream:
         self._policy = spec.policy
         self._reference = reference
         self._inference = inference
-        self._judge = judge
         self._signer = signer
         self._clock = clock
         self._draw = draw
@@ -193,7 +191,7 @@ class Stream:
         if evidence is None:
             self._append(EventKind.PRESENCE, sample, None)
         else:
-            verdict = self._judge.judge([evidence], self._reference)
+            verdict = self._inference.judge([evidence], self._reference)
             self._append(EventKind.IDENTITY, sample, verdict)
             if verdict.decision is Decision.NO_EVIDENCE:
                 self._asked += 1
@@ -219,7 +217,7 @@ class Stream:
         if chosen:
             evidence = await self._evidence_of(chosen)
             self._require_open()
-            verdict = self._judge.judge(evidence, self._reference)
+            verdict = self._inference.judge(evidence, self._reference)
             event = self._append(
                 EventKind.CHECK,
                 chosen[-1],
@@ -266,8 +264,8 @@ class Stream:
                 decision=Decision.NO_EVIDENCE,
                 reasons=(reason,),
                 check_id=request.check_id,
-                models=dict(self._judge.models),
-                profile_version=self._judge.profile.version,
+                models=dict(self._inference.models),
+                profile_version=self._inference.profile_version,
             )
         )
 

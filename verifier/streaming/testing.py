@@ -71,19 +71,12 @@ def embedding_of(who: str) -> Vector:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptedProfile:
-    """The version that verdicts quote."""
-
-    version: str = "scripted-1"
-
-
 @dataclass(slots=True)
 class ScriptedEngine:
-    """Batcher and engine in one; counts the frames that went through each stage."""
+    """Takes the place of the batcher; counts the frames that went through each stage."""
 
     models: Mapping[str, str] = field(default_factory=lambda: dict(MODELS))
-    profile: ScriptedProfile = field(default_factory=ScriptedProfile)
+    profile_version: str = "scripted-1"
     frames: Counter[str] = field(default_factory=Counter)
     """Stage (`decode`, `detect`, `quality`, `identity`) -> frames."""
     fail_with: Exception | None = None
@@ -156,7 +149,7 @@ class ScriptedEngine:
             frames_judged=len(usable),
             frame_digests=tuple(one.digest for one in evidence),
             models=self.models,
-            profile_version=self.profile.version,
+            profile_version=self.profile_version,
         )
 
     def _read(self, data: bytes) -> Frame:

@@ -27,7 +27,6 @@ class Studio:
         self.keys = KeyRing.generate(clock)
         self.hub = StreamHub(
             self.engine,
-            self.engine,
             ScriptedVault(),
             self.keys,
             clock=clock,
