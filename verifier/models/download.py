@@ -8,8 +8,9 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import httpx
 
@@ -24,7 +25,6 @@ SILENCE_S: Final = 30.0
 """Longest wait for the next bytes."""
 TOTAL_S: Final = 900.0
 """Longest time for one file, all attempts together."""
-CHUNK_BYTES: Final = 2**16
 
 Progress = Callable[[int], None]
 """Is told how many bytes of the file are there; may go back to 0 when a server cannot resume."""
@@ -93,7 +93,7 @@ class _Transfer:
     sha256: str
     progress: Progress
 
-    def into(self, file: BinaryIO) -> None:
+    def into(self, file: BufferedRandom) -> None:
         """Fill `file` with the right bytes, in as many attempts as the settings allow."""
         begun_ms = self.settings.clock.stamp().monotonic_ms
         deadline_ms = begun_ms + round(self.settings.total_s * 1000)
@@ -111,19 +111,19 @@ class _Transfer:
                     return
         raise self._failed(f"{reason} ({self.settings.attempts} attempts)")
 
-    def _attempt(self, client: httpx.Client, file: BinaryIO, deadline_ms: int) -> None:
+    def _attempt(self, client: httpx.Client, file: BufferedRandom, deadline_ms: int) -> None:
         done = file.seek(0, os.SEEK_END)
         headers = {"Accept-Encoding": "identity"}
         if done:
             headers["Range"] = f"bytes={done}-"
         try:
             with client.stream("GET", self.url, headers=headers) as response:
-                self._check_answer(response, done)
                 if done and not _resumes(response, done):
                     file.seek(0)
                     file.truncate()
                     done = 0
-                for chunk in response.iter_raw(CHUNK_BYTES):
+                self._check_answer(response, self.size - done)
+                for chunk in response.iter_raw():  # as they come: a cut loses nothing
                     done += len(chunk)
                     if done > self.size:
                         raise self._altered(f"more than {self.size} bytes came")
@@ -137,18 +137,18 @@ class _Transfer:
             raise _AttemptError(f"only {done} of {self.size} bytes came")
         self._check_digest(file)
 
-    def _check_answer(self, response: httpx.Response, done: int) -> None:
+    def _check_answer(self, response: httpx.Response, rest: int) -> None:
+        """Refuse an answer that cannot hold exactly the `rest` bytes that are wanted."""
         status = response.status_code
         if status >= 500 or status == httpx.codes.TOO_MANY_REQUESTS:
             raise _AttemptError(f"the server answered {status} {response.reason_phrase}")
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise self._failed(f"the server answered {status} {response.reason_phrase}")
         stated = response.headers.get("Content-Length", "")
-        rest = self.size - done if status == httpx.codes.PARTIAL_CONTENT else self.size
         if stated.isdigit() and int(stated) != rest:
             raise self._altered(f"the server offers {stated} bytes, expected {rest}")
 
-    def _check_digest(self, file: BinaryIO) -> None:
+    def _check_digest(self, file: BufferedRandom) -> None:
         file.seek(0)
         actual = hashlib.file_digest(file, "sha256").hexdigest()
         if actual != self.sha256:

@@ -1,0 +1,191 @@
+"""What was asked for is what runs."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import helper, numpy_helper
+
+from verifier.errors import (
+    ConfigurationError,
+    InferenceFailed,
+    InstallationError,
+    ModelError,
+    ProviderUnavailable,
+)
+from verifier.models import runtime as module
+from verifier.models.runtime import Runtime
+
+without_cuda = pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
+    reason="this machine has the CUDA build of onnxruntime",
+)
+
+
+@without_cuda
+def test_cuda_is_refused_where_it_is_not_installed():
+    """Asking for cuda on a CPU build is an error with a remedy, never the CPU in silence."""
+    with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider was asked for") as caught:
+        Runtime("cuda")
+    assert "nvidia-smi" in caught.value.remedy
+    assert "benren[gpu]" in caught.value.remedy
+
+
+class Silent:
+    """A session that took the CPU although CUDA was asked for, as onnxruntime's does."""
+
+    def __init__(self, _content, options, *, providers, enable_fallback):
+        self.asked = providers[0][0]
+        self.options = providers[0][1]
+        assert enable_fallback == 0
+
+    def get_providers(self):
+        """Report what runs."""
+        return ["CPUExecutionProvider"]
+
+
+def _pretend_cuda(monkeypatch, session):
+    """An onnxruntime that offers CUDA and makes sessions by `session`."""
+    order: list[str] = []
+
+    def made(*args, **kwargs):
+        order.append("session")
+        return session(*args, **kwargs)
+
+    fake = SimpleNamespace(
+        __version__="0",
+        InferenceSession=made,
+        SessionOptions=onnxruntime.SessionOptions,
+        ExecutionMode=onnxruntime.ExecutionMode,
+        capi=onnxruntime.capi,
+        get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        preload_dlls=lambda: order.append("preload"),
+    )
+    monkeypatch.setattr(module, "_onnxruntime", lambda: fake)
+    return order
+
+
+def test_a_silent_fall_back_is_noticed(monkeypatch, doubling):
+    """A session that reports another provider than the one asked for is refused."""
+    order = _pretend_cuda(monkeypatch, Silent)
+    with pytest.raises(
+        ProviderUnavailable, match=r"CUDAExecutionProvider.*doubling would run on CPUExec"
+    ):
+        Runtime("cuda").load(doubling)
+    assert order == ["preload", "session"]
+
+
+def test_a_provider_that_does_not_start_is_told(monkeypatch, doubling):
+    """An error of the provider while loading is ProviderUnavailable, with its words."""
+
+    def broken(*_args, **_kwargs):
+        raise RuntimeError("Failed to load shared library libonnxruntime_providers_cuda.so")
+
+    _pretend_cuda(monkeypatch, broken)
+    with pytest.raises(ProviderUnavailable, match=r"providers_cuda\.so"):
+        Runtime("cuda").load(doubling)
+
+
+def test_the_memory_limit_reaches_the_gpu(monkeypatch, doubling):
+    """The limit is given in MiB and becomes bytes; float32 stays float32."""
+    seen = []
+
+    def session(*args, **kwargs):
+        seen.append(kwargs["providers"][0])
+        return Silent(*args, **kwargs)
+
+    _pretend_cuda(monkeypatch, session)
+    with pytest.raises(ProviderUnavailable):
+        Runtime("cuda", memory_limit_mb=512).load(doubling)
+    provider, options = seen[0]
+    assert provider == "CUDAExecutionProvider"
+    assert options["gpu_mem_limit"] == str(512 * 1024 * 1024)
+    assert options["use_tf32"] == "0"
+
+
+def test_threads_and_spinning_are_set(doubling):
+    """The session gets the thread count asked for, runs in order and does not spin."""
+    options = Runtime(threads=3, warm_up=False)._options()
+    assert options.intra_op_num_threads == 3
+    assert options.inter_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_threads_default_to_the_processors_granted(monkeypatch):
+    """Without a number the quota of the container counts, not the machine."""
+    monkeypatch.setattr(module, "available_processors", lambda: 5)
+    assert Runtime(warm_up=False).threads == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"provider": "tpu"}, "no provider 'tpu'"),
+        ({"threads": 0}, "threads is 0"),
+        ({"ladder": ()}, "ladder"),
+        ({"ladder": (2, 1)}, "ladder"),
+        ({"ladder": (1, 1)}, "ladder"),
+        ({"ladder": (0, 1)}, "ladder"),
+        ({"ladder": (1, 100_000)}, "ladder"),
+        ({"memory_limit_mb": 100}, "has no effect"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message):
+    """Every argument out of range is named."""
+    with pytest.raises(ConfigurationError, match=message):
+        Runtime(**arguments)
+
+
+def test_a_missing_onnxruntime_has_a_remedy(monkeypatch):
+    """Without an extra installed the message names both."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InstallationError, match="not installed") as caught:
+        Runtime()
+    assert "benren[cpu]" in caught.value.remedy
+
+
+def test_bytes_that_are_no_model_are_refused(doubling, runtime):
+    """Truncated bytes give an error with the path."""
+    half = type(doubling).of(doubling.path, doubling.content[: len(doubling.content) // 2])
+    with pytest.raises(ModelError, match=r"cannot load /nowhere/doubling\.onnx"):
+        runtime.load(half)
+
+
+def test_an_operator_that_onnxruntime_lacks_is_refused(graph, runtime):
+    """A graph that is valid but cannot run gives an error with the path."""
+    weights = graph([helper.make_node("Celu", ["x"], ["y"], domain="made.up")])
+    with pytest.raises(ModelError, match=r"cannot load /nowhere/tiny\.onnx"):
+        runtime.load(weights)
+
+
+def test_the_warm_up_runs_every_step(rooting, graph):
+    """A network that fails at any step is refused at loading, not at the first request."""
+    assert Runtime(threads=1).load(rooting).ladder == (1, 2, 4, 8)
+    always_nan = graph(
+        [helper.make_node("Neg", ["x"], ["n"]), helper.make_node("Sqrt", ["n"], ["y"])]
+    )
+    with pytest.raises(InferenceFailed, match="tiny gave NaN"):
+        Runtime(threads=1).load(always_nan)
+
+
+def test_the_version_is_that_of_the_installed_package(runtime):
+    """What /version shows is what runs."""
+    assert runtime.version == onnxruntime.__version__
+
+
+def test_rewriting_for_the_cpu_keeps_numbers_and_id(graph, runtime):
+    """PReLU is rewritten before it runs; the id stays the digest of the file."""
+    slopes = np.array([0.1, 0.2, 0.3, 0.4], np.float32).reshape(4, 1, 1)
+    weights = graph(
+        [helper.make_node("PRelu", ["x", "a"], ["y"])],
+        shape=("N", 4, 5, 5),
+        outputs=[("y", ("N", 4, 5, 5))],
+        constants=[numpy_helper.from_array(slopes, "a")],
+    )
+    network = runtime.load(weights)
+    batch = np.random.default_rng(1).normal(size=(2, 4, 5, 5)).astype(np.float32)
+    expected = np.where(batch > 0, batch, batch * slopes)
+    np.testing.assert_allclose(network.run(batch)[0], expected, atol=1e-6)
+    assert network.sha256 == weights.sha256
