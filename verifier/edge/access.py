@@ -41,7 +41,8 @@ class Entry(StrEnum):
     LOCAL = "local"
     """Any API key, or none from this very machine: metrics and version."""
     TOKEN = "token"  # noqa: S105 - the name of a way in, no secret
-    """The route itself checks a token; without API keys still this machine only."""
+    """The route itself checks a bearer token (of HTTP requests the edge asks that there is one);
+    without API keys still this machine only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +157,15 @@ class Gate:
         if rule.by is Entry.ANYONE:
             return None
         headers = Headers(scope=connection)
+        secret = _presented(headers)
         if not self._keys:
             _require_this_machine(connection, headers)
+        if rule.by is Entry.TOKEN and secret is None and connection["type"] == "http":
+            raise Unauthorised(
+                "A client token is needed.", remedy="Send it as `Authorization: Bearer TOKEN`."
+            )
+        if rule.by is Entry.TOKEN or not self._keys:
             return None
-        if rule.by is Entry.TOKEN:
-            return None
-        secret = _presented(headers)
         if secret is None and rule.by is Entry.LOCAL and _from_here(connection, headers):
             return None
         key = self._keys.authenticate(secret) if secret else None

@@ -84,5 +84,7 @@ def _problem_answer(description: str) -> dict[str, Any]:
 def _security(rule: RouteRule) -> list[dict[str, list[str]]]:
     if rule.by is Entry.TOKEN:
         return [{"clientToken": []}]
+    if rule.by is Entry.LOCAL:
+        return [{}, {"bearer": []}, {"apiKey": []}]  # nothing is asked of this machine itself
     scopes = [rule.by.value] if isinstance(rule.by, KeyScope) else []
     return [{"bearer": scopes}, {"apiKey": scopes}]

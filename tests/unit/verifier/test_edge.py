@@ -244,10 +244,10 @@ async def test_probes_are_open_and_token_routes_check_for_themselves() -> None:
     """Liveness needs nothing; a learner's device has a stream's token, no API key."""
     async with client(make_app()) as caller:
         assert (await caller.get("/healthz")).status_code == 200
-        answer = await caller.post(
-            "/streams/s/frames", content=b"jpg", headers={"content-type": "image/jpeg"}
-        )
-        assert answer.json() == 3
+        picture = {"content": b"jpg", "headers": {"content-type": "image/jpeg"}}
+        problem(await caller.post("/streams/s/frames", **picture), 401, "unauthorised")
+        caller.headers["Authorization"] = "Bearer of-a-stream"
+        assert (await caller.post("/streams/s/frames", **picture)).json() == 3
 
 
 async def test_unknown_paths_need_a_key_too() -> None:
