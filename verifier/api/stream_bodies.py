@@ -26,7 +26,7 @@ class StampBody(BaseModel):
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [_EXAMPLE_STAMP]})
 
-    boot_id: str = Field(min_length=1, max_length=64)
+    boot_id: str = Field(max_length=64, description="Empty where only UTC is known.")
     monotonic_ms: int = Field(ge=-MAX_NUMBER, le=MAX_NUMBER)
     utc_ms: int = Field(ge=0, le=MAX_NUMBER)
 
