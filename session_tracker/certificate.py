@@ -38,7 +38,7 @@ OFFLINE_LIMITS: Final = (
 )
 
 
-class CertificateInvalid(BenrenError):  # noqa: N818 - as all errors of the project are named
+class CertificateInvalid(BenrenError):
     """The certificate does not hold."""
 
     status = 422

@@ -141,7 +141,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A check, over frames that arrived from `since` to `t`. It decides."""
+    """A check, over frames that arrived from `since` to `t`. It decides.
+
+    A passed one counts as a pass at `since`, a failed one against everything from `since` to `t`.
+    """
 
     key: str
     t: int

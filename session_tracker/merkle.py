@@ -64,7 +64,6 @@ class RunningRoot:
         return node
 
 
-
 class Blocks(Protocol):
     """Where the stored hashes are."""
 

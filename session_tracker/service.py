@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from session_tracker import lease, rebuild, states
 from session_tracker.audit import Audit, audit_database
-from session_tracker.enrolment import Admission, Course, Registry, begin_course
+from session_tracker.enrolment import Admission, Consent, Course, Registry, begin_course
 from session_tracker.events import (
     Closed,
     CloseReason,
@@ -126,6 +126,10 @@ class SessionService:
         """Finish what is in flight, sign a last head and close the store."""
         await self._scheduler.stop()
         await self._database.close()
+
+    async def probe(self) -> None:
+        """Raise StorageError where nothing can be recorded."""
+        await self._database.probe()
 
     async def settled(self) -> None:
         """Return once nothing is due and no action is in flight; for a clock moved by hand."""
@@ -360,12 +364,13 @@ class SessionService:
         await self._settle(live)
         return await self.view(session_id)
 
-    async def withdraw_consent(self, learner_id: str, consent_id: str) -> None:
+    async def withdraw_consent(self, learner_id: str, consent_id: str) -> Consent:
         """Record that a consent no longer holds, and end the sessions that rest on it."""
-        await self.registry.withdraw_consent(learner_id, consent_id)
+        consent = await self.registry.withdraw_consent(learner_id, consent_id)
         for live in [*self._sessions.values()]:
             if live.record.consent_id == consent_id and live.open:
                 await self._end(live, CloseReason.LEARNER)
+        return consent
 
     # --- credit ----------------------------------------------------------------------------
 

@@ -129,8 +129,10 @@ def wind_up(machine: Machine, policy: Policy) -> tuple[Action, ...]:
     if machine.state not in LIVE_STATES:
         return ()
     asks = policy.checks.at_end and machine.state is State.RUNNING and not supervised(machine)
-    if asks and machine.fresh_since is not None:
-        return (AskCheck(cause=CheckCause.END, not_before=None), close)
+    if asks and machine.fresh_since is not None and machine.last_frame is not None:
+        # Only the newest frames: a pass counts at the oldest that was judged.
+        latest = machine.last_frame - policy.checks.frames_needed_s * 1_000
+        return (AskCheck(cause=CheckCause.END, not_before=latest), close)
     return (close,)
 
 

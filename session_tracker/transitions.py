@@ -104,7 +104,7 @@ def _passed(m: Machine, t: int, policy: Policy, draw: Draw) -> Machine:
     return replace(
         m,
         last_pass=max(t, m.last_pass or t),
-        random_at=_draw_random(m, t, policy, draw),
+        random_at=_draw_random(m, m.now, policy, draw),
         doubt=None,
         tell_from=None,
     )
@@ -155,7 +155,7 @@ def _check(m: Machine, fact: Check, policy: Policy, draw: Draw) -> Machine:
         m = replace(m, owed=None)
     if fact.outcome is Outcome.PASS:
         cued = m.cue is not None
-        return _check_passed(_passed(m, fact.t, policy, draw), fact, cued=cued)
+        return _check_passed(_passed(m, min(fact.since, fact.t), policy, draw), fact, cued=cued)
     if fact.outcome is Outcome.NO_EVIDENCE:
         return _check_in_vain(m, fact, policy)
     return _check_failed(m, fact, policy)
@@ -239,7 +239,8 @@ def _playback(m: Machine, fact: Playback, policy: Policy) -> Machine:
 def _owed(m: Machine, fact: Playback, policy: Policy) -> AskCheck | None:
     """Pressing pause closes the bracket with a check, pressing play after a while opens one."""
     if not fact.playing:
-        return AskCheck(cause=CheckCause.END, not_before=None)
+        latest = fact.t - policy.checks.frames_needed_s * 1_000
+        return AskCheck(cause=CheckCause.END, not_before=latest)
     if m.last_pass is not None and fact.t - m.last_pass <= policy.brackets.no_evidence_s * 1_000:
         return None
     return AskCheck(cause=CheckCause.RESUME, not_before=fact.t)

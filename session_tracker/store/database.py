@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from session_tracker.store import migrate
-from session_tracker.store.writer import Job, Writer, storage_error
+from session_tracker.store.writer import Job, Transaction, Writer, storage_error
 from verifier.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -85,6 +85,14 @@ class Database:
         if self._writer is None:
             raise ConfigurationError("The store is not open.")
         return await self._writer.write(job)
+
+    async def probe(self) -> None:
+        """Raise StorageError where nothing can be written."""
+
+        async def job(transaction: Transaction) -> None:
+            await transaction.connection.run_sync(_prove_writable)
+
+        await self.write(job)
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -1,0 +1,137 @@
+"""The tracker as an ASGI app: puts the routes together; decides nothing."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed_version
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI, Response
+from pydantic import BaseModel, Field
+
+from session_tracker.api.learners import learners_router
+from session_tracker.api.records import records_router
+from session_tracker.api.sessions import sessions_router
+from session_tracker.service import SessionService
+from verifier.edge import (
+    ApiKeys,
+    EdgeLimits,
+    Entry,
+    HttpMetrics,
+    KeyScope,
+    RouteRule,
+    install_edge,
+)
+
+_SMALL: Final = 16 * 1024
+
+RULES: Final = (
+    RouteRule(
+        path="/v1/learners/{learner_id}/template", by=KeyScope.TRACKER, max_body_bytes=131_072
+    ),
+    RouteRule(path="/v1/learners", by=KeyScope.TRACKER, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/learners/{rest:path}", by=KeyScope.TRACKER, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/programmes", by=KeyScope.TRACKER, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/sessions", by=KeyScope.TRACKER, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/sessions/{session_id}/explain", by=KeyScope.TRACKER, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/sessions/{session_id}", by=Entry.TOKEN, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/sessions/{session_id}/playback", by=Entry.TOKEN, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/sessions/{session_id}/stream", by=Entry.TOKEN, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/sessions/{session_id}/close", by=Entry.TOKEN, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/certificates/{number}", by=Entry.ANYONE, max_body_bytes=_SMALL),
+    RouteRule(
+        path="/v1/certificates/{number}/{rest:path}", by=KeyScope.TRACKER, max_body_bytes=_SMALL
+    ),
+    RouteRule(path="/v1/ledger/{rest:path}", by=Entry.ANYONE, max_body_bytes=_SMALL),
+)
+"""What the edge has to ask for on the tracker's paths; heads and public checks are for anybody."""
+HEALTH_RULES: Final = (
+    RouteRule(path="/healthz", by=Entry.ANYONE),
+    RouteRule(path="/readyz", by=Entry.ANYONE),
+    RouteRule(path="/version", by=Entry.LOCAL),
+    RouteRule(path="/metrics", by=Entry.LOCAL),
+    RouteRule(path="/openapi.json", by=Entry.LOCAL),
+)
+_DESCRIPTION: Final = """
+Verdicts in, hours out: study time is credited only where the registered person was seen. A
+server registers learners and opens sessions with an API key; the learner's device reports
+playback with the session token. Errors are problem details (RFC 9457).
+"""
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str = Field(examples=["ok"])
+
+
+def tracker_router(service: SessionService) -> APIRouter:
+    """Make every route of the tracker but those about health; the edge has to apply `RULES`."""
+    router = APIRouter()
+    for part in (learners_router(service), sessions_router(service), records_router(service)):
+        router.include_router(part)
+    return router
+
+
+def create_app(
+    service: SessionService,
+    *,
+    api_keys: ApiKeys | None = None,
+    limits: EdgeLimits | None = None,
+    metrics: HttpMetrics | None = None,
+) -> FastAPI:
+    """Make an app of the tracker alone. Whoever made the service starts and stops it."""
+    http_metrics = metrics if metrics is not None else HttpMetrics()
+    app = FastAPI(
+        title="Benren session tracker",
+        version=installed_version("benren"),
+        description=_DESCRIPTION,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.include_router(tracker_router(service))
+    app.include_router(_health_router(service, http_metrics))
+    install_edge(
+        app,
+        service="tracker",
+        api_keys=api_keys if api_keys is not None else ApiKeys(),
+        default=KeyScope.TRACKER,
+        rules=(*RULES, *HEALTH_RULES),
+        limits=limits,
+        metrics=http_metrics,
+    )
+    return app
+
+
+def _health_router(service: SessionService, metrics: HttpMetrics) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", summary="Is the process alive?")
+    async def healthz() -> Alive:
+        """Answer."""
+        return Alive(status="ok")
+
+    @router.get("/readyz", summary="Can it do its work?")
+    async def readyz() -> Alive:
+        """Write to the database and take it back. Raises StorageError (503)."""
+        await service.probe()
+        return Alive(status="ok")
+
+    @router.get("/version", summary="What runs?")
+    async def version() -> dict[str, Any]:
+        """Name the release, the verifier's models and the policies in force."""
+        context = service.context()
+        return {
+            "version": installed_version("benren"),
+            "models": dict(context.models),
+            "profile_version": context.profile,
+            "policies": {p.name: p.version for p in service.registry.policies().values()},
+        }
+
+    @router.get("/metrics", summary="Prometheus", response_class=Response)
+    async def show_metrics() -> Response:
+        """Show the metrics in Prometheus' text format."""
+        return metrics.response()
+
+    return router

@@ -1,0 +1,140 @@
+"""Routes of sessions: servers open and explain them, the learner's device reports and looks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path
+
+from session_tracker import facts as codec
+from session_tracker.api.bodies import (
+    CreditedBody,
+    ExplainBody,
+    FactBody,
+    NewSession,
+    OpenedBody,
+    PlaybackReport,
+    SessionBody,
+    StreamGrantBody,
+    VoidBody,
+)
+from session_tracker.events import Fact, Presence
+from session_tracker.live import Report
+from session_tracker.service import SessionService
+from session_tracker.views import SessionView
+from verifier.errors import Unauthorised
+from verifier.types import StreamGrant
+
+SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Authorization = Annotated[
+    str | None, Header(description="`Bearer` and the session token.", max_length=1_024)
+]
+
+
+def sessions_router(service: SessionService) -> APIRouter:
+    """Make the routes of ``/v1/sessions``."""
+    router = APIRouter(tags=["sessions"])
+    _add_server_routes(router, service)
+    _add_device_routes(router, service)
+    return router
+
+
+def _add_server_routes(router: APIRouter, service: SessionService) -> None:
+    @router.post("/v1/sessions", status_code=201, summary="Open a session")
+    async def open_session(body: NewSession) -> OpenedBody:
+        """Open a session under a recorded consent; one at a time for each learner."""
+        opened = await service.open_session(**body.model_dump())
+        return OpenedBody(
+            session_id=opened.session_id,
+            session_token=opened.session_token,
+            stream=_grant(opened.grant),
+            session=_view(opened.view),
+        )
+
+    @router.get("/v1/sessions/{session_id}/explain", summary="Explain every second")
+    async def explain(session_id: SessionId) -> ExplainBody:
+        """Give the timeline: what was credited, what was not and why, and every fact."""
+        record, state = await service.session_credit(session_id)
+        credit = state.of(session_id)
+        return ExplainBody(
+            session_id=session_id,
+            learner_id=record.learner_id,
+            policy=f"{record.programme}@{record.policy_version}",
+            start_ms=credit.start,
+            end_ms=credit.end,
+            closed=credit.closed,
+            verified_ms=credit.verified_ms,
+            credited_ms=credit.credited_ms,
+            void_ms={str(reason): ms for reason, ms in credit.void_ms.items()},
+            credited=[
+                CreditedBody(
+                    start_ms=i.start,
+                    end_ms=i.end,
+                    evidence=str(i.evidence),
+                    media_id=i.media_id,
+                    media_ms=i.media_ms,
+                )
+                for i in credit.credited
+            ],
+            void=[
+                VoidBody(start_ms=i.start, end_ms=i.end, reason=str(i.reason)) for i in credit.void
+            ],
+            anomalies=[
+                {"kind": "jump", "at_ms": j.t, "media_id": j.media_id, "by_ms": j.by_ms}
+                for j in credit.jumps
+            ],
+            facts=[_fact(fact) for fact in await service.facts(session_id)],
+        )
+
+
+def _add_device_routes(router: APIRouter, service: SessionService) -> None:
+    @router.get("/v1/sessions/{session_id}", summary="See where a session stands")
+    async def see(session_id: SessionId, authorization: Authorization = None) -> SessionBody:
+        """Tell the learner's device where it stands."""
+        return _view(await service.view(session_id, _token(authorization)))
+
+    @router.post("/v1/sessions/{session_id}/playback", summary="Report playback")
+    async def report(
+        session_id: SessionId, body: PlaybackReport, authorization: Authorization = None
+    ) -> SessionBody:
+        """Take a report of the player; the same `seq` again gets the first answer."""
+        token = _token(authorization)
+        return _view(await service.report(session_id, token, Report(**body.model_dump())))
+
+    @router.post("/v1/sessions/{session_id}/stream", summary="Open the stream anew")
+    async def stream(session_id: SessionId, authorization: Authorization = None) -> StreamGrantBody:
+        """Open a new stream after the old one was lost; the old one ends."""
+        return _grant(await service.reopen_stream(session_id, _token(authorization)))
+
+    @router.post("/v1/sessions/{session_id}/close", summary="End a session")
+    async def close(session_id: SessionId, authorization: Authorization = None) -> SessionBody:
+        """End the session and settle it; ending twice is fine."""
+        return _view(await service.close(session_id, _token(authorization)))
+
+
+def _token(authorization: str | None) -> str:
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorised(
+            "The session token is needed.", remedy="Send it as `Authorization: Bearer TOKEN`."
+        )
+    return token.strip()
+
+
+def _view(view: SessionView) -> SessionBody:
+    return SessionBody(**view.as_json())
+
+
+def _grant(grant: StreamGrant) -> StreamGrantBody:
+    return StreamGrantBody(
+        stream_id=grant.stream_id,
+        client_token=grant.client_token,
+        expires_utc_ms=grant.expires_utc_ms,
+        frames_path=grant.frames_path,
+        sample_period_ms=grant.sample_period_ms,
+    )
+
+
+def _fact(fact: Fact) -> FactBody:
+    kind = "presence" if isinstance(fact, Presence) else codec.kind_of(fact)
+    return FactBody(kind=kind, key=fact.key, at_ms=fact.t, data=codec.encode(fact))

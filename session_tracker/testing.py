@@ -1,0 +1,219 @@
+"""A verifier in memory for tests of the tracker: whoever writes the test says who sits there."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from verifier.clock import Clock, Stamp
+from verifier.errors import BenrenError, StreamGone
+from verifier.types import (
+    CheckRequest,
+    Decision,
+    EventKind,
+    EventSink,
+    StreamEvent,
+    StreamGrant,
+    StreamSpec,
+)
+
+MODELS: Final = {"detector": "scripted@00", "embedder": "scripted@01"}
+PROFILE: Final = "scripted-1"
+_SCORES: Final = {
+    Decision.MATCH: (0.71, 0.98),
+    Decision.MISMATCH: (0.08, 0.97),
+    Decision.SPOOF: (0.66, 0.02),
+    Decision.NO_EVIDENCE: (None, None),
+}
+
+
+@dataclass(slots=True)
+class ScriptedStream:
+    """One open stream and what is in front of its camera."""
+
+    id: str
+    spec: StreamSpec
+    shows: Decision | None = Decision.MATCH
+    """What a verdict on the present frame says; None: nobody is there."""
+    track: int = 0
+    frames: int = 0
+    events: int = 0
+    owed: bool = True
+    last: Stamp | None = None
+    seen: list[tuple[Stamp, Decision]] = field(default_factory=list)
+    """Frames of the present track."""
+    answers: dict[str, StreamEvent] = field(default_factory=dict)
+    order: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class ScriptedVerifier:
+    """A `StreamVerifier` without pictures."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sinks: list[EventSink] = []
+        self.streams: dict[str, ScriptedStream] = {}
+        self.failures: list[BenrenError] = []
+        """Raised by the next checks, one each."""
+        self.checks: list[CheckRequest] = []
+        """Every check that was asked for."""
+
+    # --- what the tracker calls ------------------------------------------------------------
+
+    async def open_stream(self, spec: StreamSpec) -> StreamGrant:
+        """Open a stream; the camera shows the learner until told otherwise."""
+        stream = ScriptedStream(id=f"str_{secrets.token_hex(8)}", spec=spec)
+        self.streams[stream.id] = stream
+        return StreamGrant(
+            stream_id=stream.id,
+            client_token=f"tok_{stream.id}",
+            expires_utc_ms=self._clock.stamp().utc_ms + 3_600_000,
+            frames_path=f"/v1/streams/{stream.id}/frames",
+            sample_period_ms=spec.policy.sample_period_ms,
+        )
+
+    async def check(self, stream_id: str, request: CheckRequest) -> StreamEvent:
+        """Judge the frames of the present track."""
+        self.checks.append(request)
+        if self.failures:
+            raise self.failures.pop(0)
+        stream = self._find(stream_id)
+        if request.check_id not in stream.answers:
+            stream.answers[request.check_id] = await self._judge(stream, request)
+        return stream.answers[request.check_id]
+
+    async def resume(self, stream_id: str) -> None:
+        """Make the next face an identity sample."""
+        self._find(stream_id).owed = True
+
+    async def close_stream(self, stream_id: str) -> None:
+        """Forget the stream."""
+        self.streams.pop(stream_id, None)
+
+    def subscribe(self, sink: EventSink) -> None:
+        """Give every event to `sink`."""
+        self._sinks.append(sink)
+
+    def describe(self) -> Mapping[str, str]:
+        """Name the models and the profile."""
+        return {**MODELS, "profile": PROFILE}
+
+    # --- what the test calls ---------------------------------------------------------------
+
+    def stream_of(self, session_id: str) -> ScriptedStream:
+        """Give the newest stream of a session. Raises StreamGone."""
+        for stream in reversed(self.streams.values()):
+            if stream.spec.session_id == session_id:
+                return stream
+        raise StreamGone
+
+    def show(self, session_id: str, shows: Decision | None, *, new_track: bool = True) -> None:
+        """Put somebody else in front of the camera, or nobody."""
+        stream = self.stream_of(session_id)
+        if new_track and shows is not None:
+            self._new_track(stream)
+        if shows is None:
+            stream.seen.clear()
+            stream.owed = True
+        stream.shows = shows
+
+    async def frame(self, session_id: str, *, identity: bool = False) -> StreamEvent:
+        """Have one frame arrive; returns once its event is durable."""
+        stream = self.stream_of(session_id)
+        async with stream.order:
+            now = self._clock.stamp()
+            if stream.shows is None:
+                stream.track, stream.owed = stream.track, True
+                event = self._event(stream, EventKind.PRESENCE, now, faces=0)
+            else:
+                gap = stream.spec.policy.gap_ms
+                if stream.last is None or now.ms_since(stream.last) > gap or not stream.seen:
+                    self._new_track(stream)
+                stream.seen.append((now, stream.shows))
+                judged = identity or stream.owed
+                kind = EventKind.IDENTITY if judged else EventKind.PRESENCE
+                event = self._event(stream, kind, now, faces=1)
+                if judged:
+                    event = _verdict(event, stream.shows)
+                    stream.owed = stream.shows is Decision.NO_EVIDENCE
+            stream.last = now
+            stream.frames += 1
+            await self._give(stream, event)
+            return event
+
+    async def again(self, event: StreamEvent) -> None:
+        """Give an event once more, as a verifier does that did not hear the answer."""
+        for sink in self._sinks:
+            await sink(event)
+
+    # --- inside ----------------------------------------------------------------------------
+
+    async def _judge(self, stream: ScriptedStream, request: CheckRequest) -> StreamEvent:
+        async with stream.order:
+            now = self._clock.stamp()
+            window = stream.spec.policy.window_ms
+            there = [
+                (at, shows)
+                for at, shows in stream.seen
+                if now.ms_since(at) <= window
+                and (request.not_before is None or at.ms_since(request.not_before) >= 0)
+            ][-stream.spec.policy.check_frames :]
+            if there:
+                event = self._event(stream, EventKind.CHECK, there[-1][0], faces=1)
+                worst = next((s for _, s in there if s is not Decision.MATCH), Decision.MATCH)
+                event = _verdict(replace(event, since=there[0][0]), worst)
+            else:
+                event = self._event(stream, EventKind.CHECK, now, faces=0)
+                event = _verdict(event, Decision.NO_EVIDENCE)
+            event = replace(event, check_id=request.check_id)
+            await self._give(stream, event)
+            return event
+
+    def _new_track(self, stream: ScriptedStream) -> None:
+        stream.track += 1
+        stream.owed = True
+        stream.seen.clear()
+
+    def _event(
+        self, stream: ScriptedStream, kind: EventKind, at: Stamp, *, faces: int
+    ) -> StreamEvent:
+        return StreamEvent(
+            stream_id=stream.id,
+            session_id=stream.spec.session_id,
+            event_id=stream.events + 1,
+            kind=kind,
+            at=at,
+            frame_seq=stream.frames + 1,
+            track=stream.track if faces else 0,
+            faces=faces,
+        )
+
+    async def _give(self, stream: ScriptedStream, event: StreamEvent) -> None:
+        """Give an event to the sinks; where one raises, the event never happened."""
+        for sink in self._sinks:
+            await sink(event)
+        stream.events = event.event_id
+
+    def _find(self, stream_id: str) -> ScriptedStream:
+        if stream_id not in self.streams:
+            raise StreamGone
+        return self.streams[stream_id]
+
+
+def _verdict(event: StreamEvent, decision: Decision) -> StreamEvent:
+    similarity, liveness = _SCORES[decision]
+    return replace(
+        event,
+        decision=decision,
+        similarity=similarity,
+        threshold=0.393,
+        liveness_score=liveness,
+        liveness_threshold=0.5,
+        frame_digests=(f"{event.frame_seq:064x}",),
+        models=MODELS,
+        profile_version=PROFILE,
+        signature="20261124-a.c2NyaXB0ZWQ",
+    )
