@@ -1,0 +1,1 @@
+"""Measurements through the same engine and the same rules as production."""

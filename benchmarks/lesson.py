@@ -1,0 +1,370 @@
+"""A lesson as events: who sits there, what the camera makes of it, and the real rules in the loop.
+
+No pixels. Scores are drawn from distributions whose parameters stand for the networks' error
+rates, with a part that is tied to the person, because errors are. Everything behind the scores
+is the tracker's own: the machine asks, the facts pile up, the credit is derived from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import pairwise
+from random import Random
+from statistics import fmean, median
+
+from session_tracker import states
+from session_tracker.credit import LearnerCredit, SessionFacts, derive
+from session_tracker.events import (
+    Check,
+    Closed,
+    Fact,
+    Identity,
+    Opened,
+    Outcome,
+    Paused,
+    PauseReason,
+    Playback,
+    Presence,
+    Resumed,
+    Suspended,
+)
+from session_tracker.intervals import Intervals, intersect, subtract, total_ms, union
+from session_tracker.machine import LIVE_STATES, Machine, State
+from session_tracker.playback import standing
+from session_tracker.policy import Policy
+
+
+class Who(StrEnum):
+    """Who or what the camera sees."""
+
+    LEARNER = "learner"
+    IMPOSTOR = "impostor"
+    HIDDEN = "hidden"
+    """An impostor behind a hand or a mask: a face, but no evidence."""
+    PICTURE = "picture"
+    """A print or a screen that shows the learner."""
+    NOBODY = "nobody"
+    """Nobody, or a covered lens: no face."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Distributions of scores: mean, deviation between persons, deviation between frames."""
+
+    genuine: tuple[float, float, float] = (0.60, 0.07, 0.08)
+    impostor: tuple[float, float, float] = (0.05, 0.05, 0.06)
+    threshold: float = 0.30
+    live: tuple[float, float, float] = (2.5, 0.9, 1.1)
+    """Log-odds of *live* for somebody real."""
+    attack: tuple[float, float, float] = (-1.5, 1.0, 1.0)
+    """The same for a print or a screen."""
+    unusable: float = 0.03
+    """Share of single frames without evidence (blur, a turned head)."""
+    hand: float = 0.004
+    """Chance per frame that a hand stays before the face for some frames (mean 3)."""
+    away: float = 0.001
+    """Chance per frame that the learner is out of the picture for one or two frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One frame as the verifier sees it."""
+
+    t: int
+    track: int
+    usable: bool
+    similarity: float
+    liveness: float
+
+
+class Actor:
+    """Who sits there when; `told` lets him react to what the learner's screen shows."""
+
+    def __init__(self, plan: Sequence[tuple[int, Who]]) -> None:
+        """`plan`: (from this millisecond of the lesson on, who), sorted, beginning at 0."""
+        self.timeline: list[tuple[int, Who]] = list(plan)
+
+    def at(self, t: int) -> Who:
+        """Say who sits there at `t`."""
+        now = self.timeline[0][1]
+        for since, who in self.timeline:
+            if since > t:
+                break
+            now = who
+        return now
+
+    def told(self, t: int, cue: PauseReason | None) -> None:
+        """Hear at `t` what the screen shows: the reason of a pause or None."""
+
+    def spans(self, who: Who, origin: int, end: int) -> Intervals:
+        """Tell when `who` sat there, on the axis of a lesson from `origin` to `end`."""
+        edges = [*self.timeline, (end - origin, Who.NOBODY)]
+        return union(
+            (origin + a, min(origin + b, end)) for (a, w), (b, _) in pairwise(edges) if w is who
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What came of one lesson."""
+
+    facts: tuple[Fact, ...]
+    credit: LearnerCredit
+    machine: Machine
+    ran_ms: dict[Who, int]
+    """How long each sat there while the tracker let the lesson run."""
+    credited_ms: dict[Who, int]
+    """How much of the credit fell into his time."""
+    checks: int
+
+
+@dataclass
+class _Stage:
+    """The moving parts of one lesson."""
+
+    policy: Policy
+    actor: Actor
+    scores: Scores
+    rng: Random
+    origin: int
+    facts: dict[str, Fact] = field(default_factory=dict)
+    machine: Machine = field(default_factory=Machine)
+    samples: list[Sample] = field(default_factory=list)
+    run: Presence | None = None
+    track: int = 0
+    visible: int = 0
+    owed: bool = True
+    hand_frames: int = 0
+    away_frames: int = 0
+    media_ms: int = 0
+    media_at: int | None = None
+    """Since when the player runs; None where it stands still."""
+    cue: PauseReason | None = None
+    keys: int = 0
+    checks: int = 0
+
+    def __post_init__(self) -> None:
+        self.person = {
+            name: self.rng.gauss(0, getattr(self.scores, name)[1])
+            for name in ("genuine", "impostor", "live", "attack")
+        }
+
+    def key(self) -> str:
+        """Give the next fact its key."""
+        self.keys += 1
+        return f"{self.keys:06d}"
+
+    # --- facts and actions -----------------------------------------------------------------
+
+    def tell(self, fact: Fact) -> None:
+        """Append a fact, step, and carry out what follows until there is nothing left to do."""
+        self.facts[fact.key] = fact
+        self.machine, actions = states.step(self.machine, fact, self.policy, self.rng.random)
+        self._carry_out(actions)
+
+    def due(self, now: int) -> None:
+        """Let time pass."""
+        self.machine, actions = states.due(self.machine, now, self.policy)
+        self._carry_out(actions)
+
+    def _carry_out(self, actions: tuple[states.Action, ...]) -> None:
+        for action in actions:
+            now = self.machine.now
+            match action:
+                case states.AskCheck():
+                    self.tell(self._check(action, now))
+                case states.Pause():
+                    self.tell(Paused(key=self.key(), t=now, reason=action.reason))
+                    self._stop_player(now)
+                case states.Resume():
+                    self.owed = True
+                    self.tell(Resumed(key=self.key(), t=now))
+                    self._start_player(now)
+                case states.Suspend():
+                    self.tell(Suspended(key=self.key(), t=now, reason=action.reason))
+                    self._stop_player(now)
+                case states.Close():
+                    self.tell(Closed(key=self.key(), t=now, reason=action.reason))
+        if self.machine.cue is not self.cue:
+            self.cue = self.machine.cue
+            self.actor.told(self.machine.now - self.origin, self.cue)
+
+    def leave(self, now: int) -> None:
+        """End the session as the learner does, if it has not ended by itself."""
+        if self.machine.state not in LIVE_STATES:
+            return
+        self.due(now)
+        self._stop_player(now)
+        for action in states.wind_up(self.machine, self.policy):
+            self._carry_out((action,))
+
+    def _start_player(self, now: int) -> None:
+        if self.media_at is None and self.machine.state is State.RUNNING:
+            self.media_at = now
+            self.report(now)
+
+    def _stop_player(self, now: int) -> None:
+        if self.media_at is not None:
+            self.media_ms += now - self.media_at
+            self.media_at = None
+            self.report(now)
+
+    def report(self, now: int) -> None:
+        """Tell where the player is."""
+        running = 0 if self.media_at is None else now - self.media_at
+        self.tell(
+            Playback(
+                key=self.key(),
+                t=now,
+                media_id="lesson",
+                media_ms=self.media_ms + running,
+                playing=self.media_at is not None,
+            )
+        )
+
+    # --- the camera and the verifier -------------------------------------------------------
+
+    def frame(self, t: int) -> None:
+        """One frame arrives."""
+        sample = self._look(t)
+        self.samples.append(sample)
+        if len(self.samples) > 12:
+            del self.samples[:4]
+        self._extend_run(sample)
+        drawn = self.rng.random() * self.policy.sampling.identity_one_in < 1
+        if sample.track and (self.owed or drawn):
+            outcome = self._judge([sample])
+            self.owed = outcome is Outcome.NO_EVIDENCE
+            self.tell(Identity(key=self.key(), t=t, track=sample.track, outcome=outcome))
+
+    def _look(self, t: int) -> Sample:
+        who, s, rng = self.actor.at(t - self.origin), self.scores, self.rng
+        if who is Who.LEARNER and rng.random() < s.away:
+            self.away_frames = rng.choice((1, 2))
+        present = who is not Who.NOBODY and self.away_frames == 0
+        self.away_frames = max(0, self.away_frames - 1)
+        gap = bool(self.samples) and t - self.samples[-1].t > self.policy.sampling.gap_s * 1_000
+        if present and (not self.visible or gap):
+            self.track += 1
+            self.owed = True
+        self.visible = self.track if present else 0
+        if rng.random() < s.hand:
+            self.hand_frames = 1 + int(rng.expovariate(1 / 2))
+        hand, self.hand_frames = self.hand_frames > 0, max(0, self.hand_frames - 1)
+        kind = "impostor" if who is Who.IMPOSTOR else "genuine"
+        life = "attack" if who is Who.PICTURE else "live"
+        sim, live = getattr(s, kind), getattr(s, life)
+        return Sample(
+            t=t,
+            track=self.visible,
+            usable=present and who is not Who.HIDDEN and not hand and rng.random() >= s.unusable,
+            similarity=sim[0] + self.person[kind] + rng.gauss(0, sim[2]),
+            liveness=live[0] + self.person[life] + rng.gauss(0, live[2]),
+        )
+
+    def _judge(self, samples: Sequence[Sample]) -> Outcome:
+        usable = [s for s in samples if s.usable]
+        if not usable:
+            return Outcome.NO_EVIDENCE
+        if median(s.similarity for s in usable) < self.scores.threshold:
+            return Outcome.MISMATCH
+        return Outcome.PASS if fmean(s.liveness for s in usable) >= 0 else Outcome.SPOOF
+
+    def _check(self, ask: states.AskCheck, now: int) -> Check:
+        """Judge at most five frames of the window, spread over it, as the verifier does."""
+        self.checks += 1
+        rules = self.policy.sampling
+        since = max(now - rules.window_s * 1_000, ask.not_before or 0)
+        there = [s for s in self.samples if s.track and s.track == self.visible and s.t >= since]
+        pool = [s for s in there if s.usable] or there
+        if len(pool) > rules.check_frames:
+            cuts = [round(i * len(pool) / rules.check_frames) for i in range(rules.check_frames)]
+            ends = [*cuts[1:], len(pool)]
+            pool = [self.rng.choice(pool[a:b]) for a, b in zip(cuts, ends, strict=True)]
+        return Check(
+            key=self.key(),
+            t=pool[-1].t if pool else now,
+            since=pool[0].t if pool else now,
+            cause=ask.cause,
+            track=self.visible,
+            outcome=self._judge(pool),
+        )
+
+    def _extend_run(self, sample: Sample) -> None:
+        run = self.run
+        gap = self.policy.sampling.gap_s * 1_000
+        if run is not None and run.track == sample.track and sample.t - run.end <= gap:
+            run = replace(run, end=sample.t, samples=run.samples + 1)
+        else:
+            run = Presence(
+                key=self.key(),
+                t=sample.t,
+                end=sample.t,
+                track=sample.track,
+                faces_max=1 if sample.track else 0,
+                samples=1,
+            )
+        self.run = run
+        self.tell(run)
+
+
+def play(
+    actor: Actor,
+    policy: Policy,
+    rng: Random,
+    *,
+    length_s: int = 1_200,
+    scores: Scores | None = None,
+    origin: int = 1_800_000_000_000,
+    dark: Intervals = (),
+    jitter_s: float = 1.0,
+) -> Lesson:
+    """Play a lesson to its end.
+
+    `dark`: milliseconds of the lesson in which no frame gets through; `jitter_s`: frames come
+    uniformly within so much of their period.
+    """
+    stage = _Stage(policy, actor, scores or Scores(), rng, origin)
+    end = origin + length_s * 1_000
+    stage.tell(Opened(key=stage.key(), t=origin))
+    period = policy.sampling.period_s
+    frame = origin + 1_000
+    report = origin + policy.lease.heartbeat_s * 1_000
+    while stage.machine.state not in (State.SUSPENDED, State.CLOSED):
+        deadline = stage.machine.next_deadline
+        if deadline is None:
+            deadline = end
+        now = min(frame, report, max(deadline, stage.machine.now + 1), end)
+        if now >= end:
+            break
+        if now == frame:
+            if not any(a <= now - origin < b for a, b in dark):
+                stage.frame(now)
+            frame += round(1_000 * (period + rng.uniform(-jitter_s, jitter_s)))
+        if now == report:
+            if stage.media_at is not None:
+                stage.report(now)
+            report += policy.lease.heartbeat_s * 1_000
+        stage.due(now)
+    stage.leave(end)
+    return _tally(stage, end)
+
+
+def _tally(stage: _Stage, end: int) -> Lesson:
+    facts = tuple(stage.facts.values())
+    credit = derive([SessionFacts(session_id="one", facts=facts)], stage.policy, now=end)
+    (session,) = credit.sessions
+    credited = union((i.start, i.end) for i in session.credited)
+    still = union((a, b) for a, b, _ in standing(facts, (session.start, session.end)))
+    ran = subtract(union([(session.start, session.end)]), still)
+    sat = {who: stage.actor.spans(who, stage.origin, end) for who in Who}
+    return Lesson(
+        facts=facts,
+        credit=credit,
+        machine=stage.machine,
+        ran_ms={who: total_ms(intersect(spans, ran)) for who, spans in sat.items()},
+        credited_ms={who: total_ms(intersect(spans, credited)) for who, spans in sat.items()},
+        checks=stage.checks,
+    )
