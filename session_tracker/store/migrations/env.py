@@ -8,5 +8,5 @@ from sqlalchemy import Connection
 from session_tracker.store.schema import metadata
 
 connection: Connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
 context.run_migrations()
