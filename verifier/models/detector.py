@@ -111,7 +111,7 @@ class Scrfd:
     """SCRFD with landmarks (Guo et al. 2022) as InsightFace packs carry it.
 
     Two anchors per cell at strides 8, 16 and 32; distances to the four sides and to the
-    landmarks in units of the stride; RGB, (x - 127.5) / 128; nine outputs: scores, boxes and
+    landmarks in units of the stride; RGB, (x - mean) / divisor; nine outputs: scores, boxes and
     landmarks of each level. These files fix the batch at 1, so pictures go one by one.
     """
 
@@ -124,9 +124,13 @@ class Scrfd:
         *,
         sides: Sequence[int] | None = None,
         score_threshold: float = 0.5,
+        mean: float = 127.5,
+        divisor: float = 128.0,
     ):
         self._network = network
         self._score_threshold = score_threshold
+        self._mean = mean
+        self._divisor = divisor
         self.sides: tuple[int, ...] | None = tuple(sides) if sides else None
 
     @property
@@ -140,7 +144,7 @@ class Scrfd:
         return [self._detect_one(image) for image in images]
 
     def _detect_one(self, image: Image) -> tuple[Face, ...]:
-        blob = cv2.dnn.blobFromImage(image, 1 / 128, mean=(127.5, 127.5, 127.5), swapRB=True)
+        blob = cv2.dnn.blobFromImage(image, 1 / self._divisor, mean=(self._mean,) * 3, swapRB=True)
         outputs = self._network.run(blob)
         if len(outputs) != 3 * len(self.STRIDES):
             raise BenrenError(

@@ -23,6 +23,7 @@ _SCRFD_OUTPUTS: Final = 9
 """Scores, boxes and landmarks at three strides."""
 _ARCFACE_SIDE: Final = 112
 _SCRFD_SCALING: Final = (127.5, 128.0)
+"""InsightFace's own, where no manifest says otherwise."""
 
 Task: TypeAlias = Literal["detector", "embedder"]
 
@@ -40,6 +41,8 @@ class FolderContent:
     detector: Weights
     sides: tuple[int, ...] | None
     """The only picture sizes that the detector takes, px; None where multiples of 32 will do."""
+    scaling: tuple[float, float]
+    """What is taken off the values 0..255 of a picture, and what they are divided by."""
     embedder: Weights
     contract: EmbedderContract
     """What the embedder wants of its crops."""
@@ -66,20 +69,21 @@ def read_folder(folder: Path, manifest: Manifest) -> FolderContent:
         task = _task(model)
         if task is not None and task not in chosen:
             chosen[task] = (weights, model)
-    for task in ("detector", "embedder"):
-        if task not in chosen:
+    for needed, what in _NEEDED.items():
+        if needed not in chosen:
             raise ModelMissing(
-                f"{folder} has no {_NEEDED[task]}; it holds"
+                f"{folder} has no {what}; it holds"
                 f" {', '.join(path.name for path in paths) or 'no .onnx file at all'}.",
                 remedy="Use a folder with both, like that of buffalo_s.",
             )
-        _check_known(chosen[task][0], manifest)
+        _check_known(chosen[needed][0], manifest)
     (detector, graph), (embedder, arcface) = chosen["detector"], chosen["embedder"]
-    mean, divisor = _scaling(package, arcface)
+    mean, divisor = _embedder_scaling(package, arcface)
     return FolderContent(
         folder=folder,
         detector=detector,
         sides=_fixed_sides(graph),
+        scaling=_detector_scaling(package),
         embedder=embedder,
         contract=EmbedderContract(
             side=_ARCFACE_SIDE, template=ARCFACE.template, rgb=True, mean=mean, scale=1 / divisor
@@ -121,28 +125,29 @@ def _package(folder: Path) -> Any | None:
 
 def _package_paths(package: Any) -> Sequence[Path]:
     """List the detection and the recognition file of a package with a manifest."""
-    detection = package.tasks.get("detection")
-    if detection is not None:
-        given = detection.metadata["preprocessing"]
-        if given == "embedded" or (given["mean"], given["std"]) != _SCRFD_SCALING:
-            raise ModelError(
-                f"The detector {detection.path} wants {given} as preprocessing.",
-                remedy="Use a pack whose SCRFD takes (x - 127.5) / 128.",
-            )
     tasks = (package.tasks.get(task) for task in ("detection", "recognition"))
     return [task.path for task in tasks if task is not None]
 
 
-def _scaling(package: Any | None, model: onnx.ModelProto) -> tuple[float, float]:
-    """Say what is taken off the values of an embedder's crop, and what they are divided by."""
+def _detector_scaling(package: Any | None) -> tuple[float, float]:
+    """Say what is taken off the values of a picture, and what they are divided by."""
+    return _SCRFD_SCALING if package is None else _stated(package, "detection")
+
+
+def _embedder_scaling(package: Any | None, model: onnx.ModelProto) -> tuple[float, float]:
+    """Say the same of an embedder's crop."""
     if package is not None:
-        given = package.tasks["recognition"].metadata["preprocessing"]
-        return (0.0, 1.0) if given == "embedded" else (given["mean"], given["std"])
+        return _stated(package, "recognition")
     # Networks out of MXNet scale by themselves (insightface ``ArcFaceONNX.__init__``).
     first = [node.name for node in model.graph.node[:8]]
     subtracts = any(name.startswith(("Sub", "_minus")) for name in first)
     multiplies = any(name.startswith(("Mul", "_mul")) for name in first)
     return (0.0, 1.0) if subtracts and multiplies else (127.5, 127.5)
+
+
+def _stated(package: Any, task: str) -> tuple[float, float]:
+    given = package.tasks[task].metadata["preprocessing"]
+    return (0.0, 1.0) if given == "embedded" else (given["mean"], given["std"])
 
 
 def _read(path: Path) -> Weights:
@@ -160,11 +165,12 @@ def _read(path: Path) -> Weights:
 
 def _parsed(weights: Weights) -> onnx.ModelProto:
     try:
-        return onnx.ModelProto.FromString(weights.content)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(weights.content)
     except DecodeError as broken:
         raise ModelError(
             f"{weights.path} is not an ONNX file: {broken}.", remedy="Put the original there."
         ) from broken
+    return model
 
 
 def _task(model: onnx.ModelProto) -> Task | None:

@@ -83,9 +83,11 @@ def _load_insightface(name: str, store: Store, runtime: Runtime, licences: Licen
         "embedder": _Loaded(network=runtime.load(content.embedder), terms=terms),
     }
     others = _load_entry(store.manifest.pack(DEFAULT_PACK), store, runtime, only_rest=True)
+    mean, divisor = content.scaling
+    network = loaded["detector"].network
     return _assembled(
         name,
-        Scrfd(loaded["detector"].network, sides=content.sides),
+        Scrfd(network, sides=content.sides, mean=mean, divisor=divisor),
         Embedder(loaded["embedder"].network, content.contract),
         loaded | others,
     )
