@@ -11,10 +11,10 @@ that holder of the lease is the newest. No pass decides about this, or an added 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -33,6 +33,8 @@ from session_tracker.events import (
 from session_tracker.intervals import Interval, Intervals, intersect, subtract, total_ms, union
 from session_tracker.playback import Jump, Played, played, standing
 from session_tracker.policy import Policy
+from session_tracker.sharing import Shares, Slice
+from session_tracker.voids import VoidInterval, partition
 
 
 class EvidenceType(StrEnum):
@@ -62,15 +64,6 @@ class CreditedInterval:
     evidence: EvidenceType
     media_id: str
     media_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoidInterval:
-    """Time that is not credited, and why: [start, end) in UTC ms."""
-
-    start: int
-    end: int
-    reason: VoidReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,17 +155,6 @@ class _Session:
     closed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """Time that counts unless its media or its day is used up."""
-
-    start: int
-    end: int
-    session: int
-    media_id: str
-    media_ms: int
-
-
 def derive(sessions: Sequence[SessionFacts], policy: Policy, *, now: int) -> LearnerCredit:
     """Derive the credit of one learner from all of his sessions, at `now` (UTC ms).
 
@@ -187,12 +169,12 @@ def derive(sessions: Sequence[SessionFacts], policy: Policy, *, now: int) -> Lea
         policy,
     )
     drafts = [_draft(i, known, by_player, policy) for i in range(len(known))]
-    ledger = _Ledger(policy)
+    shares = Shares(policy)
     for piece in sorted((p for d in drafts for p in d.slices), key=lambda p: (p.start, p.session)):
-        ledger.take(piece, provisional=known[piece.session].given.provisional)
-    done = [draft.finish(ledger.credited[i], ledger.refused[i]) for i, draft in enumerate(drafts)]
-    days = {day: ms // 1_000 for day, ms in sorted(ledger.days.items()) if ms >= 1_000}
-    confirmed = sum(ms // 1_000 for ms in ledger.confirmed_days.values())
+        shares.take(piece, provisional=known[piece.session].given.provisional)
+    done = [draft.finish(shares.credited[i], shares.refused[i]) for i, draft in enumerate(drafts)]
+    days = {day: ms // 1_000 for day, ms in sorted(shares.days.items()) if ms >= 1_000}
+    confirmed = sum(ms // 1_000 for ms in shares.confirmed_days.values())
     return LearnerCredit(
         sessions=tuple(sorted(done, key=lambda s: (s.start, s.session_id))),
         days=MappingProxyType(days),
@@ -240,9 +222,9 @@ class _Draft:
     granted: Intervals
     parallel: Intervals
     still: tuple[Labelled, ...]
-    slices: tuple[_Slice, ...]
+    slices: tuple[Slice, ...]
 
-    def finish(self, credited: Sequence[_Slice], refused: Sequence[Labelled]) -> SessionCredit:
+    def finish(self, credited: Sequence[Slice], refused: Sequence[Labelled]) -> SessionCredit:
         """Give every instant that was not credited its one reason."""
         start, end = self.session.wall
         given = union((c.start, c.end) for c in credited)
@@ -254,13 +236,15 @@ class _Draft:
             provisional=self.session.given.provisional,
             verified=self.seen.verified,
             credited=tuple(i for c in credited for i in self._typed(c)),
-            void=_partition(
-                subtract(union([self.session.wall]), given), self._reasons(refused), start, end
+            void=partition(
+                subtract(union([self.session.wall]), given),
+                self._reasons(refused),
+                self.session.wall,
             ),
             jumps=self.player.jumps,
         )
 
-    def _typed(self, c: _Slice) -> Iterable[CreditedInterval]:
+    def _typed(self, c: Slice) -> Iterable[CreditedInterval]:
         left: Intervals = ((c.start, c.end),)
         pieces: list[tuple[Interval, EvidenceType]] = []
         for evidence, where in (
@@ -325,7 +309,7 @@ def _draft(
     counts = subtract(counts, union((*later, *((s, e) for s, e, _ in still))))
     player = by_player[session.given.session_id]
     slices = tuple(
-        _Slice(start, end, index, s.media_id, s.media_ms + start - s.start)
+        Slice(start, end, index, s.media_id, s.media_ms + start - s.start)
         for s in player.stretches
         if s.void is None
         for start, end in intersect(((s.start, s.end),), counts)
@@ -336,83 +320,3 @@ def _draft(
 
 def _clipped(spans: Iterable[Supervised | Granted], wall: Interval) -> Intervals:
     return union((max(f.t, wall[0]), min(f.end, wall[1])) for f in spans)
-
-
-def _partition(
-    left: Intervals, reasons: Iterable[Labelled], start: int, end: int
-) -> tuple[VoidInterval, ...]:
-    """Give each instant of `left` the first reason that covers it."""
-    pieces: list[Labelled] = []
-    for s, e, why in reasons:
-        if not left:
-            break
-        part: Intervals = ((max(s, start), min(e, end)),)
-        if part[0][0] >= part[0][1]:
-            continue
-        pieces += ((a, b, why) for a, b in intersect(left, part))
-        left = subtract(left, part)
-    if left:
-        raise AssertionError(f"time without credit and without a reason: {left}")
-    joined: list[VoidInterval] = []
-    for s, e, why in sorted(pieces):
-        if joined and joined[-1].end == s and joined[-1].reason is why:
-            joined[-1] = VoidInterval(start=joined[-1].start, end=e, reason=why)
-        else:
-            joined.append(VoidInterval(start=s, end=e, reason=why))
-    return tuple(joined)
-
-
-class _Ledger:
-    """Gives away each second of a medium and of a day once, in order of time."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._media: dict[str, Intervals] = {}
-        self.days: Counter[date] = Counter()
-        self.confirmed_days: Counter[date] = Counter()
-        self.credited: defaultdict[int, list[_Slice]] = defaultdict(list)
-        self.refused: defaultdict[int, list[Labelled]] = defaultdict(list)
-
-    def take(self, piece: _Slice, *, provisional: bool) -> None:
-        """Credit what of it is not used up; note the reason of the rest."""
-        length = piece.end - piece.start
-        wanted: Intervals = ((piece.media_ms, piece.media_ms + length),)
-        used = self._media.get(piece.media_id, ())
-        shift = piece.start - piece.media_ms
-        for start, end in intersect(wanted, used):
-            self._refuse(piece, start + shift, end + shift, VoidReason.MEDIA_REPEATED)
-        for start, end in subtract(wanted, used):
-            self._within_days(piece, start + shift, end + shift, provisional=provisional)
-
-    def _refuse(self, piece: _Slice, start: int, end: int, why: VoidReason) -> None:
-        self.refused[piece.session].append((start, end, why))
-
-    def _within_days(self, piece: _Slice, start: int, end: int, *, provisional: bool) -> None:
-        while start < end:
-            day, midnight = self._day(start)
-            until = min(end, midnight)
-            free = max(0, self._policy.daily_cap_s * 1_000 - self.days[day])
-            kept = min(until, start + free)
-            if start < kept:
-                self._credit(piece, start, kept)
-                self.days[day] += kept - start
-                if not provisional:
-                    self.confirmed_days[day] += kept - start
-            if kept < until:
-                self._refuse(piece, kept, until, VoidReason.DAILY_CAP)
-            start = until
-
-    def _credit(self, piece: _Slice, start: int, end: int) -> None:
-        media_ms = piece.media_ms + start - piece.start
-        used = self._media.get(piece.media_id, ())
-        self._media[piece.media_id] = union((*used, (media_ms, media_ms + end - start)))
-        self.credited[piece.session].append(
-            _Slice(start, end, piece.session, piece.media_id, media_ms)
-        )
-
-    def _day(self, t: int) -> tuple[date, int]:
-        """Find the local day of an instant, and when the next one begins."""
-        zone = self._policy.zone
-        day = datetime.fromtimestamp(t / 1_000, UTC).astimezone(zone).date()
-        next_day = datetime.combine(day + timedelta(days=1), time(), tzinfo=zone)
-        return day, round(next_day.timestamp() * 1_000)
