@@ -1,0 +1,177 @@
+"""`benren models`: what it prints, where, and with which exit code."""
+
+import json
+from functools import partial
+
+import pytest
+from typer.testing import CliRunner
+
+from benren.commands.models import app
+from verifier.errors import BenrenError
+from verifier.models.download import Downloader
+from verifier.models.manifest import bundled_manifest
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the command with an empty models folder and cache; no upstream can be reached."""
+    monkeypatch.setenv("BENREN_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("BENREN_MODEL_MIRROR", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("verifier.models.store._beside_the_checkout", lambda: None)
+    monkeypatch.setattr("verifier.models.store.Downloader", partial(Downloader, attempts=1))
+    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+def _lines(result):
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_list_describes_every_file_of_the_manifest(run):
+    """Packs first, then what is in none; each with licence, size, rates and where it is."""
+    result = run("list", "--json")
+    rows = _lines(result)
+    assert result.exit_code == 0
+    assert {row["file"] for row in rows} == set(bundled_manifest().files)
+    assert [row["pack"] for row in rows if row["file"] == "iris"] == ["open", "edgeface"]
+    (embedder,) = (row for row in rows if row["file"] == "edgeface_xs")
+    assert embedder["commercial"] == "check"
+    assert embedder["path"] is None
+    assert embedder["measured"]["operating_points"][0] == {
+        "threshold": 0.3,
+        "fmr": 1e-4,
+        "fnmr": 0.009,
+    }
+    assert {row["pack"] for row in rows if row["file"] == "scrfd_500m_kps"} == {None}
+
+
+def test_list_speaks_to_people_too(run):
+    """Licences, error rates and milliseconds are readable."""
+    text = run("list").stdout
+    assert "open: The default: Apache-2.0 throughout." in text
+    assert "10.8 ms, FNMR 1.0% at FMR 0.0001" in text
+    assert "APCER 17.5% at BPCER 5%" in text
+    assert "research only" in text
+    assert "not here; it can be pulled" in text
+
+
+def test_list_takes_a_pack_or_a_file(run):
+    """One pack or one file is shown alone."""
+    assert len(_lines(run("list", "open", "--json"))) == 7
+    assert [row["file"] for row in _lines(run("list", "iris", "--json"))] == ["iris"]
+
+
+@pytest.mark.parametrize("command", ["list", "pull", "verify"])
+def test_an_unknown_pack_is_wrong_usage(run, command):
+    """A misspelt name ends with 2 and lists the right ones."""
+    result = run(command, "opne")
+    assert result.exit_code == 2
+    assert "edgeface" in result.stderr
+
+
+def test_verify_names_each_missing_file(run, tmp_path):
+    """Without a single file every member is told on stderr, and the exit code is 1."""
+    result = run("verify", "open", "--json")
+    assert result.exit_code == 1
+    assert {line["status"] for line in _lines(result)} == {"model_missing"}
+    problems = [json.loads(line) for line in result.stderr.splitlines()]
+    assert len(problems) == 7
+    for problem, file in zip(problems, bundled_manifest().members("open"), strict=True):
+        assert file.path in problem["detail"]
+        assert str(tmp_path / "models") in problem["detail"]
+        assert "benren models pull open" in problem["remedy"]
+
+
+def test_pull_goes_on_after_a_failure(run):
+    """A mirror that is down fails file by file; each failure is told, the end is 1."""
+    result = run("pull", "open", "--json")
+    assert result.exit_code == 1
+    assert [line["file"] for line in _lines(result)] == list(
+        bundled_manifest().pack("open").members
+    )
+    assert {line["status"] for line in _lines(result)} == {"model_download_failed"}
+    assert "127.0.0.1:1/open/yunet_n_dynamic.onnx" in result.stderr
+
+
+def test_a_licence_is_asked_for_before_anything_is_fetched(run):
+    """An InsightFace pack without the flag is refused with the flag's name."""
+    result = run("pull", "insightface:no_such_pack", "--json")
+    assert result.exit_code == 1
+    first = _lines(result)[0]
+    assert first == {"file": "insightface:no_such_pack", "status": "licence_not_accepted"}
+    assert "--accept-licence" in result.stderr
+
+
+def test_cuda_is_refused_without_it(run):
+    """`verify --provider cuda` fails as a whole where CUDA is not there."""
+    result = run("verify", "--provider", "cuda")
+    assert isinstance(result.exception, BenrenError)
+    assert result.exception.code == "provider_unavailable"
+
+
+def test_an_unknown_provider_is_wrong_usage(run):
+    """Only cpu and cuda exist."""
+    assert run("verify", "--provider", "tpu").exit_code == 2
+
+
+@pytest.mark.models
+def test_verify_runs_the_whole_pack(pack_dir, run, monkeypatch):
+    """With the real pack every network is hashed and run; the exit code is 0."""
+    monkeypatch.setenv("BENREN_MODELS", str(pack_dir))
+    result = run("verify", "open", "--json")
+    assert result.exit_code == 0, result.stderr
+    lines = _lines(result)
+    assert {line["status"] for line in lines} == {"works"}
+    manifest = bundled_manifest()
+    for line in lines:
+        path = pack_dir / manifest.file(line["file"]).path
+        assert manifest.file(line["file"]).accepts(line["sha256"], path.stat().st_size)
+
+
+@pytest.mark.models
+def test_pull_finds_what_is_there(pack_dir, run, monkeypatch):
+    """A whole pack is not fetched again, although the mirror is down."""
+    monkeypatch.setenv("BENREN_MODELS", str(pack_dir))
+    result = run("pull", "edgeface", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert {line["status"] for line in _lines(result)} == {"present"}
+
+
+@pytest.mark.models
+def test_pull_prepares_what_upstream_has_in_another_format(pack_dir, run, monkeypatch, tmp_path):
+    """With a folder of upstream files and no mirror the networks are converted and then work."""
+    monkeypatch.delenv("BENREN_MODEL_MIRROR")
+    models = tmp_path / "models" / "open"
+    models.mkdir(parents=True)
+    for name in ("yunet_n_dynamic", "minifasnet_v2se_128x128_pad1.5"):
+        (models / f"{name}.onnx").write_bytes((pack_dir / "open" / f"{name}.onnx").read_bytes())
+    result = run("pull", "open", "--upstream", str(pack_dir / "upstream"), "--json")
+    assert result.exit_code == 0, result.stderr
+    status = {line["file"]: line["status"] for line in _lines(result)}
+    assert status == {
+        "yunet_n_dynamic": "present",
+        "minifasnet_v2se_128x128_pad1.5": "present",
+        "face_reidentification_retail_0095": "converted",
+        "minifasnet_v2_80x80_scale2.7": "converted",
+        "minifasnet_v1se_80x80_scale4.0": "converted",
+        "facemesh": "converted",
+        "iris": "converted",
+    }
+    assert run("verify", "open").exit_code == 0
+
+
+@pytest.mark.models
+def test_an_accepted_folder_is_listed_and_verified(pack_dir, run, monkeypatch):
+    """The research files as an InsightFace folder: listed, accepted, verified."""
+    monkeypatch.setenv("BENREN_MODELS", str(pack_dir))
+    listed = _lines(run("list", "insightface:research", "--json"))
+    assert [row["file"] for row in listed[:2]] == ["scrfd_500m_kps", "mobilefacenet_512"]
+    assert listed[0]["commercial"] == "no"
+    assert run("verify", "insightface:research").exit_code == 1
+    pulled = run("pull", "insightface:research", "--accept-licence", "--json")
+    assert pulled.exit_code == 0, pulled.stderr
+    assert _lines(pulled)[0]["status"] == "accepted"
+    verified = _lines(run("verify", "insightface:research", "--json"))
+    assert [line["file"] for line in verified[:2]] == ["scrfd_500m_kps", "mobilefacenet_512"]
+    assert {line["status"] for line in verified} == {"works"}
