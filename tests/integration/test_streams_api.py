@@ -271,7 +271,7 @@ async def test_too_many_frames_are_told_when_to_come_back(tracker, phone) -> Non
 @pytest.mark.parametrize(
     ("change", "status"),
     [
-        ({"template": "!!!!"}, 400),
+        ({"template": "!!!!"}, 422),
         ({"template": base64.b64encode(b"of wang").decode()}, 422),
         ({"subject": ""}, 422),
         ({"surprise": 1}, 422),

@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from verifier.api.bodies import Subject, TemplateBytes
 from verifier.streaming.advice import Advice
 from verifier.types import Decision, EventKind, Reason
 
@@ -64,12 +65,8 @@ class OpenStream(BaseModel):
     )
 
     session_id: str = Field(min_length=1, max_length=200)
-    subject: str = Field(
-        min_length=1, max_length=200, description="To whom the template was bound."
-    )
-    template: str = Field(
-        min_length=4, max_length=90_000, description="Base64, from `POST /v1/templates`."
-    )
+    subject: Subject
+    template: TemplateBytes
     policy: PolicyBody = Field(default_factory=PolicyBody)
 
 

@@ -28,7 +28,7 @@ from verifier.edge import Entry, KeyScope, RouteRule
 from verifier.errors import BadRequest
 from verifier.streaming.hub import StreamHub
 from verifier.streaming.limits import StreamLimits
-from verifier.streaming.wire import event_to_json, template_from_text
+from verifier.streaming.wire import event_to_json
 from verifier.types import (
     CheckRequest,
     PresencePolicy,
@@ -77,7 +77,7 @@ def _add_tracker_routes(router: APIRouter, hub: StreamHub) -> None:
         spec = StreamSpec(
             session_id=body.session_id,
             subject=body.subject,
-            template=template_from_text(body.template),
+            template=body.template,
             policy=PresencePolicy(**body.policy.model_dump()),
         )
         return _grant(await hub.open_stream(spec, listed=True))

@@ -9,7 +9,6 @@ later from the integers alone.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -145,14 +144,3 @@ def spec_to_json(spec: StreamSpec) -> dict[str, Any]:
         "template": base64.b64encode(spec.template).decode("ascii"),
         "policy": {name: getattr(policy, name) for name in PresencePolicy.__slots__},
     }
-
-
-def template_from_text(text: str) -> bytes:
-    """Decode the base64 of a template, of either alphabet. Raises BadRequest."""
-    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
-    try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadRequest(
-            "The template is not base64.", remedy="Pass it on as POST /v1/templates returned it."
-        ) from error
