@@ -38,6 +38,11 @@ class Stamp:
         return self.utc_ms - earlier.utc_ms
 
 
+def work_time_ms() -> float:
+    """Read a steady counter, to measure how long work takes; no rule may depend on it."""
+    return time.perf_counter() * 1000
+
+
 class Clock(Protocol):
     """What the services ask for the time; injected through constructors only."""
 

@@ -1,0 +1,308 @@
+"""The engine: the only file that knows the order of the rooms. Frames in batches, no state.
+
+detect -> align and quality -> embed -> choose the face -> liveness -> decide. Liveness comes after
+the choice, since only one face of a frame speaks. Any number of threads may share one engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from verifier.clock import work_time_ms
+from verifier.models.embedder import ARCFACE_TEMPLATE
+from verifier.pipeline import detect as detection
+from verifier.pipeline import embed as embedding
+from verifier.pipeline import liveness as liveliness
+from verifier.pipeline.align import align
+from verifier.pipeline.decide import Rules, decide
+from verifier.pipeline.quality import COVERS, SIDE, Measures, measure, reasons_against
+from verifier.pipeline.selftest import check_engine
+from verifier.types import Evidence, Face, Frame, Quality, Reason, Verdict
+
+if TYPE_CHECKING:
+    from verifier.models.packs import Pack
+    from verifier.pipeline.profile import QualityLimits, ThresholdProfile
+    from verifier.types import Points, Vector
+
+MAX_CANDIDATES = 4
+"""The largest faces of a frame that are looked at closely, a bound on the work per frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """Whether a photograph can become a template."""
+
+    embedding: Vector | None
+    """(d,) float32, L2-normalised; None where there are reasons."""
+    quality: Quality | None
+    """Of the largest face; None without a face."""
+    reasons: tuple[Reason, ...]
+    """Why it cannot; empty where it can."""
+    face: Face | None
+    """The largest face."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """One face of a frame on its way to becoming the chosen one."""
+
+    face: Face
+    measures: Measures
+    reasons: tuple[Reason, ...]
+    vector: Vector | None = None
+
+
+class Engine:
+    """Pictures in, evidence and verdicts out, by one pack and one threshold profile."""
+
+    def __init__(self, pack: Pack, profile: ThresholdProfile) -> None:
+        """Check that the profile has a threshold for the pack's embedder (ConfigurationError).
+
+        Sets OpenCV to one thread: its pool and onnxruntime's would wait for each other.
+        """
+        self._thresholds = profile.for_embedder(pack.embedder.name)
+        self._pack = pack
+        self._profile = profile
+        self._rules = Rules(embedder=pack.embedder.name, profile=profile, models=pack.models)
+        template: Points = np.asarray(ARCFACE_TEMPLATE, dtype=np.float32)
+        self._canonical = template
+        cv2.setNumThreads(1)
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Role -> ``id@sha256`` of every network."""
+        return self._pack.models
+
+    @property
+    def profile(self) -> ThresholdProfile:
+        """The thresholds in force."""
+        return self._profile
+
+    def detect(
+        self, frames: Sequence[Frame], *, timings_ms: MutableMapping[str, float] | None = None
+    ) -> list[tuple[Face, ...]]:
+        """Find the faces of each frame, in full-frame coordinates, the largest first."""
+        with _timed("detect", timings_ms):
+            return detection.detect(frames, self._pack.detector)
+
+    def assess(
+        self,
+        frames: Sequence[Frame],
+        *,
+        faces: Sequence[tuple[Face, ...]] | None = None,
+        references: Sequence[Vector | None] | None = None,
+        liveness: bool = True,
+        embed: bool = True,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[Evidence]:
+        """Say what each frame says about one face of it.
+
+        The chosen face is, among those of sufficient quality, the one most similar to the frame's
+        reference, or the largest where there is no reference; where no face suffices, the largest.
+        Hidden eyes and covers are no reason against a face that matches its reference: they
+        excuse, they do not accuse. `faces` saves the detection; milliseconds per stage are added
+        to `timings_ms`.
+        """
+        found = self.detect(frames, timings_ms=timings_ms) if faces is None else list(faces)
+        wanted = list(references) if references is not None else [None] * len(frames)
+        if not len(frames) == len(found) == len(wanted):
+            raise ValueError(f"{len(frames)} frames, {len(found)} faces, {len(wanted)} references")
+        with _timed("quality", timings_ms):
+            candidates = [
+                self._candidates(frame, some, self._profile.quality.probe)
+                for frame, some in zip(frames, found, strict=True)
+            ]
+        if embed:
+            with _timed("embed", timings_ms):
+                candidates = self._embedded(frames, candidates, wanted)
+        chosen = [
+            self._chosen(some, reference)
+            for some, reference in zip(candidates, wanted, strict=True)
+        ]
+        scores: list[float | None] = [None] * len(frames)
+        if liveness:
+            with _timed("liveness", timings_ms):
+                scores = self._liveness(frames, chosen)
+        return [
+            _evidence(frame, some, one, score)
+            for frame, some, one, score in zip(frames, found, chosen, scores, strict=True)
+        ]
+
+    def judge(
+        self,
+        evidence: Sequence[Evidence],
+        reference: Vector,
+        *,
+        require_liveness: bool = True,
+        timings_ms: Mapping[str, float] | None = None,
+    ) -> Verdict:
+        """Decide over the evidence of one person's frames (see `decide`). Pure."""
+        return decide(
+            evidence,
+            reference,
+            self._rules,
+            require_liveness=require_liveness,
+            timings_ms=timings_ms,
+        )
+
+    def enrol(self, frame: Frame, *, strict: bool = True) -> Enrolment:
+        """Judge whether a photograph can become a template, and make its embedding.
+
+        Strict, as a template needs it: limits of enrolment, and one face only. Otherwise, as a
+        reference for a single comparison: limits of a probe, covers allowed, the largest face.
+        """
+        (faces,) = self.detect([frame])
+        if not faces:
+            return Enrolment(embedding=None, quality=None, reasons=(Reason.NO_FACE,), face=None)
+        levels = self._profile.quality
+        limits = levels.enrolment if strict else levels.probe
+        (candidate,) = self._candidates(frame, faces[:1], limits)
+        reasons = candidate.reasons
+        if not strict:
+            reasons = tuple(reason for reason in reasons if reason not in COVERS)
+        elif _has_company(faces, levels.bystander_share):
+            reasons = (Reason.SEVERAL_FACES, *reasons)
+        vector = None
+        if not reasons:
+            (vector,) = embedding.embed([frame], [candidate.face], self._pack.embedder)
+        return Enrolment(
+            embedding=vector,
+            quality=candidate.measures.quality,
+            reasons=reasons,
+            face=candidate.face,
+        )
+
+    def self_test(self) -> None:
+        """Run every network on a built-in picture; raises InferenceFailed where one is off."""
+        check_engine(self._pack, self)
+
+    def _candidates(
+        self, frame: Frame, faces: Sequence[Face], limits: QualityLimits
+    ) -> list[_Candidate]:
+        """Measure the largest faces of a frame against `limits`."""
+        some = faces[:MAX_CANDIDATES]
+        aligned = align([frame] * len(some), some, self._canonical, SIDE)
+        measured = [measure(frame, one, self._profile.quality) for one in aligned]
+        return [
+            _Candidate(face=face, measures=values, reasons=reasons_against(values, limits))
+            for face, values in zip(some, measured, strict=True)
+        ]
+
+    def _embedded(
+        self,
+        frames: Sequence[Frame],
+        candidates: Sequence[Sequence[_Candidate]],
+        references: Sequence[Vector | None],
+    ) -> list[list[_Candidate]]:
+        """Embed all candidates of frames with a reference, else the one that will be chosen."""
+        picked = [
+            list(some) if reference is not None else [self._chosen(some, None)] if some else []
+            for some, reference in zip(candidates, references, strict=True)
+        ]
+        pairs = [
+            (frame, one)
+            for frame, some in zip(frames, picked, strict=True)
+            for one in some
+            if one is not None
+        ]
+        vectors = iter(
+            embedding.embed(
+                [frame for frame, _ in pairs], [one.face for _, one in pairs], self._pack.embedder
+            )
+        )
+        return [
+            [
+                _Candidate(
+                    face=one.face, measures=one.measures, reasons=one.reasons, vector=next(vectors)
+                )
+                for one in some
+                if one is not None
+            ]
+            for some in picked
+        ]
+
+    def _chosen(
+        self, candidates: Sequence[_Candidate], reference: Vector | None
+    ) -> _Candidate | None:
+        """Pick the face that speaks for a frame, with the reasons that remain against it."""
+        if not candidates:
+            return None
+        if reference is None:
+            return next((one for one in candidates if not one.reasons), candidates[0])
+        heard = [self._excused(one, reference) for one in candidates]
+        usable = [one for one in heard if not one.reasons]
+        if not usable:
+            return heard[0]
+        return max(usable, key=lambda one: _cosine(one.vector, reference))
+
+    def _excused(self, candidate: _Candidate, reference: Vector) -> _Candidate:
+        """Drop covers from the reasons where the face matches all the same."""
+        if not COVERS.intersection(candidate.reasons):
+            return candidate
+        if _cosine(candidate.vector, reference) < self._thresholds.threshold:
+            return candidate
+        return _Candidate(
+            face=candidate.face,
+            measures=candidate.measures,
+            reasons=tuple(reason for reason in candidate.reasons if reason not in COVERS),
+            vector=candidate.vector,
+        )
+
+    def _liveness(
+        self, frames: Sequence[Frame], chosen: Sequence[_Candidate | None]
+    ) -> list[float | None]:
+        """Score the chosen face of every frame that has one."""
+        pairs = [
+            (frame, one.face) for frame, one in zip(frames, chosen, strict=True) if one is not None
+        ]
+        scores = iter(
+            liveliness.score(
+                [frame for frame, _ in pairs], [face for _, face in pairs], self._pack.liveness
+            )
+        )
+        return [None if one is None else next(scores) for one in chosen]
+
+
+def _evidence(
+    frame: Frame, faces: tuple[Face, ...], chosen: _Candidate | None, score: float | None
+) -> Evidence:
+    if chosen is None:
+        return Evidence(digest=frame.digest, faces=(), reasons=(Reason.NO_FACE,))
+    others = tuple(face for face in faces if face is not chosen.face)
+    return Evidence(
+        digest=frame.digest,
+        faces=(chosen.face, *others),
+        quality=chosen.measures.quality,
+        reasons=chosen.reasons,
+        embedding=chosen.vector,
+        liveness_score=score,
+    )
+
+
+def _has_company(faces: Sequence[Face], share: float) -> bool:
+    """Tell whether a further face is at least `share` of the largest (heights compared)."""
+    return any(face.box[3] >= share * faces[0].box[3] for face in faces[1:])
+
+
+def _cosine(vector: Vector | None, reference: Vector) -> float:
+    """Compare two vectors; what cannot be compared is as unlike as can be (`decide` tells why)."""
+    if vector is None or vector.shape != reference.shape:
+        return -1.0
+    value = float(np.dot(vector, reference))
+    return value if np.isfinite(value) else -1.0
+
+
+@contextmanager
+def _timed(stage: str, timings_ms: MutableMapping[str, float] | None) -> Iterator[None]:
+    start_ms = work_time_ms()
+    try:
+        yield
+    finally:
+        if timings_ms is not None:
+            timings_ms[stage] = timings_ms.get(stage, 0.0) + work_time_ms() - start_ms
