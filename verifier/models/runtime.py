@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
     from verifier.models.weights import Weights
 
-__all__ = ["LADDER", "Network", "Provider", "Runtime"]
+__all__ = ["GPU_LADDER", "LADDER", "Network", "Provider", "Runtime"]
 
 Provider: TypeAlias = Literal["cpu", "cuda"]
 
 LADDER: Final = (1, 2, 4, 8)
-"""Batch sizes that run. Beyond 8 a CPU loses; a GPU likes more steps (DESIGN, facts measured)."""
+"""Batch sizes that run on a CPU; beyond 8 it loses (DESIGN, facts measured)."""
+GPU_LADDER: Final = (1, 2, 4, 8, 16, 32)
+"""Batch sizes that run on a GPU, where batching is everything; few, for each holds memory."""
 MAX_STEP: Final = 1024
 """No ladder goes beyond: a batch is held in memory several times."""
 
@@ -48,7 +50,7 @@ class Runtime:
         provider: Provider = "cpu",
         *,
         threads: int | None = None,
-        ladder: Sequence[int] = LADDER,
+        ladder: Sequence[int] | None = None,
         memory_limit_mb: int | None = None,
         warm_up: bool = True,
     ) -> None:
@@ -56,7 +58,7 @@ class Runtime:
 
         `threads` work within one inference on a CPU, by default as many as the processors granted
         to this process; with several workers give each one thread. `ladder` holds the batch sizes
-        that run, rising. `memory_limit_mb` is the largest GPU arena of one network in MiB, for
+        that run, rising; by default `LADDER` or `GPU_LADDER`. `memory_limit_mb` is the largest GPU arena of one network in MiB, for
         ``cuda`` only. `warm_up` runs each step of the ladder once at loading, so that the first
         request neither waits for it nor is the first to learn that a network does not work here.
 
@@ -65,7 +67,8 @@ class Runtime:
         """
         self.provider: Final = _known_provider(provider)
         """onnxruntime's name of the provider."""
-        self.ladder: Final = _checked_ladder(ladder)
+        default = LADDER if self.provider == _CPU else GPU_LADDER
+        self.ladder: Final = _checked_ladder(default if ladder is None else ladder)
         self.threads: Final = available_processors() if threads is None else threads
         if self.threads < 1:
             raise ConfigurationError(f"threads is {threads}: at least one is needed.")

@@ -16,7 +16,7 @@ from verifier.errors import (
     ProviderUnavailable,
 )
 from verifier.models import runtime as module
-from verifier.models.runtime import Runtime
+from verifier.models.runtime import GPU_LADDER, LADDER, Runtime
 
 without_cuda = pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
@@ -103,6 +103,14 @@ def test_the_memory_limit_reaches_the_gpu(monkeypatch, doubling):
     assert provider == "CUDAExecutionProvider"
     assert options["gpu_mem_limit"] == str(512 * 1024 * 1024)
     assert options["use_tf32"] == "0"
+
+
+def test_a_gpu_gets_a_longer_ladder(monkeypatch):
+    """The default goes on beyond 8 where batching is everything; what is given counts as it is."""
+    _pretend_cuda(monkeypatch, Silent)
+    assert Runtime("cuda").ladder == GPU_LADDER
+    assert Runtime("cuda", ladder=(1, 64)).ladder == (1, 64)
+    assert Runtime("cpu", threads=1).ladder == LADDER
 
 
 def test_threads_and_spinning_are_set(doubling):
