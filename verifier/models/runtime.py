@@ -58,9 +58,10 @@ class Runtime:
 
         `threads` work within one inference on a CPU, by default as many as the processors granted
         to this process; with several workers give each one thread. `ladder` holds the batch sizes
-        that run, rising; by default `LADDER` or `GPU_LADDER`. `memory_limit_mb` is the largest GPU arena of one network in MiB, for
-        ``cuda`` only. `warm_up` runs each step of the ladder once at loading, so that the first
-        request neither waits for it nor is the first to learn that a network does not work here.
+        that run, rising; by default `LADDER` or `GPU_LADDER`. `memory_limit_mb` is the largest GPU
+        arena of one network in MiB, for ``cuda`` only. `warm_up` runs each step of the ladder once
+        at loading, so that the first request neither waits for it nor is the first to learn that a
+        network does not work here.
 
         Raises `ProviderUnavailable` where the installed onnxruntime does not offer `provider`,
         `InstallationError` where there is none, `ConfigurationError` for a wrong argument.
