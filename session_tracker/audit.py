@@ -268,10 +268,11 @@ def _take_line(walk: _Walk, line: dict[str, Any]) -> None:
 
 def _each_line(path: Path, kind: str, take: Callable[[dict[str, Any]], None]) -> None:
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(_parsed(lines)):
-                if number == 0 and line.get("format") != EXPORT_FORMAT:
-                    raise BadRequest(f"{path} is not a ledger export.", remedy="Export it anew.")
+        with path.open(encoding="utf-8") as text:
+            lines = _parsed(text)
+            if next(lines, {}).get("format") != EXPORT_FORMAT:
+                raise BadRequest(f"{path} is not a ledger export.", remedy="Export it anew.")
+            for line in lines:
                 if line.get("type") == kind:
                     take(line)
     except (ValueError, KeyError, TypeError) as error:

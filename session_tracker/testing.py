@@ -1,15 +1,22 @@
-"""A verifier in memory for tests of the tracker: whoever writes the test says who sits there."""
+"""For tests of the tracker: a verifier without pictures, and a studio to play lessons in."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from verifier.clock import Clock, Stamp
+from session_tracker.live import Report
+from session_tracker.policy import Policy, Provenance, Training
+from session_tracker.service import OpenedSession, SessionService
+from session_tracker.store.database import Database
+from session_tracker.views import SessionView
+from verifier.clock import Clock, ManualClock, Stamp
 from verifier.errors import BenrenError, StreamGone
+from verifier.keys import KeyRing
 from verifier.types import (
     CheckRequest,
     Decision,
@@ -217,3 +224,135 @@ def _verdict(event: StreamEvent, decision: Decision) -> StreamEvent:
         profile_version=PROFILE,
         signature="20261124-a.c2NyaXB0ZWQ",
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class Lesson:
+    """One open session, played by hand: frames every period, reports as a player sends them."""
+
+    studio: Studio
+    opened: OpenedSession
+    media_id: str = "lesson-1"
+    media_ms: int = 0
+    seq: int = 0
+    playing: bool = False
+    since_report_ms: int = 0
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.opened.session_id
+
+    @property
+    def token(self) -> str:
+        """The device's token."""
+        return self.opened.session_token
+
+    async def view(self) -> SessionView:
+        """Look at the session as the device does."""
+        return await self.studio.service.view(self.id, self.token)
+
+    async def report(self, *, interaction: bool = False) -> SessionView:
+        """Report where the player is; it runs where it may."""
+        self.seq += 1
+        self.since_report_ms = 0
+        said = Report(
+            seq=self.seq,
+            media_id=self.media_id,
+            media_ms=self.media_ms,
+            playing=self.playing,
+            interaction=interaction,
+        )
+        view = await self.studio.service.report(self.id, self.token, said)
+        await self.studio.service.settled()
+        return view
+
+    async def watch(
+        self, seconds: int, *, frames: bool = True, reports: bool = True, share: float = 1 / 6
+    ) -> None:
+        """Let time go by: a frame every 5 s, each an identity sample with probability `share`."""
+        studio = self.studio
+        for _ in range(seconds // 5):
+            studio.clock.advance(5_000)
+            await studio.service.settled()
+            if self.playing:
+                self.media_ms += 5_000
+            self.since_report_ms += 5_000
+            if frames:
+                await studio.verifier.frame(self.id, identity=studio.draw() < share)
+                await studio.service.settled()
+            view = await self.view()
+            if not view.play and view.state in ("closed", "settled", "suspended"):
+                return
+            if reports and (view.play != self.playing or self.since_report_ms >= 15_000):
+                self.playing = view.play
+                await self.report()
+
+    async def close(self) -> SessionView:
+        """End the session."""
+        view = await self.studio.service.close(self.id, self.token)
+        await self.studio.service.settled()
+        return view
+
+
+class Studio:
+    """A tracker with a clock moved by hand, a scripted verifier and one enrolled learner."""
+
+    def __init__(self, database: str, *, policy: Policy, seed: int = 1) -> None:
+        self.clock = ManualClock()
+        self.draw = random.Random(seed).random  # noqa: S311 - repeatable on purpose
+        self.keyring = KeyRing.generate(self.clock)
+        self.policy = policy
+        self.url = database
+        self.verifier = ScriptedVerifier(self.clock)
+        self.service = self._service()
+        self.learner_id = ""
+        self.consent_id = ""
+
+    def _service(self) -> SessionService:
+        return SessionService(
+            clock=self.clock,
+            verifier=self.verifier,
+            database=Database(self.url),
+            policies=[self.policy],
+            keyring=self.keyring,
+            draw=self.draw,
+        )
+
+    async def start(self, *, provenance: Provenance = Provenance.ID_PHOTO) -> None:
+        """Start the service and enrol the learner."""
+        await self.service.start()
+        self.learner_id, self.consent_id = await self.enrol(provenance)
+
+    async def enrol(self, provenance: Provenance = Provenance.ID_PHOTO) -> tuple[str, str]:
+        """Register, enrol and ask somebody for consent: (learner id, consent id)."""
+        registry = self.service.registry
+        learner = await registry.add_learner(
+            category="principal", track=Training.INITIAL, industry="furniture", business_ref="b-1"
+        )
+        await registry.put_template(learner.id, b"opaque", provenance)
+        consent = await registry.give_consent(learner.id, text_version="2026-11")
+        return learner.id, consent.id
+
+    async def open(self, *, take_over: bool = False, media: str = "lesson-1") -> Lesson:
+        """Open a session of the learner."""
+        opened = await self.service.open_session(
+            learner_id=self.learner_id,
+            consent_id=self.consent_id,
+            programme=self.policy.name,
+            media=[media],
+            take_over=take_over,
+        )
+        return Lesson(studio=self, opened=opened, media_id=media)
+
+    async def restart(self) -> None:
+        """Stop and start anew on the same store; the verifier's streams are lost."""
+        await self.service.stop()
+        self.verifier = ScriptedVerifier(self.clock)
+        self.service = self._service()
+        await self.service.start()
+        await self.service.settled()
+
+    async def stop(self) -> None:
+        """Stop the service."""
+        await self.service.stop()

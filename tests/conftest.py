@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
 from verifier.clock import ManualClock
+
+if TYPE_CHECKING:
+    from session_tracker.testing import Studio
 from verifier.models.store import Store, cache_folder
 
 # The same examples on every machine, however slow it is: a red run means a changed project, not
@@ -99,3 +104,21 @@ def faces_dir() -> Path:
 def clock() -> ManualClock:
     """A clock that moves only when told."""
     return ManualClock()
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """Address of a SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path}/tracker.sqlite3"
+
+
+@pytest_asyncio.fixture
+async def studio(database_url: str) -> AsyncIterator[Studio]:
+    """A running tracker with one enrolled learner, a scripted verifier and a manual clock."""
+    from session_tracker.policy import load_policy
+    from session_tracker.testing import Studio
+
+    made = Studio(database_url, policy=load_policy("demo"))
+    await made.start()
+    yield made
+    await made.stop()

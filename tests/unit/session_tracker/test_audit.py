@@ -1,0 +1,221 @@
+"""The audit finds what was altered, removed, reordered or cut off, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from session_tracker.audit import audit_database, audit_export, export_ledger
+from session_tracker.ledger import Head
+from session_tracker.merkle import leaf_hash
+from session_tracker.store.database import Database
+from session_tracker.testing import Studio
+from verifier.errors import BadRequest
+from verifier.keys import KeyRing
+
+TRIGGERS = (
+    "ledger_entries_no_UPDATE",
+    "ledger_entries_no_DELETE",
+    "ledger_entries_in_order",
+    "ledger_heads_no_UPDATE",
+    "ledger_heads_no_DELETE",
+)
+
+
+class Vault:
+    """A stopped tracker's database, with the tools of somebody who owns the file."""
+
+    def __init__(self, url: str, keyring: KeyRing, held: Head) -> None:
+        self.url = url
+        self.keyring = keyring
+        self.held = held
+
+    def tamper(self, *statements: tuple[str, tuple[object, ...]]) -> None:
+        """Drop the triggers and change whatever it is."""
+        connection = sqlite3.connect(self.url.removeprefix("sqlite:///"))
+        for trigger in TRIGGERS:
+            connection.execute(f"DROP TRIGGER {trigger}")
+        for statement, values in statements:
+            connection.execute(statement, values)
+        connection.commit()
+        connection.close()
+
+    def entry(self, index: int) -> tuple[bytes, bytes]:
+        """Body and leaf hash."""
+        connection = sqlite3.connect(self.url.removeprefix("sqlite:///"))
+        query = "SELECT body, leaf_hash FROM ledger_entries WHERE idx = ?"
+        found = connection.execute(query, (index,)).fetchone()
+        connection.close()
+        return bytes(found[0]), bytes(found[1])
+
+    async def findings(self, *, held: bool = False) -> set[str]:
+        """What an audit finds."""
+        database = Database(self.url)
+        await database.open()
+        audit = await audit_database(database, self.keyring, held=[self.held] if held else [])
+        await database.close()
+        return {finding.what for finding in audit.findings}
+
+
+@pytest.fixture
+async def vault(studio: Studio) -> Vault:
+    """The ledger of one short lesson under a signed head."""
+    lesson = await studio.open()
+    await lesson.watch(120)
+    await lesson.close()
+    head = await studio.service.head()
+    await studio.service.stop()
+    return Vault(studio.url, studio.keyring, head)
+
+
+async def test_an_honest_ledger_is_intact(vault: Vault) -> None:
+    """Nothing is found where nothing was done, with the head that somebody kept as well."""
+    assert await vault.findings(held=True) == set()
+
+
+@pytest.mark.parametrize("where", [0.0, 0.2, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("index", [0, 5, 11])
+async def test_one_changed_byte_is_found(vault: Vault, index: int, where: float) -> None:
+    """A single bit flipped anywhere in any body is found."""
+    body, _ = vault.entry(index)
+    changed = bytearray(body)
+    changed[round(where * (len(body) - 1))] ^= 1
+    vault.tamper(("UPDATE ledger_entries SET body = ? WHERE idx = ?", (bytes(changed), index)))
+    assert {"altered", "head"} <= await vault.findings()
+
+
+async def test_a_change_with_a_matching_leaf_hash_is_found(vault: Vault) -> None:
+    """Whoever recomputes the leaf hash too is found by the signed head."""
+    body, _ = vault.entry(4)
+    forged = body.replace(b'"at_ms":', b'"at_ms":1')
+    assert forged != body
+    vault.tamper(
+        (
+            "UPDATE ledger_entries SET body = ?, leaf_hash = ? WHERE idx = 4",
+            (forged, leaf_hash(forged)),
+        )
+    )
+    assert await vault.findings() == {"head"}
+
+
+@pytest.mark.parametrize("column", ["subject", "key", "kind"])
+async def test_a_changed_column_is_found(vault: Vault, column: str) -> None:
+    """The columns beside the body must say what the body says."""
+    vault.tamper((f"UPDATE ledger_entries SET {column} = 'other' WHERE idx = 3", ()))  # noqa: S608
+    assert await vault.findings() == {"altered"}
+
+
+async def test_a_removed_entry_is_found(vault: Vault) -> None:
+    """An entry taken out of the middle is missed."""
+    vault.tamper(("DELETE FROM ledger_entries WHERE idx = 6", ()))
+    assert "missing" in await vault.findings()
+
+
+async def test_a_removed_and_renumbered_entry_is_found(vault: Vault) -> None:
+    """Closing the gap does not help: the root under the head is another."""
+    vault.tamper(
+        ("DELETE FROM ledger_entries WHERE idx = 6", ()),
+        ("UPDATE ledger_entries SET idx = idx - 1 WHERE idx > 6", ()),
+    )
+    assert "missing" in await vault.findings()
+
+
+async def test_reordered_entries_are_found(vault: Vault) -> None:
+    """Two entries that changed places are found by the head."""
+    vault.tamper(
+        ("UPDATE ledger_entries SET idx = -1 WHERE idx = 4", ()),
+        ("UPDATE ledger_entries SET idx = 4 WHERE idx = 5", ()),
+        ("UPDATE ledger_entries SET idx = 5 WHERE idx = -1", ()),
+    )
+    assert await vault.findings() == {"head"}
+
+
+async def test_truncation_before_a_head_is_found(vault: Vault) -> None:
+    """Cutting off the end is found by our own head."""
+    vault.tamper(("DELETE FROM ledger_entries WHERE idx >= ?", (vault.held.size - 2,)))
+    assert await vault.findings() == {"missing"}
+
+
+async def test_truncation_with_the_head_is_found_by_whoever_kept_it(vault: Vault) -> None:
+    """Cutting off the end and our heads is invisible to us, and plain to who holds a head."""
+    vault.tamper(
+        ("DELETE FROM ledger_entries WHERE idx >= ?", (vault.held.size - 2,)),
+        ("DELETE FROM ledger_heads WHERE size > ?", (vault.held.size - 2,)),
+    )
+    assert await vault.findings() == set()
+    assert await vault.findings(held=True) == {"missing"}
+
+
+async def test_a_forged_head_is_found(vault: Vault) -> None:
+    """A head with another time does not have our signature."""
+    vault.tamper(("UPDATE ledger_heads SET at_ms = at_ms + 1", ()))
+    assert await vault.findings() == {"signature"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE playback_reports SET media_ms = media_ms + 1000 WHERE seq = 2",
+        "UPDATE presence_runs SET last_ms = last_ms + 60000",
+        "DELETE FROM playback_reports WHERE seq = 3",
+    ],
+)
+async def test_changed_evidence_outside_the_ledger_is_found(vault: Vault, statement: str) -> None:
+    """Presence runs and heartbeats are bound by the digest in the settlement."""
+    vault.tamper((statement, ()))
+    assert await vault.findings() == {"evidence"}
+
+
+@pytest.fixture
+async def exported(vault: Vault, tmp_path: Path) -> Path:
+    """The ledger as JSON Lines."""
+    database = Database(vault.url)
+    await database.open()
+    path = tmp_path / "ledger.jsonl"
+    with path.open("w", encoding="utf-8") as out:
+        assert await export_ledger(database, out) > 10
+    await database.close()
+    return path
+
+
+def test_an_export_stands_alone(vault: Vault, exported: Path) -> None:
+    """An export is checked with the public key alone."""
+    audit = audit_export(exported, vault.keyring, held=[vault.held])
+    assert audit.intact
+    assert audit.heads >= 2
+
+
+def _drop(lines: list[str]) -> list[str]:
+    return [*lines[:5], *lines[6:]]
+
+
+def _swap(lines: list[str]) -> list[str]:
+    return [*lines[:5], lines[6], lines[5], *lines[7:]]
+
+
+def _alter(lines: list[str]) -> list[str]:
+    changed = json.loads(lines[5])
+    changed["body"] = changed["body"].replace('"v":1', '"v":2')
+    return [*lines[:5], json.dumps(changed), *lines[6:]]
+
+
+@pytest.mark.parametrize("change", [_drop, _swap, _alter])
+def test_a_changed_export_is_found(
+    vault: Vault, exported: Path, change: Callable[[list[str]], list[str]]
+) -> None:
+    """A line removed, moved or altered is found."""
+    exported.write_text("\n".join(change(exported.read_text().splitlines())) + "\n")
+    assert not audit_export(exported, vault.keyring).intact
+
+
+@pytest.mark.parametrize("content", ["", "not json\n", '{"type":"ledger"}\n', "[1]\n"])
+def test_a_file_that_is_no_export_is_refused(tmp_path: Path, studio: Studio, content: str) -> None:
+    """Some other file is an error, not an intact ledger."""
+    path = tmp_path / "other.jsonl"
+    path.write_text(content)
+    with pytest.raises(BadRequest, match="export"):
+        audit_export(path, studio.keyring)
