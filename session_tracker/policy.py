@@ -46,7 +46,7 @@ class _Section(BaseModel):
 
 
 class _Lenient(_Section):
-    """Enumerations come as strings from TOML."""
+    """TOML gives enumerations as strings and tuples as lists."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
@@ -64,13 +64,11 @@ class Targets(_Section):
     refresher_class_hours: Count
 
 
-class Admission(_Section):
+class Admission(_Lenient):
     """Who may study online."""
 
     categories: tuple[str, ...] = Field(min_length=1)
     refused_industries: tuple[str, ...]
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
 class EnrolmentRules(_Lenient):
@@ -283,6 +281,11 @@ class Policy(_Section):
             (
                 not set(self.enrolment.provisional) <= set(self.enrolment.accepted),
                 "enrolment.provisional names a provenance that is not in enrolment.accepted",
+            ),
+            (
+                self.playback.rate != 1.0,
+                "playback.rate: this build credits media at the speed of the clock only; "
+                "set it to 1.0",
             ),
             (
                 self.looking_away.enabled,
