@@ -52,3 +52,8 @@ def complain(error: BenrenError, *, as_json: bool, about: str = "") -> None:
     print(f"benren: {subject}{error.detail}", file=sys.stderr)  # noqa: T201
     if error.remedy:
         print(f"  {error.remedy}", file=sys.stderr)  # noqa: T201
+
+
+def rounded(value: float | None) -> float | None:
+    """Give a score with six digits: more of them say nothing."""
+    return None if value is None else round(float(value), 6)

@@ -33,14 +33,11 @@ def new(
 ) -> None:
     """Make an API key: the secret for the caller, and the line for the service's settings."""
     from verifier.edge import KeyScope, new_api_key  # noqa: PLC0415
-    from verifier.errors import BadRequest  # noqa: PLC0415
 
     unknown = sorted(set(scope) - {known.value for known in KeyScope})
     if unknown:
-        raise BadRequest(
-            f"There is no scope {', '.join(unknown)}.",
-            remedy=f"Use {', '.join(known.value for known in KeyScope)}.",
-        )
+        known = ", ".join(KeyScope)
+        raise typer.BadParameter(f"there is no scope {', '.join(unknown)}; choose of {known}")
     secret, line = new_api_key(key_id, [KeyScope(name) for name in scope])
     if json:
         emit({"id": key_id, "secret": secret, "line": line})

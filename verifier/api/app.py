@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from verifier.api.health import Readiness, Version, health_router
 from verifier.api.metrics import VerifierMetrics
@@ -44,6 +45,19 @@ and *mismatch* are answers, not errors.
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guests:
+    """What else lives under this address: in one process the session tracker does."""
+
+    routers: Sequence[APIRouter] = ()
+    rules: Sequence[RouteRule] = ()
+    """What the edge has to ask for on their paths."""
+    probes: Sequence[Callable[[], Awaitable[None]]] = ()
+    """Raise where a guest is not ready; asked by ``/readyz``."""
+    title: str = "Benren verifier"
+    description: str = ""
+
+
 def create_app(
     *,
     batcher: Batcher,
@@ -55,6 +69,7 @@ def create_app(
     verifier_metrics: VerifierMetrics | None = None,
     hub: StreamHub | None = None,
     providers: Sequence[str] = (),
+    guests: Guests | None = None,
 ) -> FastAPI:
     """Make the app. Whoever made the batcher closes it; the app works with or without lifespan.
 
@@ -66,10 +81,11 @@ def create_app(
         verifier_metrics if verifier_metrics is not None else VerifierMetrics(http_metrics.registry)
     )
     release = installed_version("benren")
+    guests = guests if guests is not None else Guests()
     app = FastAPI(
-        title="Benren verifier",
+        title=guests.title,
         version=release,
-        description=_DESCRIPTION,
+        description=_DESCRIPTION + guests.description,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
@@ -82,9 +98,17 @@ def create_app(
     app.include_router(templates_router(batcher, vault, counted))
     if hub is not None:
         app.include_router(streams_router(hub))
+    for router in guests.routers:
+        app.include_router(router)
+
+    async def self_test() -> None:
+        await batcher.self_test()
+        for probe in guests.probes:
+            await probe()
+
     app.include_router(
         health_router(
-            readiness=Readiness(batcher.self_test),
+            readiness=Readiness(self_test),
             keyring=keyring,
             metrics=http_metrics,
             version=Version(
@@ -101,7 +125,7 @@ def create_app(
         service="verifier",
         api_keys=ApiKeys.parse(settings.api_keys),
         default=KeyScope.VERIFIER,
-        rules=(*RULES, *(stream_rules(hub.limits) if hub is not None else ())),
+        rules=(*RULES, *(stream_rules(hub.limits) if hub is not None else ()), *guests.rules),
         limits=EdgeLimits(
             max_body_bytes=settings.limits.max_body_bytes,
             max_held_bytes=settings.limits.max_held_bytes,

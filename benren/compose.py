@@ -1,0 +1,219 @@
+"""The composition root: from settings to services that run, everything proven before a port opens.
+
+The clock is an argument here and nowhere else: neither a route nor a setting can change the time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from benren.config import VERIFIER_KEY
+from verifier.clock import Clock, SystemClock
+from verifier.errors import ConfigurationError
+from verifier.keys import ENVIRONMENT, KeyRing, create_key_directory
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from benren.config import Config
+    from session_tracker.service import SessionService
+    from verifier.edge import HttpMetrics
+    from verifier.pipeline.batching import Batcher
+    from verifier.streaming.hub import StreamHub
+    from verifier.types import StreamVerifier
+
+_log = logging.getLogger("benren.compose")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Services that run, behind one ASGI app. Call `stop` at the end."""
+
+    app: FastAPI
+    keyring: KeyRing
+    tracker: SessionService | None
+    """None in a verifier of its own."""
+    hub: StreamHub | None
+    """None in a tracker of its own."""
+    batcher: Batcher | None
+    endings: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What `stop` does, the last one first."""
+
+    async def stop(self) -> None:
+        """End the work in hand, and close what was opened; stopping twice is fine."""
+        while self.endings:
+            await self.endings.pop()()
+
+
+async def build(config: Config, clock: Clock | None = None) -> Services:
+    """Make and start the services that `config` asks for.
+
+    Models are proven and loaded, keys read, the database migrated, a picture judged. Raises
+    BenrenError with the remedy where any of that fails; nothing is left open then.
+    """
+    from verifier.edge import ApiKeys, HttpMetrics, require_loopback_without_keys  # noqa: PLC0415
+
+    clock = clock if clock is not None else SystemClock()
+    require_loopback_without_keys(config.host, ApiKeys.parse(config.api_keys))
+    keyring = load_keys(config, clock)
+    endings: list[Callable[[], Awaitable[None]]] = []
+    try:
+        if config.only == "tracker":
+            return await _tracker_alone(config, clock, keyring, HttpMetrics(), endings)
+        return await _with_verifier(config, clock, keyring, HttpMetrics(), endings)
+    except BaseException:
+        for end in reversed(endings):
+            await end()
+        raise
+
+
+def load_keys(config: Config, clock: Clock) -> KeyRing:
+    """Read the key ring; the first start of an embedded set-up makes one.
+
+    Where a database is there already its keys must be too: templates open with no others.
+    """
+    _make_data_directory(config)
+    if os.environ.get(ENVIRONMENT) or config.keys.is_dir():
+        return KeyRing.load(config.keys if config.keys.is_dir() else None, os.environ)
+    if not config.database_url and config.sqlite_file.exists():
+        raise ConfigurationError(
+            f"There is a database {config.sqlite_file}, but no key directory {config.keys}.",
+            remedy="Restore the keys from your backup; without them its templates stay closed.",
+        )
+    ring = create_key_directory(config.keys, clock)
+    _log.warning("made new keys in %s: back them up, apart from the database", config.keys)
+    return ring
+
+
+def _make_data_directory(config: Config) -> None:
+    try:
+        config.data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The data directory {config.data_directory} cannot be made: {error.strerror}.",
+            remedy="Name a place that this user may write, with --data-dir or data_directory.",
+        ) from error
+
+
+async def _with_verifier(
+    config: Config,
+    clock: Clock,
+    keyring: KeyRing,
+    metrics: HttpMetrics,
+    endings: list[Callable[[], Awaitable[None]]],
+) -> Services:
+    from benren.inference import image_limits, load_engine  # noqa: PLC0415
+    from verifier.api.app import Guests, batch_limits, create_app  # noqa: PLC0415
+    from verifier.api.metrics import VerifierMetrics  # noqa: PLC0415
+    from verifier.models.processors import available_processors  # noqa: PLC0415
+    from verifier.pipeline.batching import Batcher  # noqa: PLC0415
+    from verifier.pipeline.intake import decode  # noqa: PLC0415
+    from verifier.pipeline.templates import TemplateVault  # noqa: PLC0415
+    from verifier.streaming.hub import StreamHub  # noqa: PLC0415
+
+    engine = load_engine(config)
+    engine.self_test()
+    limits = image_limits(config)
+    counters = VerifierMetrics(metrics.registry)
+    batcher = Batcher(
+        engine,
+        decode=lambda data: decode(data, limits),
+        limits=batch_limits(config, available_processors()),
+        observer=counters,
+    )
+    endings.append(batcher.close)
+    vault = TemplateVault(keyring, embedder=engine.models["embedder"], clock=clock)
+    hub = StreamHub(batcher, engine, vault, keyring, clock=clock)
+    tracker = None
+    guests = Guests()
+    if config.only == "both":
+        from session_tracker.api.app import RULES, tracker_router  # noqa: PLC0415
+
+        tracker = await _start_tracker(config, clock, keyring, hub, endings)
+        guests = Guests(
+            routers=(tracker_router(tracker),),
+            rules=RULES,
+            probes=(tracker.probe,),
+            title="Benren",
+            description="\nVerdicts in, hours out: the session tracker credits study time only "
+            "where the registered person was seen.\n",
+        )
+    endings.append(hub.aclose)
+    app = create_app(
+        batcher=batcher,
+        vault=vault,
+        keyring=keyring,
+        clock=clock,
+        settings=config,
+        metrics=metrics,
+        verifier_metrics=counters,
+        hub=hub,
+        providers=(config.provider,),
+        guests=guests,
+    )
+    return Services(
+        app=app, keyring=keyring, tracker=tracker, hub=hub, batcher=batcher, endings=endings
+    )
+
+
+async def _tracker_alone(
+    config: Config,
+    clock: Clock,
+    keyring: KeyRing,
+    metrics: HttpMetrics,
+    endings: list[Callable[[], Awaitable[None]]],
+) -> Services:
+    from benren.remote import RemoteVerifier  # noqa: PLC0415
+    from session_tracker.api.app import create_app  # noqa: PLC0415
+    from verifier.edge import ApiKeys, EdgeLimits  # noqa: PLC0415
+
+    if not config.verifier_url:
+        raise ConfigurationError(
+            "A tracker of its own needs a verifier.",
+            remedy="Name its address with --verifier-url or verifier_url.",
+        )
+    verifier = await RemoteVerifier.connect(
+        config.verifier_url, clock=clock, api_key=os.environ.get(VERIFIER_KEY, "")
+    )
+    endings.append(verifier.aclose)
+    tracker = await _start_tracker(config, clock, keyring, verifier, endings)
+    app = create_app(
+        tracker,
+        api_keys=ApiKeys.parse(config.api_keys),
+        limits=EdgeLimits(
+            max_body_bytes=config.limits.max_body_bytes,
+            max_held_bytes=config.limits.max_held_bytes,
+            body_timeout_s=config.limits.body_timeout_s,
+        ),
+        metrics=metrics,
+    )
+    return Services(
+        app=app, keyring=keyring, tracker=tracker, hub=None, batcher=None, endings=endings
+    )
+
+
+async def _start_tracker(
+    config: Config,
+    clock: Clock,
+    keyring: KeyRing,
+    verifier: StreamVerifier,
+    endings: list[Callable[[], Awaitable[None]]],
+) -> SessionService:
+    from session_tracker.policy import load_policy  # noqa: PLC0415
+    from session_tracker.service import SessionService  # noqa: PLC0415
+    from session_tracker.store.database import Database  # noqa: PLC0415
+
+    service = SessionService(
+        clock=clock,
+        verifier=verifier,
+        database=Database(config.database),
+        policies=[load_policy(name) for name in config.policies],
+        keyring=keyring,
+    )
+    endings.append(service.stop)
+    await service.start()
+    return service
