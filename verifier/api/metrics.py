@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -46,16 +47,16 @@ class VerifierMetrics:
             registry=registry,
         )
         self._wait_seconds = Histogram(
-            "benren_stage_wait_seconds",
+            "benren_job_wait_seconds",
             "Time that the first job of a batch waited.",
-            ("stage",),
+            ("job",),
             buckets=_SECONDS,
             registry=registry,
         )
         self._batch_images = Histogram(
             "benren_batch_images",
             "Images of a batch.",
-            ("stage",),
+            ("job",),
             buckets=_SIZES,
             registry=registry,
         )
@@ -77,11 +78,14 @@ class VerifierMetrics:
         """Show how many images wait."""
         self._waiting.set(images)
 
-    def ran(self, stage: str, *, images: int, waited_s: float, took_s: float) -> None:
+    def ran(
+        self, job: str, *, images: int, waited_s: float, stages_ms: Mapping[str, float]
+    ) -> None:
         """Note a batch."""
-        self._stage_seconds.labels(stage).observe(took_s)
-        self._wait_seconds.labels(stage).observe(waited_s)
-        self._batch_images.labels(stage).observe(images)
+        self._wait_seconds.labels(job).observe(waited_s)
+        self._batch_images.labels(job).observe(images)
+        for stage, took_ms in stages_ms.items():
+            self._stage_seconds.labels(stage).observe(took_ms / 1000)
 
     def turned_away(self, reason: str) -> None:
         """Count a refused job."""

@@ -7,9 +7,9 @@ keys, hub, routes and edge.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -19,6 +19,7 @@ from verifier.clock import Clock, ManualClock
 from verifier.edge import HttpMetrics
 from verifier.keys import KeyRing
 from verifier.pipeline.batching import Batcher, BatchLimits
+from verifier.pipeline.engine import Enrolment
 from verifier.pipeline.templates import TemplateVault
 from verifier.settings import Settings
 from verifier.streaming.hub import StreamHub
@@ -26,7 +27,6 @@ from verifier.streaming.testing import ScriptedEngine
 from verifier.types import Evidence, Face, Frame, Reason, Verdict
 
 if TYPE_CHECKING:
-    from verifier.pipeline.engine import Enrolment
     from verifier.types import Vector
 
 
@@ -42,7 +42,9 @@ class ScriptedInference:
         """Read a scene. Raises ImageUnreadable."""
         return asyncio.run(self._inner.decode([data]))[0]
 
-    def detect(self, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
+    def detect(
+        self, frames: Sequence[Frame], *, timings_ms: MutableMapping[str, float] | None = None
+    ) -> list[tuple[Face, ...]]:
         """Find the people of each scene."""
         return asyncio.run(self._inner.detect(frames))
 
@@ -54,9 +56,12 @@ class ScriptedInference:
         references: Sequence[Vector | None] | None = None,
         liveness: bool = True,
         embed: bool = True,
+        timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[Evidence]:
         """Say of each frame what its scene says."""
         self.self_test()
+        if timings_ms is not None:
+            timings_ms["scripted"] = 1.0
         return asyncio.run(
             self._inner.assess(
                 frames, faces=faces, references=references, liveness=liveness, embed=embed
@@ -67,18 +72,17 @@ class ScriptedInference:
         """Decide by plain rules."""
         return self._inner.judge(evidence, reference)
 
-    def enrol(self, frame: Frame) -> Enrolment:
-        """Take a scene of exactly one person who has no reasons against him."""
+    def enrol(self, frame: Frame, *, strict: bool = True) -> Enrolment:
+        """Take a scene of one person who has no reasons against him; company only if not strict."""
         (evidence,) = self.assess([frame])
-        several = (Reason.SEVERAL_FACES,) if len(evidence.faces) > 1 else ()
-        reasons = (*evidence.reasons, *several)
-        enrolment: Any = ScriptedEnrolment(
+        several = strict and len(evidence.faces) > 1
+        reasons = (*evidence.reasons, *((Reason.SEVERAL_FACES,) if several else ()))
+        return Enrolment(
             embedding=None if reasons else evidence.embedding,
             quality=evidence.quality,
             reasons=reasons,
+            face=evidence.faces[0] if evidence.faces else None,
         )
-        found: Enrolment = enrolment
-        return found
 
     def self_test(self) -> None:
         """Raise what is broken."""
@@ -101,15 +105,6 @@ class ScriptedProfile:
     """What is told of the threshold profile."""
 
     version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptedEnrolment:
-    """What `ScriptedInference.enrol` returns."""
-
-    embedding: Vector | None
-    quality: Any
-    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

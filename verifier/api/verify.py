@@ -71,12 +71,15 @@ class Verification:
             frames = await self._batcher.decode(request.frames, priority=priority)
         with _timed(timings, "assess"):
             evidence = await self._batcher.assess(
-                frames, references=[reference] * len(frames), priority=priority
+                frames,
+                references=[reference] * len(frames),
+                priority=priority,
+                timings_ms=timings,
             )
         with _timed(timings, "judge"):
             verdict = self._batcher.judge(evidence, reference)
         self._metrics.judged(verdict)
-        return self._signed(request, verdict, {**timings, **verdict.timings_ms})
+        return self._signed(request, verdict, timings)
 
     async def item(self, request: VerifyByTemplate | VerifyByPhoto, request_id: str) -> BatchItem:
         """Judge one item of a batch; its errors are its own."""
@@ -94,7 +97,7 @@ class Verification:
         if isinstance(request, VerifyByTemplate):
             return self._vault.open(request.template, subject=request.subject).embedding
         (frame,) = await self._batcher.decode([request.reference_photo], priority=priority)
-        return embedding_of(await self._batcher.enrol(frame, priority=priority))
+        return embedding_of(await self._batcher.enrol(frame, strict=False, priority=priority))
 
     def _signed(
         self,

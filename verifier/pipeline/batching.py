@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
 
 from verifier.errors import BenrenError, InferenceFailed, Overloaded
 from verifier.types import Evidence, Face, Frame, Verdict
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from verifier.types import Vector
 
 _log = logging.getLogger("benren.batching")
+_Run: TypeAlias = Callable[[list[Any], dict[str, float]], Sequence[Any]]
 
 
 class InferenceEngine(Protocol):
     """What the batcher needs of `engine.Engine`; called from several threads at a time."""
 
-    def detect(self, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
-        """Find the faces of each frame."""
+    def detect(
+        self, frames: Sequence[Frame], *, timings_ms: MutableMapping[str, float] | None = None
+    ) -> list[tuple[Face, ...]]:
+        """Find the faces of each frame; add milliseconds per stage to `timings_ms`."""
         ...
 
     def assess(
@@ -40,16 +43,17 @@ class InferenceEngine(Protocol):
         references: Sequence[Vector | None] | None = None,
         liveness: bool = True,
         embed: bool = True,
+        timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[Evidence]:
-        """Give the evidence of each frame."""
+        """Give the evidence of each frame; add milliseconds per stage to `timings_ms`."""
         ...
 
     def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
         """Decide over the evidence of one person's frames; pure and quick."""
         ...
 
-    def enrol(self, frame: Frame) -> Enrolment:
-        """Judge whether a photograph can become a template."""
+    def enrol(self, frame: Frame, *, strict: bool = True) -> Enrolment:
+        """Judge whether a photograph can become a template (strict) or a reference."""
         ...
 
     def self_test(self) -> None:
@@ -112,8 +116,10 @@ class BatchObserver(Protocol):
         """`images` wait now."""
         ...
 
-    def ran(self, stage: str, *, images: int, waited_s: float, took_s: float) -> None:
-        """Note that a batch of a stage ran; `waited_s` is the wait of its first job."""
+    def ran(
+        self, job: str, *, images: int, waited_s: float, stages_ms: Mapping[str, float]
+    ) -> None:
+        """Note a batch of a sort of job: the wait of its first one, and the time per stage."""
         ...
 
     def turned_away(self, reason: str) -> None:
@@ -127,7 +133,9 @@ class Unobserved:
     def waiting(self, images: int) -> None:
         """Ignore it."""
 
-    def ran(self, stage: str, *, images: int, waited_s: float, took_s: float) -> None:
+    def ran(
+        self, job: str, *, images: int, waited_s: float, stages_ms: Mapping[str, float]
+    ) -> None:
         """Ignore it."""
 
     def turned_away(self, reason: str) -> None:
@@ -136,9 +144,9 @@ class Unobserved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    stage: str
-    run: Callable[[list[Any]], Sequence[Any]]
-    """Items of all jobs in, as many results out, in order."""
+    name: str
+    run: _Run
+    """Items of all jobs in, as many results out, in order; adds milliseconds per stage."""
     alone: bool = False
     """Whether its jobs never share a batch."""
 
@@ -150,6 +158,8 @@ class _Job:
     size_bytes: int
     priority: Priority
     queued_at: float
+    timings_ms: MutableMapping[str, float] | None
+    """Where the caller wants the milliseconds per stage of his batch."""
     done: asyncio.Future[list[Any]] = field(repr=False)
 
 
@@ -175,13 +185,14 @@ class Batcher:
         self._pending = 0
         self._pending_bytes = 0
         self._executor = ThreadPoolExecutor(self._limits.workers, thread_name_prefix="inference")
-        self._decode = _Kind(stage="decode", run=_decoder(decode), alone=True)
-        self._detect = _Kind(stage="detect", run=engine.detect)
-        self._enrol = _Kind(
-            stage="enrol", run=lambda frames: [engine.enrol(frame) for frame in frames], alone=True
-        )
+        self._decode = _Kind(name="decode", run=_decoder(decode), alone=True)
+        self._detect = _Kind(name="detect", run=_detector(engine))
+        self._enrol = {
+            strict: _Kind(name="enrol", run=_enroller(engine, strict), alone=True)
+            for strict in (False, True)
+        }
         self._assess = {
-            flags: _Kind(stage="assess", run=_assessor(engine, *flags))
+            flags: _Kind(name="assess", run=_assessor(engine, *flags))
             for flags in ((a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1))
         }
 
@@ -216,8 +227,12 @@ class Batcher:
         embed: bool = True,
         priority: Priority = Priority.INTERACTIVE,
         timeout_s: float | None = None,
+        timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[Evidence]:
-        """Give the evidence of each frame, in order. Raises Overloaded, InferenceFailed."""
+        """Give the evidence of each frame, in order. Raises Overloaded, InferenceFailed.
+
+        The milliseconds per stage of the batch that the frames were part of go to `timings_ms`.
+        """
         kind = self._assess[int(liveness), int(embed), int(faces is not None)]
         items = list(
             zip(
@@ -227,17 +242,24 @@ class Batcher:
                 strict=True,
             )
         )
-        return await self._submit(kind, items, _pixels(frames), priority, timeout_s)
+        return await self._submit(
+            kind, items, _pixels(frames), priority, timeout_s, timings_ms=timings_ms
+        )
 
     async def enrol(
         self,
         frame: Frame,
         *,
+        strict: bool = True,
         priority: Priority = Priority.INTERACTIVE,
         timeout_s: float | None = None,
     ) -> Enrolment:
-        """Judge whether a photograph can become a template. Raises Overloaded, InferenceFailed."""
-        answers = await self._submit(self._enrol, [frame], _pixels([frame]), priority, timeout_s)
+        """Judge whether a photograph can become a template. Raises Overloaded, InferenceFailed.
+
+        Not `strict`: whether it does as the reference of one comparison.
+        """
+        kind = self._enrol[strict]
+        answers = await self._submit(kind, [frame], _pixels([frame]), priority, timeout_s)
         return cast("Enrolment", answers[0])
 
     def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
@@ -287,6 +309,8 @@ class Batcher:
         size_bytes: int,
         priority: Priority,
         timeout_s: float | None,
+        *,
+        timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[Any]:
         if not items:
             return []
@@ -298,6 +322,7 @@ class Batcher:
             size_bytes=size_bytes,
             priority=priority,
             queued_at=loop.time(),
+            timings_ms=timings_ms,
             done=loop.create_future(),
         )
         if not self._workers:
@@ -394,10 +419,11 @@ class Batcher:
         kind = batch[0].kind
         items = [item for job in batch for item in job.items]
         started = loop.time()
+        stages_ms: dict[str, float] = {}
         try:
-            results = await loop.run_in_executor(self._executor, kind.run, items)
+            results = await loop.run_in_executor(self._executor, kind.run, items, stages_ms)
             if len(results) != len(items):
-                raise InferenceFailed(f"{kind.stage}: {len(items)} in, {len(results)} out.")
+                raise InferenceFailed(f"{kind.name}: {len(items)} in, {len(results)} out.")
         except asyncio.CancelledError:
             for job in batch:
                 _fail(job, Overloaded("The service is shutting down.", remedy="Try again."))
@@ -405,37 +431,39 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - handed to every caller of this batch
             _fail_all(batch, error)
         else:
-            _answer_all(batch, results)
+            _answer_all(batch, results, stages_ms)
         finally:
             for job in batch:
                 self._release(job)
         self._observer.ran(
-            kind.stage,
+            kind.name,
             images=len(items),
             waited_s=started - batch[0].queued_at,
-            took_s=loop.time() - started,
+            stages_ms=stages_ms or {kind.name: (loop.time() - started) * 1000},
         )
 
 
-def _answer_all(batch: list[_Job], results: Sequence[Any]) -> None:
+def _answer_all(batch: list[_Job], results: Sequence[Any], stages_ms: Mapping[str, float]) -> None:
     start = 0
     for job in batch:
         end = start + len(job.items)
+        if job.timings_ms is not None:
+            job.timings_ms.update(stages_ms)
         if not job.done.done():
             job.done.set_result(list(results[start:end]))
         start = end
 
 
 def _fail_all(batch: list[_Job], error: Exception) -> None:
-    stage = batch[0].kind.stage
+    name = batch[0].kind.name
     if not isinstance(error, BenrenError):
-        _log.error("%s failed for %d jobs", stage, len(batch), exc_info=error)
+        _log.error("%s failed for %d jobs", name, len(batch), exc_info=error)
     for job in batch:
         if len(batch) == 1 and isinstance(error, BenrenError):
             _fail(job, error)
             continue
         # One error object for each caller: a shared one would collect everybody's traceback.
-        own = InferenceFailed(f"The stage {stage!r} failed.", remedy="See the service's log.")
+        own = InferenceFailed(f"The step {name!r} failed.", remedy="See the service's log.")
         own.__cause__ = error
         _fail(job, own)
 
@@ -449,8 +477,8 @@ def _pixels(frames: Sequence[Frame]) -> int:
     return sum(int(frame.pixels.nbytes) for frame in frames)
 
 
-def _decoder(decode: Callable[[bytes], Frame]) -> Callable[[list[Any]], list[Any]]:
-    def run(images: list[Any]) -> list[Any]:
+def _decoder(decode: Callable[[bytes], Frame]) -> _Run:
+    def run(images: list[Any], _: dict[str, float]) -> list[Frame]:
         frames = []
         for number, image in enumerate(images, start=1):
             try:
@@ -465,10 +493,22 @@ def _decoder(decode: Callable[[bytes], Frame]) -> Callable[[list[Any]], list[Any
     return run
 
 
-def _assessor(
-    engine: InferenceEngine, liveness: int, embed: int, with_faces: int
-) -> Callable[[list[Any]], list[Any]]:
-    def run(items: list[Any]) -> list[Any]:
+def _detector(engine: InferenceEngine) -> _Run:
+    def run(frames: list[Any], stages_ms: dict[str, float]) -> list[tuple[Face, ...]]:
+        return engine.detect(frames, timings_ms=stages_ms)
+
+    return run
+
+
+def _enroller(engine: InferenceEngine, strict: bool) -> _Run:
+    def run(frames: list[Any], _: dict[str, float]) -> list[Enrolment]:
+        return [engine.enrol(frame, strict=strict) for frame in frames]
+
+    return run
+
+
+def _assessor(engine: InferenceEngine, liveness: int, embed: int, with_faces: int) -> _Run:
+    def run(items: list[Any], stages_ms: dict[str, float]) -> list[Evidence]:
         frames, faces, references = zip(*items, strict=True)
         known = any(reference is not None for reference in references)
         return engine.assess(
@@ -477,6 +517,7 @@ def _assessor(
             references=references if known else None,
             liveness=bool(liveness),
             embed=bool(embed),
+            timings_ms=stages_ms,
         )
 
     return run

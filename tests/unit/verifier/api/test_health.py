@@ -102,7 +102,7 @@ async def test_metrics_show_http_decisions_and_stages(
     for line in (
         'benren_verdicts_total{decision="mismatch"} 1.0',
         'benren_verdict_reasons_total{reason="not_the_same_person"} 1.0',
-        'benren_stage_seconds_count{stage="assess"} 1.0',
+        'benren_stage_seconds_count{stage="scripted"} 1.0',
         'benren_http_requests_total{method="POST",route="/v1/verify",service="verifier",'
         'status="200"} 1.0',
         "benren_images_waiting 0.0",

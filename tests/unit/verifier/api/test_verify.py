@@ -39,7 +39,7 @@ async def test_the_enrolled_person_matches(
     ]
     assert verdict["models"] == {"detector": "scripted@00", "embedder": "scripted@01"}
     assert verdict["profile_version"] == "scripted-1"
-    assert set(verdict["timings_ms"]) >= {"reference", "decode", "assess", "judge"}
+    assert set(verdict["timings_ms"]) >= {"reference", "decode", "assess", "judge", "scripted"}
     assert verdict["subject"] == "li"
 
 

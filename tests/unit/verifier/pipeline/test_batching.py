@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,7 @@ class Engine:
             with self.lock:
                 self.running -= 1
 
-    def detect(self, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
+    def detect(self, frames: Sequence[Frame], **_: Any) -> list[tuple[Face, ...]]:
         """Find one face per frame, recognisable by its score."""
         self._ran(frames)
         landmarks = np.zeros((5, 2), np.float32)
@@ -69,14 +69,15 @@ class Engine:
 
     def assess(self, frames: Sequence[Frame], **options: Any) -> list[Evidence]:
         """Give evidence that names the frame."""
+        options.pop("timings_ms")["embed"] = float(len(frames))
         self.calls.append(options)
         self._ran(frames)
         return [Evidence(digest=each.digest, faces=()) for each in frames]
 
-    def enrol(self, photo: Frame) -> Any:
+    def enrol(self, photo: Frame, *, strict: bool = True) -> Any:
         """Give the photograph back."""
         self._ran([photo])
-        return photo
+        return photo, strict
 
 
 class Counts:
@@ -84,18 +85,20 @@ class Counts:
 
     def __init__(self) -> None:
         self.depths: list[int] = []
-        self.stages: list[tuple[str, int]] = []
+        self.jobs: list[tuple[str, int, list[str]]] = []
         self.refusals: list[str] = []
 
     def waiting(self, images: int) -> None:
         """Remember the depth of the queue."""
         self.depths.append(images)
 
-    def ran(self, stage: str, *, images: int, waited_s: float, took_s: float) -> None:
+    def ran(
+        self, job: str, *, images: int, waited_s: float, stages_ms: Mapping[str, float]
+    ) -> None:
         """Remember the batch."""
         assert waited_s >= 0
-        assert took_s >= 0
-        self.stages.append((stage, images))
+        assert min(stages_ms.values()) >= 0
+        self.jobs.append((job, images, sorted(stages_ms)))
 
     def turned_away(self, reason: str) -> None:
         """Remember the refusal."""
@@ -209,7 +212,7 @@ async def test_a_full_queue_turns_away_and_recovers() -> None:
         await asyncio.gather(*tasks)
         assert len(await batcher.detect([frame("again")])) == 1
     assert counts.refusals == ["full"]
-    assert sum(images for _, images in counts.stages) == 5
+    assert sum(images for _, images, _ in counts.jobs) == 5
     assert counts.depths[-1] == 0
     assert max(counts.depths) >= 3
 
@@ -375,9 +378,22 @@ async def test_enrolling_goes_alone() -> None:
     engine = Engine()
     async with Batcher(engine, decode=decode) as batcher:
         photos = [frame("a"), frame("b")]
-        answers = await asyncio.gather(*(batcher.enrol(photo) for photo in photos))
-    assert list(answers) == photos
+        answers: list[Any] = await asyncio.gather(
+            batcher.enrol(photos[0]), batcher.enrol(photos[1], strict=False)
+        )
+    assert answers == [(photos[0], True), (photos[1], False)]
     assert sorted(map(len, engine.batches)) == [1, 1]
+
+
+async def test_callers_learn_the_times_of_their_batch() -> None:
+    """Stage times of the engine go to whoever asks, and to the observer."""
+    counts = Counts()
+    timings: dict[str, float] = {"decode": 3.0}
+    async with Batcher(Engine(), decode=decode, observer=counts) as batcher:
+        await batcher.assess([frame("a"), frame("b")], timings_ms=timings)
+        await batcher.detect([frame("a")])
+    assert timings == {"decode": 3.0, "embed": 2.0}
+    assert counts.jobs == [("assess", 2, ["embed"]), ("detect", 1, ["detect"])]
 
 
 async def test_nothing_to_do_is_done_at_once() -> None:
