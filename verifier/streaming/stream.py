@@ -2,8 +2,8 @@
 
 Every accepted frame goes through detection and quality. A sample is also an identity sample with
 the probability of the policy, and always while one is *owed*: from the first face of a new track
-(stream opened, face lost, face jumped, gap in time) and from `expect_identity` (a pause is over)
-until a frame gave evidence for or against the identity.
+(stream opened, face lost, face jumped, gap in time), from a face that joins or leaves, and from
+`expect_identity` (a pause is over), until a frame gave evidence for or against the identity.
 
 Nothing about a frame is recorded before all of its inference has succeeded, and then all of it at
 once, between two awaits: a frame is a sample with its event, or it is nothing.
@@ -159,9 +159,8 @@ class Stream:
         )
         asked = self._asked
         evidence: Evidence | None = None
-        if faces and (
-            sighting.fresh or asked > self._answered or self._draw() < self._policy.identity_share
-        ):
+        owed = sighting.fresh or sighting.company_changed or asked > self._answered
+        if faces and (owed or self._draw() < self._policy.identity_share):
             (evidence,) = await self._inference.assess(
                 [frame], faces=[faces], references=[self._reference]
             )

@@ -117,6 +117,16 @@ async def test_a_jump_owes_an_identity_sample(studio) -> None:
     assert studio.events[-1].track == 2
 
 
+async def test_a_face_that_joins_or_leaves_owes_an_identity_sample(studio) -> None:
+    """People may change places while two are in view: each change is looked at."""
+    grant = await studio.open()
+    beside = Person(who="wang", x=450, size=80)
+    for people in (["li"], ["li"], ["li", beside], ["li", beside], ["li"], ["li"]):
+        await studio.show(grant, *people)
+    assert kinds(studio.events) == "ipipip"
+    assert {event.track for event in studio.events} == {1}
+
+
 async def test_a_gap_owes_an_identity_sample(studio) -> None:
     """After more than the gap of the policy all begins anew."""
     grant = await studio.open()
