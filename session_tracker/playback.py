@@ -115,13 +115,15 @@ def _follow(reports: Sequence[Playback], policy: Policy, jumps: list[Jump]) -> I
             line = (r.t, r.media_ms)
         at = line[1] + r.t - line[0]
         span = Stretch(start=r.t, end=after.t, media_id=r.media_id, media_ms=at)
+        ahead = after.media_ms - (at + after.t - r.t)
         unknown = after.media_id != r.media_id or after.t - r.t > lost
         if not r.playing or unknown:
-            # Nobody can say for how long it went on playing: taken as not at all.
-            yield replace(span, void=VoidReason.NOT_PLAYING)
+            # Nobody can say when it played: not credited, though what it can have played is known.
+            went_on = r.playing and after.media_id == r.media_id and ahead <= slack
+            reach = after.media_ms if went_on else 0
+            yield replace(span, void=VoidReason.NOT_PLAYING, reach_ms=reach)
             line = None
             continue
-        ahead = after.media_ms - (at + after.t - r.t)
         if ahead > policy.playback.jump_s * 1_000:
             jumps.append(Jump(t=after.t, media_id=after.media_id, by_ms=ahead))
         if ahead > slack:
