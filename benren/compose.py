@@ -106,7 +106,7 @@ async def _with_verifier(
     metrics: HttpMetrics,
     endings: list[Callable[[], Awaitable[None]]],
 ) -> Services:
-    from benren.inference import image_limits, load_engine  # noqa: PLC0415
+    from benren.inference import image_limits, load_inference  # noqa: PLC0415
     from verifier.api.app import Guests, batch_limits, create_app  # noqa: PLC0415
     from verifier.api.metrics import VerifierMetrics  # noqa: PLC0415
     from verifier.models.processors import available_processors  # noqa: PLC0415
@@ -115,7 +115,7 @@ async def _with_verifier(
     from verifier.pipeline.templates import TemplateVault  # noqa: PLC0415
     from verifier.streaming.hub import StreamHub  # noqa: PLC0415
 
-    engine = load_engine(config)
+    engine, provider = load_inference(config)
     engine.self_test()
     limits = image_limits(config)
     counters = VerifierMetrics(metrics.registry)
@@ -127,7 +127,7 @@ async def _with_verifier(
     )
     endings.append(batcher.close)
     vault = TemplateVault(keyring, embedder=engine.models["embedder"], clock=clock)
-    hub = StreamHub(batcher, engine, vault, keyring, clock=clock)
+    hub = StreamHub(batcher, vault, keyring, clock=clock)
     tracker = None
     guests = Guests()
     if config.only == "both":
@@ -152,7 +152,7 @@ async def _with_verifier(
         metrics=metrics,
         verifier_metrics=counters,
         hub=hub,
-        providers=(config.provider,),
+        providers=(provider,),
         guests=guests,
     )
     return Services(

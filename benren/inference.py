@@ -21,7 +21,14 @@ BATCH = 8
 
 
 def load_engine(config: Config) -> Engine:
+    """Give the engine of `load_inference`."""
+    return load_inference(config)[0]
+
+
+def load_inference(config: Config) -> tuple[Engine, str]:
     """Check the installation, prove and load the pack, read the thresholds.
+
+    Gives the engine and the name of the execution provider that runs it.
 
     Raises InstallationError, ModelError and ConfigurationError, each with its remedy.
     """
@@ -37,7 +44,7 @@ def load_engine(config: Config) -> Engine:
     # One thread per inference: on a CPU parallelism comes from workers (DESIGN, facts measured).
     runtime = Runtime(config.provider, threads=1)
     profile = load_profile(config.profile or None)
-    return Engine(load_pack(config.pack, Store.default(), runtime), profile)
+    return Engine(load_pack(config.pack, Store.default(), runtime), profile), runtime.provider
 
 
 def image_limits(config: Config) -> Limits:

@@ -1,0 +1,116 @@
+"""Listening: an ASGI app on a socket, opened when everything works, closed when asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from benren.compose import build
+from verifier.clock import Clock
+from verifier.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from benren.config import Config
+
+_log = logging.getLogger("benren.serve")
+_GRACE_S = 15
+"""How long requests in hand may take once the end was asked for."""
+_QUICK_S = 2
+"""After this, what is still open is a reader of events, and is told that the end has come."""
+_BACKLOG = 1_024
+
+
+async def run(config: Config, clock: Clock | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Raises BenrenError where the services cannot start."""
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    services = await build(config, clock)
+    try:
+        with _listen(config.host, config.port) as listener:
+            stopping = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stopping.set)
+            server = _Server(_uvicorn(services.app))
+            serving = asyncio.create_task(server.serve([listener]), name="http server")
+            _log.warning("serving on %s", _address(listener))
+            stopped = asyncio.create_task(stopping.wait(), name="signals")
+            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            server.should_exit = True
+            _, running = await asyncio.wait({serving}, timeout=_QUICK_S)
+            if running and services.hub is not None:
+                await services.hub.aclose()  # readers of events would wait for ever
+            await serving
+    finally:
+        await services.stop()
+    _log.warning("stopped")
+
+
+@contextlib.asynccontextmanager
+async def listening(app: FastAPI) -> AsyncIterator[str]:
+    """Serve `app` on a free port of loopback within this event loop; gives its address."""
+    with _listen("127.0.0.1", 0) as listener:
+        server = _Server(_uvicorn(app))
+        task = asyncio.create_task(server.serve([listener]), name="http server")
+        try:
+            while not server.started:
+                await asyncio.sleep(0.01)
+                if task.done():
+                    await task
+            yield _address(listener)
+        finally:
+            server.should_exit = True
+            await task
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: signals belong to whoever runs the loop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def _uvicorn(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind; raises ConfigurationError where the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(
+            f"Port {port} of {host} cannot be opened: {reason}.",
+            remedy="Choose another with --port, or end the program that holds it.",
+        ) from error
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
