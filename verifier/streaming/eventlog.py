@@ -149,11 +149,17 @@ class EventLog:
             self._background.cancel()
 
     async def stop(self) -> None:
-        """End the work in the background. For the end of the process."""
+        """Offer what waits once more, and end. For the end of the process."""
         self.end()
         if self._background is not None:
             self._background.cancel()
             await asyncio.gather(self._background, return_exceptions=True)
+        if self._sinks and self._waiting:
+            try:
+                async with asyncio.timeout(self._limits.last_offer_ms / 1_000):
+                    await self._offer()
+            except Exception as error:  # noqa: BLE001 - nothing more can be done, but be said
+                _log.error("%d events are lost with this process: %r", len(self), error)
 
     def _announce(self) -> None:
         self._news.set()

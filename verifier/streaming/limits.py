@@ -35,6 +35,8 @@ class StreamLimits:
     """First pause before an event is offered again to a sink that raised; doubles up to..."""
     retry_longest_ms: int = 30_000
     """...this."""
+    last_offer_ms: int = 5_000
+    """When the process ends, a sink has so long to take what waits."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

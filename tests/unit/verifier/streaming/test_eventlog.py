@@ -211,6 +211,28 @@ async def test_only_listed_events_are_acknowledged(listed: Desk, event_id: int) 
     assert len(listed.log) == 0
 
 
+async def test_at_the_end_of_the_process_what_waits_is_offered_once_more(
+    desk: Desk, sink: Sink
+) -> None:
+    """A sink that works again by then gets everything; nothing is left to the background."""
+    sink.failures = 1
+    desk.append(2)
+    with pytest.raises(StorageError):
+        await desk.log.deliver()
+    await desk.log.stop()
+    assert sink.taken == [1, 2]
+
+
+async def test_what_is_lost_with_the_process_is_said(
+    desk: Desk, sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the sink fails to the end the log says how many events nobody has."""
+    sink.failures = 99
+    desk.append(2)
+    await desk.log.stop()
+    assert "2 events are lost" in caplog.text
+
+
 async def test_giving_up_stops_the_background(desk: Desk, sink: Sink) -> None:
     """What was given up is offered to nobody."""
     sink.failures = 1
