@@ -1,1 +1,1 @@
-"""Measurements through the same engine and the same rules as production."""
+"""Measurements through the same engine as production: accuracy, liveness, and what follows."""

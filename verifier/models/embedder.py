@@ -74,7 +74,8 @@ class Embedder:
     """One embedding network with its contract; without state, safe to share between threads."""
 
     def __init__(self, network: Network, contract: EmbedderContract):
-        self._network = network
+        self.network = network
+        """What computes; :meth:`embed` is the way to ask it."""
         self.contract = contract
         template: Points = np.asarray(contract.template, dtype=np.float32)
         template.setflags(write=False)
@@ -86,7 +87,7 @@ class Embedder:
     @property
     def id(self) -> str:
         """``name@sha256`` of the network: templates are bound to it."""
-        return self._network.id
+        return self.network.id
 
     @property
     def name(self) -> str:
@@ -106,7 +107,7 @@ class Embedder:
         blob = cv2.dnn.blobFromImages(
             pictures, self.contract.scale, mean=(self.contract.mean,) * 3, swapRB=self.contract.rgb
         )
-        raw = self._network.run(blob)[0]
+        raw = self.network.run(blob)[0]
         vectors = np.asarray(raw, dtype=np.float32).reshape(len(pictures), -1)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.all(np.isfinite(norms)) or np.any(norms < LEAST_NORM):
