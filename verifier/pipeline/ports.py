@@ -1,0 +1,130 @@
+"""What the batcher needs of an engine, of its limits and of whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+from verifier.types import Evidence, Face, Frame, Verdict
+
+if TYPE_CHECKING:
+    from verifier.pipeline.engine import Enrolment
+    from verifier.types import Vector
+
+
+class InferenceEngine(Protocol):
+    """What the batcher needs of `engine.Engine`; called from several threads at a time."""
+
+    def detect(
+        self, frames: Sequence[Frame], *, timings_ms: MutableMapping[str, float] | None = None
+    ) -> list[tuple[Face, ...]]:
+        """Find the faces of each frame; add milliseconds per stage to `timings_ms`."""
+        ...
+
+    def assess(
+        self,
+        frames: Sequence[Frame],
+        *,
+        faces: Sequence[tuple[Face, ...]] | None = None,
+        references: Sequence[Vector | None] | None = None,
+        liveness: bool = True,
+        embed: bool = True,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[Evidence]:
+        """Give the evidence of each frame; add milliseconds per stage to `timings_ms`."""
+        ...
+
+    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+        """Decide over the evidence of one person's frames; pure and quick."""
+        ...
+
+    def enrol(self, frame: Frame, *, strict: bool = True) -> Enrolment:
+        """Judge whether a photograph can become a template (strict) or a reference."""
+        ...
+
+    def self_test(self) -> None:
+        """Infer on a built-in picture, or raise."""
+        ...
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Role -> ``id@sha256``."""
+        ...
+
+    @property
+    def profile(self) -> Profile:
+        """The threshold profile."""
+        ...
+
+
+class Profile(Protocol):
+    """What is told of a threshold profile."""
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        ...
+
+
+class Priority(IntEnum):
+    """Who goes first."""
+
+    INTERACTIVE = 0
+    """Somebody waits for it: streams, single verifications."""
+    BULK = 1
+    """Batches, imports."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimits:
+    """How much runs and waits at a time."""
+
+    workers: int = 2
+    """Batches that run at a time, each in a thread. On a CPU: its cores. On a GPU: 1 or 2."""
+    max_batch: int = 8
+    """Frames of one batch; a job is never split."""
+    window_ms: float = 2.0
+    """How long a batch that is not full waits for more, where no other worker is free."""
+    max_pending: int = 256
+    """Images that wait or run; more are turned away."""
+    max_pending_bytes: int = 1024 * 1024 * 1024
+    """Their bytes: encoded before decoding, pixels after."""
+    timeout_s: float = 10.0
+    """Answered within this time, or not at all, where the caller does not say otherwise."""
+    drain_s: float = 10.0
+    """How long closing lets waiting jobs finish."""
+
+
+class BatchObserver(Protocol):
+    """What metrics are told; called on the event loop."""
+
+    def waiting(self, images: int) -> None:
+        """`images` wait now."""
+        ...
+
+    def ran(
+        self, job: str, *, images: int, waited_s: float, stages_ms: Mapping[str, float]
+    ) -> None:
+        """Note a batch of a sort of job: the wait of its first one, and the time per stage."""
+        ...
+
+    def turned_away(self, reason: str) -> None:
+        """Note that a job was refused: `full`, `late` or `closing`."""
+        ...
+
+
+class Unobserved:
+    """The observer that counts nothing."""
+
+    def waiting(self, images: int) -> None:
+        """Ignore it."""
+
+    def ran(
+        self, job: str, *, images: int, waited_s: float, stages_ms: Mapping[str, float]
+    ) -> None:
+        """Ignore it."""
+
+    def turned_away(self, reason: str) -> None:
+        """Ignore it."""
