@@ -277,7 +277,7 @@ class StreamEvent:
     models: Mapping[str, str] = field(default_factory=dict)
     profile_version: str = ""
     signature: str = ""
-    """``key-id.base64url`` Ed25519 over the canonical JSON of everything above (identity and checks)."""
+    """``key-id.base64url``: Ed25519 over everything above as canonical JSON; not for presence."""
 
 
 EventSink: TypeAlias = Callable[[StreamEvent], Awaitable[None]]
@@ -295,7 +295,7 @@ class CheckRequest:
 
 
 class StreamVerifier(Protocol):
-    """What the tracker needs of a verifier; in one process it is called directly, else over HTTP."""
+    """What the tracker needs of a verifier: called directly in one process, else over HTTP."""
 
     async def open_stream(self, spec: StreamSpec) -> StreamGrant:
         """Open a stream, or raise TemplateError."""
