@@ -118,7 +118,7 @@ class Quality:
     """0..1, the smallest of the values above mapped to their limits."""
 
     def by_ofiq_name(self) -> dict[str, float]:
-        """The values under their standard names, rounded for people."""
+        """Give the values under their standard names, rounded for people."""
         return {
             "Sharpness": round(self.sharpness, 1),
             "IlluminationMean": round(self.illumination_mean, 1),
@@ -166,7 +166,7 @@ class LivenessResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The answer to: is this the registered person, alive?"""
+    """The answer to the question whether this is the registered person, alive."""
 
     decision: Decision
     reasons: tuple[Reason, ...]
