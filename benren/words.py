@@ -23,11 +23,13 @@ VOID_REASONS: Mapping[str, str] = {
     "media_too_fast": "the lesson ran faster than the clock",
     "parallel_session": "studied on two devices at once",
     "daily_cap": "more than a day may bring",
+    "session_ended": "the session had been ended",
     "provisional": "waits until the enrolment is confirmed",
 }
 
 OUTCOMES: Mapping[str, str] = {
     "pass": "recognised and alive",
+    "match": "recognised and alive",
     "mismatch": "another person",
     "spoof": "not a living face",
     "no_evidence": "nothing to judge by",

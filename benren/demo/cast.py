@@ -40,7 +40,7 @@ class Expectation(StrEnum):
     """What the script demands of the credit."""
 
     FULL = "full"
-    """At least 95 % of the seconds between the first pass and the last."""
+    """At least 95 % of the seconds outside the first and the last bracket."""
     NOTHING = "nothing"
     """Not a single second."""
     OWN_ONLY = "own_only"
@@ -72,6 +72,8 @@ class Role:
     expectation: Expectation
     from_recording: bool = False
     """Whether the camera shows real moving pictures."""
+    cheats: bool = False
+    """Whether the player is a manipulated one that runs on whatever it is told."""
     seed: int = 0
 
     def present(self) -> tuple[tuple[float, float], ...]:
@@ -123,6 +125,7 @@ CAST: tuple[Role, ...] = (
         other="wei",
         stays=_stays((0, Sitter.OTHER)),
         expectation=Expectation.NOTHING,
+        cheats=True,
         seed=300,
     ),
     Role(
@@ -133,6 +136,7 @@ CAST: tuple[Role, ...] = (
         other="mei",
         stays=_stays((0, Sitter.LEARNER), (240, Sitter.OTHER)),
         expectation=Expectation.OWN_ONLY,
+        cheats=True,
         seed=400,
     ),
     Role(
@@ -144,6 +148,7 @@ CAST: tuple[Role, ...] = (
         other="wei",
         stays=_stays((0, Sitter.LEARNER), (200, Sitter.OTHER), (350, Sitter.LEARNER)),
         expectation=Expectation.OWN_ONLY,
+        cheats=True,
         seed=500,
     ),
     Role(
@@ -167,6 +172,7 @@ CAST: tuple[Role, ...] = (
             (485, Sitter.OTHER),
         ),
         expectation=Expectation.OWN_ONLY,
+        cheats=True,
         seed=600,
     ),
     Role(
@@ -177,6 +183,7 @@ CAST: tuple[Role, ...] = (
         other="wei",
         stays=_stays((0, Sitter.PRINT)),
         expectation=Expectation.NOTHING,
+        cheats=True,
         seed=700,
     ),
     Role(
@@ -187,6 +194,7 @@ CAST: tuple[Role, ...] = (
         other="mei",
         stays=_stays((0, Sitter.SCREEN)),
         expectation=Expectation.NOTHING,
+        cheats=True,
         seed=800,
     ),
     Role(
@@ -197,6 +205,7 @@ CAST: tuple[Role, ...] = (
         other="wei",
         stays=_stays((0, Sitter.NOBODY)),
         expectation=Expectation.NOTHING,
+        cheats=True,
         seed=900,
     ),
     Role(

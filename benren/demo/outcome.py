@@ -51,16 +51,15 @@ class Outcome:
 
     role: Role
     learner_id: str
-    session_id: str
+    sessions: tuple[str, ...]
+    """Ids; more than one where the learner had to open another."""
     watched_s: int
-    """Seconds for which the player claimed to play."""
+    """Seconds for which the player ran."""
     credited: tuple[Span, ...]
     void: tuple[VoidSpan, ...]
     marks: tuple[Mark, ...]
     state: str
     """Of the session, at the end."""
-    advice: tuple[tuple[float, str], ...] = ()
-    """What the learner was told, and when."""
     thumbnails: tuple[Thumbnail, ...] = ()
     frames_sent: int = 0
     frames_refused: Mapping[str, int] = field(default_factory=dict)
@@ -82,10 +81,11 @@ class Outcome:
 
     @property
     def checks(self) -> dict[str, int]:
-        """Outcome -> how many identity samples and checks had it."""
+        """Decision -> how many identity samples and checks came to it."""
         counts: dict[str, int] = {}
         for mark in self.marks:
-            counts[mark.outcome] = counts.get(mark.outcome, 0) + 1
+            decision = "match" if mark.outcome == PASS else mark.outcome
+            counts[decision] = counts.get(decision, 0) + 1
         return counts
 
     @property
@@ -152,14 +152,13 @@ _SHARE = 0.95
 
 
 def _full(outcome: Outcome) -> Finding:
-    """Before the first pass and after the last nothing can be credited: leave that out."""
-    demand = "at least 95 % of his seconds between the first pass and the last"
+    """Outside the first and the last bracket: those can always be cut short."""
+    demand = "at least 95 % of his seconds outside the first and the last bracket"
     passes = outcome.passes
-    if len(passes) < 2:
-        return Finding(demand=demand, found="fewer than two passes", holds=False)
-    own = overlap(outcome.role.present(), [(passes[0], passes[-1])])
-    earned = overlap(own, outcome.credited)
-    share = total(earned) / total(own) if own else 0.0
+    if len(passes) < 4:
+        return Finding(demand=demand, found="fewer than four recognitions", holds=False)
+    own = overlap(outcome.role.present(), [(passes[1], passes[-2])])
+    share = total(overlap(own, outcome.credited)) / total(own)
     # A single bracket in the middle would satisfy the ratio and prove nothing.
     wide = total(own) >= 0.6 * total(outcome.role.present())
     found = f"{share:.1%} of {total(own):.0f} s"

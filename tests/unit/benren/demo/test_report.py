@@ -23,7 +23,7 @@ def play() -> Play:
         Outcome(
             role=role,
             learner_id="<script>alert(1)</script>",
-            session_id="s",
+            sessions=("s",),
             watched_s=570,
             credited=((10.0, 200.0),),
             void=(VoidSpan(start_s=200, end_s=570, reason="mismatch"),),
