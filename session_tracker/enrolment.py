@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from session_tracker import ledger
 from session_tracker.ledger import Context
 from session_tracker.policy import Policy, Provenance, Training
+from session_tracker.records import Course, SessionRecord
 from session_tracker.store.database import Database
 from session_tracker.store.schema import (
     certificates,
@@ -67,17 +68,6 @@ class Consent:
     text_version: str
     given_ms: int
     withdrawn_ms: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """One learner's way through one programme, under the policy in force when it began."""
-
-    learner_id: str
-    programme: str
-    course: int
-    policy_version: str
-    track: Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +341,18 @@ async def begin_course(tx: Transaction, course: Course, now_ms: int) -> None:
     values = {name: getattr(course, name) for name in Course.__slots__}
     if await _course(tx.connection, course.learner_id, course.programme) is None:
         await tx.connection.execute(insert(enrolments), {**values, "started_ms": now_ms})
+
+
+async def course_of(connection: AsyncConnection, record: SessionRecord) -> Course:
+    """Give the course that a session belongs to."""
+    query = select(enrolments).where(
+        enrolments.c.learner_id == record.learner_id,
+        enrolments.c.programme == record.programme,
+        enrolments.c.course == record.course,
+    )
+    row = (await connection.execute(query)).mappings().one()
+    values = {name: row[name] for name in Course.__slots__}
+    return Course(**{**values, "track": Training(row["track"])})
 
 
 def _check_rules(learner: Learner, consent: Consent, policy: Policy) -> None:

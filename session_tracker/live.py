@@ -44,7 +44,7 @@ from session_tracker.machine import (
     Suspend,
 )
 from session_tracker.policy import Policy
-from session_tracker.records import SessionRecord, StreamRecord
+from session_tracker.records import Course, SessionRecord, StreamRecord
 from session_tracker.sampling import Draw
 from session_tracker.store.writer import NewEntry
 from session_tracker.transitions import absorb
@@ -95,6 +95,7 @@ class Live:
     """A session that is not settled yet. Everything but `lock` belongs to whoever holds it."""
 
     record: SessionRecord
+    course: Course
     policy: Policy
     machine: Machine
     facts: dict[str, Fact] = field(default_factory=dict)

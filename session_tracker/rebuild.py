@@ -13,7 +13,7 @@ from session_tracker.events import Check, CheckCause, Fact, Identity, Playback, 
 from session_tracker.ledger import Entry
 from session_tracker.live import Asked, Live
 from session_tracker.policy import Policy
-from session_tracker.records import SessionRecord
+from session_tracker.records import Course, SessionRecord
 from session_tracker.sampling import Draw
 from session_tracker.store import sessions as rows
 
@@ -27,10 +27,14 @@ async def facts_of(connection: AsyncConnection, session_id: str) -> dict[str, Fa
 
 
 async def load(
-    connection: AsyncConnection, record: SessionRecord, policy: Policy, draw: Draw
+    connection: AsyncConnection,
+    record: SessionRecord,
+    course: Course,
+    policy: Policy,
+    draw: Draw,
 ) -> Live:
     """Rebuild a session after a crash, or after a write that failed."""
-    live = Live(record=record, policy=policy, machine=states.Machine())
+    live = Live(record=record, course=course, policy=policy, machine=states.Machine())
     await reload(connection, live, draw)
     return live
 

@@ -1,8 +1,10 @@
-"""Rows of sessions and streams, as values."""
+"""Rows of courses, sessions and streams, as values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from session_tracker.policy import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,3 +37,14 @@ class StreamRecord:
     last_event_id: int
     track_offset: int
     """Added to the stream's track numbers, which begin anew: a session's count on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """One learner's way through one programme, under the policy in force when it began."""
+
+    learner_id: str
+    programme: str
+    course: int
+    policy_version: str
+    track: Training

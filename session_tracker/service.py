@@ -17,12 +17,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
+from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import IntegrityError
 
 from session_tracker import lease, rebuild, states
 from session_tracker.audit import Audit, audit_database
-from session_tracker.enrolment import Admission, Consent, Course, Registry, begin_course
+from session_tracker.enrolment import (
+    Admission,
+    Consent,
+    Registry,
+    begin_course,
+    course_of,
+)
 from session_tracker.events import (
     Closed,
     CloseReason,
@@ -35,7 +42,7 @@ from session_tracker.ledger import Context, Head, Ledger
 from session_tracker.live import Asked, Live, Report, Turn
 from session_tracker.machine import LIVE_STATES, AskCheck, Close, Machine, State
 from session_tracker.policy import Policy
-from session_tracker.records import SessionRecord, StreamRecord
+from session_tracker.records import Course, SessionRecord, StreamRecord
 from session_tracker.scheduler import Scheduler
 from session_tracker.settlement import CourseCredit, Settlement, settlement_data
 from session_tracker.store import sessions as rows
@@ -100,6 +107,7 @@ class SessionService:
         self._scheduler = Scheduler(clock, self._on_deadline)
         self._sessions: dict[str, Live] = {}
         self._anchors: dict[str, Stamp] = {}
+        self._grading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._started = clock.stamp()
 
     # --- life ------------------------------------------------------------------------------
@@ -139,7 +147,8 @@ class SessionService:
         """Go on with a session after a restart: the time without us was a fault of the service."""
         policy = self.registry.policy(record.programme, record.policy_version)
         async with self._database.read() as connection:
-            live = await rebuild.load(connection, record, policy, self._draw)
+            course = await course_of(connection, record)
+            live = await rebuild.load(connection, record, course, policy, self._draw)
         self._sessions[live.id] = live
         if live.machine.state is State.CLOSED:
             self._scheduler.spawn(self._settle(live), what=f"settling {live.id}")
@@ -190,7 +199,9 @@ class SessionService:
             taking_over=held,
             opened_ms=self._now(),
         )
-        live = Live(record=record, policy=admission.policy, machine=Machine())
+        live = Live(
+            record=record, course=admission.course, policy=admission.policy, machine=Machine()
+        )
         async with live.lock:
             self._sessions[live.id] = live  # events wait for the lock
             try:
@@ -362,6 +373,8 @@ class SessionService:
             await self._carry_out(live, asked)
         await self._end(live, CloseReason.LEARNER)
         await self._settle(live)
+        # Where the end came from elsewhere a moment ago, its grading may still be under way.
+        await self._grade(live.course)
         return await self.view(session_id)
 
     async def withdraw_consent(self, learner_id: str, consent_id: str) -> Consent:
@@ -398,9 +411,10 @@ class SessionService:
         """Derive the course that a session belongs to. Raises NotFound."""
         async with self._database.read() as connection:
             record = await rows.read_session(connection, session_id)
-        if record is None:
-            raise _unknown(session_id)
-        return record, await self._course_credit(await self._course_of(record))
+            if record is None:
+                raise _unknown(session_id)
+            course = await course_of(connection, record)
+        return record, await self._course_credit(course)
 
     async def facts(self, session_id: str) -> list[Fact]:
         """Give a session's facts, in order of time."""
@@ -537,7 +551,7 @@ class SessionService:
 
     async def _settle(self, live: Live) -> None:
         """Write down what a closed session came to, and certify what is due."""
-        course = await self._course_of(live.record)
+        course = live.course
         async with self._fresh(live):
             if live.machine.state is not State.CLOSED or live.record.settled_ms is not None:
                 return
@@ -558,10 +572,13 @@ class SessionService:
         await self._grade(course)
 
     async def _grade(self, course: Course) -> None:
-        state = await self._course_credit(course)
-        context = self.context(state.policy)
-        await self.settlement.regrade(state, context)
-        await self.settlement.certify(state, context)
+        """Settle anew what has changed, and certify what is due; one at a time."""
+        lock = self._grading.setdefault(course.learner_id, asyncio.Lock())
+        async with lock:
+            state = await self._course_credit(course)
+            context = self.context(state.policy)
+            await self.settlement.regrade(state, context)
+            await self.settlement.certify(state, context)
 
     # --- the machinery of a turn -----------------------------------------------------------
 
@@ -590,7 +607,8 @@ class SessionService:
                 if record is None:
                     raise _unknown(session_id)
                 policy = self.registry.policy(record.programme, record.policy_version)
-                live = await rebuild.load(connection, record, policy, self._draw)
+                course = await course_of(connection, record)
+                live = await rebuild.load(connection, record, course, policy, self._draw)
         if token is not None and not hmac.compare_digest(_hash(token), live.record.token_hash):
             raise Unauthorised(
                 "The token does not belong to this session.",
@@ -697,22 +715,8 @@ class SessionService:
         if turn is not None:
             facts |= {fact.key: fact for fact in turn.facts}
             machine = turn.machine
-        course = await self._course_of(live.record)
-        state = await self._course_credit(course, (live.id, tuple(facts.values())))
+        state = await self._course_credit(live.course, (live.id, tuple(facts.values())))
         return view_of(live.id, machine, facts.values(), state, live.policy)
-
-    async def _course_of(self, record: SessionRecord) -> Course:
-        learner = await self.registry.learner(record.learner_id)
-        found = await self.registry.course(record.learner_id, record.programme)
-        if found is not None and found.course == record.course:
-            return found
-        return Course(
-            learner_id=record.learner_id,
-            programme=record.programme,
-            course=record.course,
-            policy_version=record.policy_version,
-            track=learner.track,
-        )
 
     def _monotonic(self, utc_ms: int | None) -> int | None:
         if utc_ms is None:

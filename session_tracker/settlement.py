@@ -16,11 +16,11 @@ from session_tracker import certificate, ledger, rebuild
 from session_tracker.audit import evidence_digest
 from session_tracker.certificate import Claim, Holding
 from session_tracker.credit import LearnerCredit, SessionCredit, SessionFacts, derive
-from session_tracker.enrolment import Course, Registry
+from session_tracker.enrolment import Registry
 from session_tracker.events import Fact
 from session_tracker.ledger import Context, Ledger
 from session_tracker.policy import Policy, Provenance
-from session_tracker.records import SessionRecord
+from session_tracker.records import Course, SessionRecord
 from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
 from session_tracker.store.schema import certificates, ledger_entries, templates
