@@ -290,6 +290,7 @@ class _Stage:
             cause=ask.cause,
             track=self.visible,
             outcome=self._judge(pool),
+            heard=now,
         )
 
     def _extend_run(self, sample: Sample) -> None:

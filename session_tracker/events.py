@@ -155,6 +155,9 @@ class Check:
     outcome: Outcome
     active: bool = False
     """Whether it was an active challenge."""
+    heard: int = 0
+    """When the tracker took it in; 0: at `t`. Credit goes by `t` and `since`, but what the machine
+    did depended on the order in which it heard: the fold needs it to do the same again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

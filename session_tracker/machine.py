@@ -85,6 +85,7 @@ class Machine:
     pause_reason: PauseReason | None = None
     """Why it is paused; None where it is not."""
     paused_at: int | None = None
+    resumed_at: int | None = None
 
     last_frame: int | None = None
     track: int = 0

@@ -68,17 +68,18 @@ CAUSAL_ORDER: tuple[type[Fact], ...] = (
     Presence,
     Identity,
     Check,
-    Playback,
     SystemFault,
     Granted,
     Supervised,
     Resumed,
     Paused,
     Suspended,
+    Playback,
     Closed,
     Settled,
 )
-"""Which of two facts of one millisecond came first: frames, verdicts, then what followed."""
+"""Which of two facts of one millisecond came first: frames, verdicts, what followed from them, and
+the player that obeyed."""
 
 
 def step(
@@ -110,8 +111,8 @@ def due(machine: Machine, now: int, policy: Policy) -> tuple[Machine, tuple[Acti
 def fold(facts: Iterable[Fact], policy: Policy, draw: Draw) -> Machine:
     """Rebuild the machine from stored facts, in any order; repeats do not matter.
 
-    The moment of the next random check is drawn anew, and a check that was asked for without an
-    answer is forgotten; `due` then asks for what is missing.
+    The moment of the next random check is drawn anew, and checks that were asked for or owed are
+    not remembered as answered; `due` asks for what is missing, at worst once more than needed.
     """
     machine = Machine()
     seen: set[tuple[str, int]] = set()
@@ -150,7 +151,8 @@ def _moments(facts: Iterable[Fact]) -> Iterable[tuple[int, int, str, Fact]]:
             yield fact.t, rank, fact.key, replace(fact, end=fact.t)
             yield fact.end, rank, fact.key, fact
             continue
-        yield fact.t, rank, fact.key, fact
+        heard = max(fact.t, fact.heard) if isinstance(fact, Check) else fact.t
+        yield heard, rank, fact.key, fact
         i = bisect_right(starts, fact.t) - 1
         if isinstance(fact, Identity) and i >= 0 and fact.t <= runs[i].end:
             yield fact.t, 1, runs[i].key, replace(runs[i], end=fact.t)

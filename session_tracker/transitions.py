@@ -124,7 +124,7 @@ def _draw_random(m: Machine, t: int, policy: Policy, draw: Draw) -> int:
 
 def _identity(m: Machine, fact: Identity, policy: Policy, draw: Draw) -> Machine:
     if fact.outcome is Outcome.PASS:
-        cued = m.cue is not None
+        cued = _cued(m, fact.t, policy)
         return _sample_passed(_passed(m, fact.t, policy, draw), fact, cued=cued)
     if m.state is not State.RUNNING:
         return m
@@ -136,10 +136,18 @@ def _identity(m: Machine, fact: Identity, policy: Policy, draw: Draw) -> Machine
     return replace(m, suspicion=suspicion)
 
 
+def _cued(m: Machine, t: int, policy: Policy) -> bool:
+    """Tell whether a pass at `t` was asked for: it says nothing of who sits there otherwise.
+
+    Whoever was fetched to end a pause may stay a while: the answer window after it counts, too.
+    """
+    window = policy.checks.answer_window_s * 1_000
+    return m.cue is not None or (m.resumed_at is not None and t < m.resumed_at + window)
+
+
 def _sample_passed(m: Machine, fact: Identity, *, cued: bool) -> Machine:
     """End a doubt, or a pause that needs no check; a sample never clears a suspicion."""
     if m.state is State.RUNNING and m.suspicion is None:
-        # A pass that the learner was asked for says nothing of who sits there otherwise.
         strikes = m.strikes if cued else 0
         return replace(m, answer_since=None, strikes=strikes)
     after = m.paused_at is not None and fact.t > m.paused_at
@@ -154,7 +162,7 @@ def _check(m: Machine, fact: Check, policy: Policy, draw: Draw) -> Machine:
     if m.owed is not None and fact.cause is m.owed.cause:
         m = replace(m, owed=None)
     if fact.outcome is Outcome.PASS:
-        cued = m.cue is not None
+        cued = _cued(m, min(fact.since, fact.t), policy)
         return _check_passed(_passed(m, min(fact.since, fact.t), policy, draw), fact, cued=cued)
     if fact.outcome is Outcome.NO_EVIDENCE:
         return _check_in_vain(m, fact, policy)
@@ -271,6 +279,7 @@ def _resumed(m: Machine, fact: Resumed, policy: Policy, draw: Draw) -> Machine:
         state=State.RUNNING,
         pause_reason=None,
         paused_at=None,
+        resumed_at=fact.t,
         may_resume=False,
         attempts=0,
         attempt_from=None,
