@@ -322,6 +322,7 @@ class Turn:
             track=track,
             outcome=_outcome(event),
             active=event.kind is EventKind.CHALLENGE,
+            heard=self.now,
         )
         self.note(fact, evidence=_evidence(event), context=context)
 
