@@ -5,8 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Every import of the project must come from this checkout.
 PYTEST := $(BIN)/python -m pytest
+
+# docs/adr/0006-no-telemetry.md
+export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
