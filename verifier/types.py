@@ -320,4 +320,3 @@ class StreamVerifier(Protocol):
     def describe(self) -> Mapping[str, str]:
         """Models (``role -> id@sha256``) and ``profile`` for the ledger."""
         ...
-
