@@ -63,7 +63,7 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
         await service.confirm_template(learner_id, reason=body.reason)
         return _template(await registry.template(learner_id))
 
-    @router.delete("/v1/learners/{learner_id}/template", summary="Erase biometrics")
+    @router.delete("/v1/learners/{learner_id}/biometrics", summary="Erase biometrics")
     async def erase(learner_id: LearnerId) -> ErasedBody:
         """Overwrite every template of the learner; the hours stay."""
         count = await registry.erase_biometrics(learner_id)
