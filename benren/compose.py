@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from benren.config import Config
     from session_tracker.service import SessionService
-    from verifier.edge import HttpMetrics
     from verifier.pipeline.batching import Batcher
     from verifier.streaming.hub import StreamHub
     from verifier.types import StreamVerifier
@@ -49,36 +48,41 @@ class Services:
             await self.endings.pop()()
 
 
-async def build(config: Config, clock: Clock | None = None) -> Services:
-    """Make and start the services that `config` asks for.
+async def build(
+    config: Config, clock: Clock | None = None, *, environ: Mapping[str, str] | None = None
+) -> Services:
+    """Make and start the services that `config` asks for; secrets may come from `environ`.
 
     Models are proven and loaded, keys read, the database migrated, a picture judged. Raises
     BenrenError with the remedy where any of that fails; nothing is left open then.
     """
-    from verifier.edge import ApiKeys, HttpMetrics, require_loopback_without_keys  # noqa: PLC0415
+    from verifier.edge import ApiKeys, require_loopback_without_keys  # noqa: PLC0415
 
     clock = clock if clock is not None else SystemClock()
     require_loopback_without_keys(config.host, ApiKeys.parse(config.api_keys))
-    keyring = load_keys(config, clock)
+    environ = os.environ if environ is None else environ
+    keyring = load_keys(config, clock, environ)
     endings: list[Callable[[], Awaitable[None]]] = []
     try:
         if config.only == "tracker":
-            return await _tracker_alone(config, clock, keyring, HttpMetrics(), endings)
-        return await _with_verifier(config, clock, keyring, HttpMetrics(), endings)
+            key = environ.get(VERIFIER_KEY, "")
+            return await _tracker_alone(config, clock, keyring, key, endings)
+        return await _with_verifier(config, clock, keyring, endings)
     except BaseException:
         for end in reversed(endings):
             await end()
         raise
 
 
-def load_keys(config: Config, clock: Clock) -> KeyRing:
+def load_keys(config: Config, clock: Clock, environ: Mapping[str, str] | None = None) -> KeyRing:
     """Read the key ring; the first start of an embedded set-up makes one.
 
     Where a database is there already its keys must be too: templates open with no others.
     """
+    environ = os.environ if environ is None else environ
     _make_data_directory(config)
-    if os.environ.get(ENVIRONMENT) or config.keys.is_dir():
-        return KeyRing.load(config.keys if config.keys.is_dir() else None, os.environ)
+    if environ.get(ENVIRONMENT) or config.keys.is_dir():
+        return KeyRing.load(config.keys if config.keys.is_dir() else None, environ)
     if not config.database_url and config.sqlite_file.exists():
         raise ConfigurationError(
             f"There is a database {config.sqlite_file}, but no key directory {config.keys}.",
@@ -103,12 +107,12 @@ async def _with_verifier(
     config: Config,
     clock: Clock,
     keyring: KeyRing,
-    metrics: HttpMetrics,
     endings: list[Callable[[], Awaitable[None]]],
 ) -> Services:
     from benren.inference import image_limits, load_inference  # noqa: PLC0415
     from verifier.api.app import Guests, batch_limits, create_app  # noqa: PLC0415
     from verifier.api.metrics import VerifierMetrics  # noqa: PLC0415
+    from verifier.edge import HttpMetrics  # noqa: PLC0415
     from verifier.models.processors import available_processors  # noqa: PLC0415
     from verifier.pipeline.batching import Batcher  # noqa: PLC0415
     from verifier.pipeline.intake import decode  # noqa: PLC0415
@@ -118,6 +122,7 @@ async def _with_verifier(
     engine, provider = load_inference(config)
     engine.self_test()
     limits = image_limits(config)
+    metrics = HttpMetrics()
     counters = VerifierMetrics(metrics.registry)
     batcher = Batcher(
         engine,
@@ -164,7 +169,7 @@ async def _tracker_alone(
     config: Config,
     clock: Clock,
     keyring: KeyRing,
-    metrics: HttpMetrics,
+    verifier_key: str,
     endings: list[Callable[[], Awaitable[None]]],
 ) -> Services:
     from benren.remote import RemoteVerifier  # noqa: PLC0415
@@ -176,9 +181,7 @@ async def _tracker_alone(
             "A tracker of its own needs a verifier.",
             remedy="Name its address with --verifier-url or verifier_url.",
         )
-    verifier = await RemoteVerifier.connect(
-        config.verifier_url, clock=clock, api_key=os.environ.get(VERIFIER_KEY, "")
-    )
+    verifier = await RemoteVerifier.connect(config.verifier_url, clock=clock, api_key=verifier_key)
     endings.append(verifier.aclose)
     tracker = await _start_tracker(config, clock, keyring, verifier, endings)
     app = create_app(
@@ -189,7 +192,6 @@ async def _tracker_alone(
             max_held_bytes=config.limits.max_held_bytes,
             body_timeout_s=config.limits.body_timeout_s,
         ),
-        metrics=metrics,
     )
     return Services(
         app=app, keyring=keyring, tracker=tracker, hub=None, batcher=None, endings=endings

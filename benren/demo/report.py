@@ -58,10 +58,9 @@ class Play:
 
     @property
     def holds(self) -> bool:
-        """Whether everything came as the script demands."""
-        return all(finding.holds for finding in self.findings) and all(
-            proof.holds for proof in self.proofs
-        )
+        """Whether everything came as the script demands; mechanics alone are not judged."""
+        judged = self.album.mechanics_only or all(finding.holds for finding in self.findings)
+        return judged and all(proof.holds for proof in self.proofs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
