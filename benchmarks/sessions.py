@@ -76,6 +76,7 @@ class Outcome:
             "credited_share": round(self.share(who), 5),
             "largest_s": self.largest_ms[who] // 1_000,
             "learner_share": round(self.share(Who.LEARNER), 4),
+            "credited_of_wall": round(self.credited_ms[who] / wall, 4) if wall else 0.0,
             "void_share": {why: round(ms / wall, 4) for why, ms in self.void_ms.most_common()},
             "ends": dict(self.ends),
             "checks_per_lesson": round(self.checks / max(self.lessons, 1), 1),
