@@ -44,7 +44,7 @@ from session_tracker.machine import (
     Suspend,
 )
 from session_tracker.policy import Policy
-from session_tracker.records import Course, SessionRecord, StreamRecord
+from session_tracker.records import Course, SessionRecord, StreamRecord, Totals
 from session_tracker.sampling import Draw
 from session_tracker.store.writer import NewEntry
 from session_tracker.transitions import absorb
@@ -113,6 +113,8 @@ class Live:
     top_track: int = 0
     last_turn: int = 0
     """The newest instant given to a fact of our own making."""
+    totals: Totals | None = None
+    """Credit as derived last; None where a fact has come since that may change it."""
     stale: bool = False
     """Whether a write failed: the store knows better than we do."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -128,6 +130,11 @@ class Live:
     def open(self) -> bool:
         """Whether something may still be earned."""
         return self.machine.state in LIVE_STATES
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it was stopped until a person has looked at it."""
+        return any(isinstance(fact, Suspended) for fact in self.facts.values())
 
     @property
     def last_report(self) -> Playback | None:
@@ -159,6 +166,7 @@ class Turn:
         self.closed: Closed | None = None
         self.resumed = False
         self.settled_ms: int | None = None
+        self.totals: Totals | None = None
 
     # --- taking in -------------------------------------------------------------------------
 
@@ -396,12 +404,19 @@ class Turn:
         expected = last.media_ms + (report.t - last.t if last.playing else 0)
         return abs(report.media_ms - expected) > self.live.policy.playback.jump_s * 1_000
 
+    @property
+    def suspended(self) -> bool:
+        """Whether the session will be suspended."""
+        return self.live.suspended or any(isinstance(f, Suspended) for f in self.facts)
+
     # --- the end ---------------------------------------------------------------------------
 
     def apply(self) -> None:
         """Change the session: everything is durable now."""
         live = self.live
         live.machine = self.machine
+        if self.totals is not None or not all(isinstance(f, Presence) for f in self.facts):
+            live.totals = self.totals
         for fact in self.facts:
             live.facts[fact.key] = fact
             if isinstance(fact, Presence | Identity | Check):

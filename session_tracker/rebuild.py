@@ -58,6 +58,7 @@ async def reload(connection: AsyncConnection, live: Live, draw: Draw) -> None:
     seen = [f for f in live.facts.values() if isinstance(f, Presence | Identity | Check)]
     live.top_track = max((f.track for f in seen), default=0)
     live.last_turn = max((_end(f) for f in live.facts.values()), default=0)
+    live.totals = None
     live.stale = False
 
 

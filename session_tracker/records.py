@@ -48,3 +48,13 @@ class Course:
     course: int
     policy_version: str
     track: Training
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What a device is shown of its credit."""
+
+    credited_s: int
+    course_credited_s: int
+    target_s: int
+    certificate: str | None

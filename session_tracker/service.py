@@ -49,7 +49,7 @@ from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
 from session_tracker.store.writer import Transaction
 from session_tracker.timeline import to_utc_ms
-from session_tracker.views import SessionView, view_of
+from session_tracker.views import SessionView, totals_of, view_of
 from verifier.clock import Clock, Stamp
 from verifier.errors import (
     BadRequest,
@@ -395,17 +395,18 @@ class SessionService:
             raise NotFound(f"The learner has not begun the programme {programme!r}.")
         return await self._course_credit(course)
 
-    async def _course_credit(
-        self, course: Course, ahead: tuple[str, tuple[Fact, ...]] | None = None
-    ) -> CourseCredit:
-        running = {
+    async def _course_credit(self, course: Course) -> CourseCredit:
+        return await self.settlement.course_credit(
+            course, now_ms=self._now(), running=self._running(course)
+        )
+
+    def _running(self, course: Course) -> dict[str, tuple[Fact, ...]]:
+        """Give the facts of the sessions of a course that are in memory."""
+        return {
             live.id: tuple(live.facts.values())
             for live in self._sessions.values()
-            if live.record.learner_id == course.learner_id and not live.stale
+            if live.course == course and not live.stale
         }
-        if ahead is not None:
-            running[ahead[0]] = ahead[1]
-        return await self.settlement.course_credit(course, now_ms=self._now(), running=running)
 
     async def session_credit(self, session_id: str) -> tuple[SessionRecord, CourseCredit]:
         """Derive the course that a session belongs to. Raises NotFound."""
@@ -710,13 +711,24 @@ class SessionService:
         )
 
     async def _view_after(self, live: Live, turn: Turn | None) -> SessionView:
-        facts = dict(live.facts)
-        machine = live.machine
+        """Show a session as it stands, or as it will stand once `turn` is durable."""
+        if turn is None and live.totals is not None:
+            return view_of(live.id, live.machine, live.suspended, live.totals, live.policy)
+        facts = live.facts
         if turn is not None:
-            facts |= {fact.key: fact for fact in turn.facts}
-            machine = turn.machine
-        state = await self._course_credit(live.course, (live.id, tuple(facts.values())))
-        return view_of(live.id, machine, facts.values(), state, live.policy)
+            facts = {**facts, **{fact.key: fact for fact in turn.facts}}
+        state = await self.settlement.course_credit(
+            live.course,
+            now_ms=self._now(),
+            running={**self._running(live.course), live.id: tuple(facts.values())},
+            glance=live.record.settled_ms is None,
+        )
+        totals = totals_of(live.id, state)
+        if turn is None:
+            live.totals = totals
+            return view_of(live.id, live.machine, live.suspended, totals, live.policy)
+        turn.totals = totals
+        return view_of(live.id, turn.machine, turn.suspended, totals, live.policy)
 
     def _monotonic(self, utc_ms: int | None) -> int | None:
         if utc_ms is None:

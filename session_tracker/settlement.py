@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
@@ -29,6 +29,8 @@ from verifier.clock import Clock
 from verifier.errors import Conflict, NotFound
 from verifier.keys import KeyRing
 
+_KEPT_COURSES: Final = 2_000
+"""Courses of which the store's last answer is held for a glance."""
 _KEPT_SESSIONS: Final = 2_000
 """Facts of settled sessions held in memory; they change no more."""
 
@@ -54,6 +56,16 @@ class CourseCredit:
             if session.session_id == session_id:
                 return session
         raise NotFound(f"There is no session {session_id!r} in this course.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inputs:
+    """What the store said of a course."""
+
+    records: tuple[SessionRecord, ...]
+    facts: Mapping[str, tuple[Fact, ...]]
+    provisional: frozenset[int]
+    certificate_number: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,37 +99,59 @@ class Settlement:
         self._keyring = keyring
         self._clock = clock
         self._settled: OrderedDict[str, tuple[Fact, ...]] = OrderedDict()
+        self._inputs: OrderedDict[Course, _Inputs] = OrderedDict()
 
     async def course_credit(
         self,
         course: Course,
         *,
         now_ms: int,
-        running: dict[str, tuple[Fact, ...]],
+        running: Mapping[str, tuple[Fact, ...]],
+        glance: bool = False,
     ) -> CourseCredit:
-        """Derive a learner's credit in a course; `running` holds facts of sessions in memory."""
+        """Derive a learner's credit in a course; `running` holds facts of sessions in memory.
+
+        At a `glance`, which decides nothing, what the store said last time will do.
+        """
         policy = self._registry.policy(course.programme, course.policy_version)
-        async with self._database.read() as connection:
-            records = await rows.read_course(
-                connection, course.learner_id, course.programme, course.course
+        inputs = self._inputs.get(course)
+        if inputs is None or not glance or not running.keys() <= inputs.facts.keys():
+            inputs = await self._read(course, policy, running)
+            self._inputs[course] = inputs
+            self._inputs.move_to_end(course)
+            if len(self._inputs) > _KEPT_COURSES:
+                self._inputs.popitem(last=False)
+        sessions = [
+            SessionFacts(
+                session_id=record.id,
+                facts=running.get(record.id) or inputs.facts[record.id],
+                provisional=record.template_version in inputs.provisional,
             )
-            provisional = await _provisional(connection, course.learner_id, policy)
-            sessions = [
-                SessionFacts(
-                    session_id=record.id,
-                    facts=running.get(record.id) or await self._facts(connection, record),
-                    provisional=record.template_version in provisional,
-                )
-                for record in records
-            ]
-            number = await _certificate_number(connection, course)
+            for record in inputs.records
+        ]
         return CourseCredit(
             course=course,
             policy=policy,
             credit=derive(sessions, policy, now=now_ms),
-            records=tuple(records),
-            certificate_number=number,
+            records=inputs.records,
+            certificate_number=inputs.certificate_number,
         )
+
+    async def _read(
+        self, course: Course, policy: Policy, running: Mapping[str, tuple[Fact, ...]]
+    ) -> _Inputs:
+        async with self._database.read() as connection:
+            records = await rows.read_course(
+                connection, course.learner_id, course.programme, course.course
+            )
+            return _Inputs(
+                records=tuple(records),
+                facts={
+                    r.id: running.get(r.id) or await self._facts(connection, r) for r in records
+                },
+                provisional=await _provisional(connection, course.learner_id, policy),
+                certificate_number=await _certificate_number(connection, course),
+            )
 
     async def _facts(self, connection: AsyncConnection, record: SessionRecord) -> tuple[Fact, ...]:
         kept = self._settled.get(record.id)
@@ -337,15 +371,17 @@ def days_of(intervals: Iterable[tuple[int, int]], policy: Policy) -> dict[str, i
     return dict(sorted(days.items()))
 
 
-async def _provisional(connection: AsyncConnection, learner_id: str, policy: Policy) -> set[int]:
+async def _provisional(
+    connection: AsyncConnection, learner_id: str, policy: Policy
+) -> frozenset[int]:
     """Name the template versions under which credit still waits for a confirmation."""
     query = select(templates.c.version, templates.c.provenance, templates.c.confirmed_ms)
     found = (await connection.execute(query.where(templates.c.learner_id == learner_id))).all()
-    return {
+    return frozenset(
         row.version
         for row in found
         if row.confirmed_ms is None and policy.is_provisional(Provenance(row.provenance))
-    }
+    )
 
 
 async def _certificate_number(connection: AsyncConnection, course: Course) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from session_tracker.events import Fact, Suspended
 from session_tracker.machine import Machine, State
 from session_tracker.policy import Policy
+from session_tracker.records import Totals
 from session_tracker.settlement import CourseCredit
 
 
@@ -38,22 +37,31 @@ class SessionView:
         return asdict(self)
 
 
+def totals_of(session_id: str, state: CourseCredit) -> Totals:
+    """Take from a derived course what a device is shown."""
+    credited_s, _ = state.of(session_id).in_seconds()
+    return Totals(
+        credited_s=credited_s,
+        course_credited_s=state.credit.credited_s,
+        target_s=state.target_s,
+        certificate=state.certificate_number,
+    )
+
+
 def view_of(
-    session_id: str, machine: Machine, facts: Iterable[Fact], state: CourseCredit, policy: Policy
+    session_id: str, machine: Machine, suspended: bool, totals: Totals, policy: Policy
 ) -> SessionView:
-    """Make the view; `machine` and `facts` are the session's as they stand."""
-    suspended = any(isinstance(fact, Suspended) for fact in facts)
+    """Make the view of a session whose machine stands so."""
     known = machine.state
     shown = State.RUNNING if known is State.CHALLENGED else known
-    credited_s, _ = state.of(session_id).in_seconds()
     return SessionView(
         session_id=session_id,
         state=str(State.SUSPENDED if suspended else shown),
         reason=None if machine.cue is None else str(machine.cue),
         play=known is State.RUNNING,
-        credited_s=credited_s,
-        course_credited_s=state.credit.credited_s,
-        target_s=state.target_s,
-        certificate=state.certificate_number,
+        credited_s=totals.credited_s,
+        course_credited_s=totals.course_credited_s,
+        target_s=totals.target_s,
+        certificate=totals.certificate,
         report_every_s=policy.lease.heartbeat_s,
     )
