@@ -101,7 +101,9 @@ def _listen(host: str, port: int) -> socket.socket:
     """Bind; raises ConfigurationError where the address is taken or not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        bound = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        # asyncio sets TCP_NODELAY only where the socket names its protocol: without, 40 ms a call.
+        return socket.socket(family, bound.type, socket.IPPROTO_TCP, fileno=bound.detach())
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigurationError(

@@ -17,7 +17,9 @@ Closer = Callable[[], Awaitable[None]]
 
 @contextmanager
 def _running(app: Any, closers: tuple[Closer, ...]) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
+    bound = socket.create_server(("127.0.0.1", 0))
+    # asyncio sets TCP_NODELAY only where the socket names its protocol: without, 40 ms a call.
+    listener = socket.socket(bound.family, bound.type, socket.IPPROTO_TCP, fileno=bound.detach())
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5))
 
     async def main() -> None:
