@@ -14,7 +14,7 @@ VOID_REASONS: Mapping[str, str] = {
     "spoof": "not a living face",
     "unanswered": "a challenge was not answered",
     "no_evidence": "nothing to be seen: covered, dark, blurred or empty",
-    "absent": "nobody there",
+    "absent": "no face to be seen",
     "network_gap": "no pictures arrived",
     "system_error": "the service failed; credited by review",
     "not_playing": "the lesson stood still",
@@ -27,12 +27,44 @@ VOID_REASONS: Mapping[str, str] = {
     "provisional": "waits until the enrolment is confirmed",
 }
 
+VOID_REASONS_SHORT: Mapping[str, str] = {
+    "before_first_pass": "not yet recognised",
+    "after_last_pass": "after the last pass",
+    "pending": "pending",
+    "max_gap": "gap too long",
+    "track_break": "face lost",
+    "mismatch": "other person",
+    "spoof": "not alive",
+    "unanswered": "not answered",
+    "no_evidence": "nothing to see",
+    "absent": "no face",
+    "network_gap": "no pictures",
+    "system_error": "service failed",
+    "not_playing": "standing still",
+    "idle": "idle",
+    "media_repeated": "seen before",
+    "media_too_fast": "too fast",
+    "parallel_session": "two devices",
+    "daily_cap": "daily cap",
+    "session_ended": "session ended",
+    "provisional": "provisional",
+}
+"""For columns that have no room."""
+
 OUTCOMES: Mapping[str, str] = {
     "pass": "recognised and alive",
     "match": "recognised and alive",
     "mismatch": "another person",
     "spoof": "not a living face",
     "no_evidence": "nothing to judge by",
+    "unanswered": "not answered",
+}
+
+DECISIONS_SHORT: Mapping[str, str] = {
+    "match": "match",
+    "mismatch": "other person",
+    "spoof": "not alive",
+    "no_evidence": "no evidence",
     "unanswered": "not answered",
 }
 

@@ -80,9 +80,11 @@ def demo(
 
 def _play(config: Config, album: Album, output: Path, *, quiet: bool) -> Play:
     import asyncio  # noqa: PLC0415
+    import logging  # noqa: PLC0415
 
     from benren.demo.show import run  # noqa: PLC0415
 
+    logging.basicConfig(level=logging.ERROR)  # made-up keys in a temporary place need no warning
     if album.mechanics_only:
         err().print(
             f"Faces: {album.source}. This shows the mechanics only: enrolment and camera show the "
@@ -127,19 +129,19 @@ def _tell(play: Play, report: Path) -> None:
     """Print the table and what was proven."""
     from rich.table import Table  # noqa: PLC0415
 
-    from benren.words import OUTCOMES, VOID_REASONS  # noqa: PLC0415
+    from benren.words import DECISIONS_SHORT, VOID_REASONS_SHORT  # noqa: PLC0415
 
     console = out()
     table = Table(title="Who studied, and what was credited", title_justify="left", expand=True)
-    table.add_column("Lesson", ratio=4)
+    table.add_column("Lesson", ratio=4, min_width=16)
     table.add_column("Watched", justify="right", no_wrap=True)
     table.add_column("Credited", justify="right", no_wrap=True, style="bold")
-    table.add_column("Void, because", ratio=5)
-    table.add_column("Samples and checks", ratio=3)
-    table.add_column("As scripted", justify="center")
+    table.add_column("Void, because", ratio=4, min_width=22)
+    table.add_column("Decisions", ratio=3, min_width=15)
+    table.add_column("OK", justify="center", no_wrap=True)
     for outcome, finding in zip(play.outcomes, play.findings, strict=True):
-        void = [f"{VOID_REASONS.get(r, r)}: {s} s" for r, s in outcome.void_s.items()]
-        checks = [f"{n} × {OUTCOMES.get(d, d)}" for d, n in outcome.checks.items()]
+        void = [f"{VOID_REASONS_SHORT.get(r, r)}: {s} s" for r, s in outcome.void_s.items()]
+        checks = [f"{n} × {DECISIONS_SHORT.get(d, d)}" for d, n in outcome.checks.items()]
         table.add_row(
             outcome.role.title,
             f"{outcome.watched_s} s",
@@ -150,6 +152,7 @@ def _tell(play: Play, report: Path) -> None:
             end_section=True,
         )
     console.print(table)
+    console.print("OK: as the script of who sat there demands.\n", style="dim")
     for proof in play.proofs:
         console.print(f"{_mark(holds=proof.holds)} {proof.title}")
         console.print(f"  $ {proof.command}", style="dim", markup=False, soft_wrap=True)
