@@ -298,10 +298,12 @@ class Lesson:
 class Studio:
     """A tracker with a clock moved by hand, a scripted verifier and one enrolled learner."""
 
-    def __init__(self, database: str, *, policy: Policy, seed: int = 1) -> None:
+    def __init__(
+        self, database: str, *, policy: Policy, seed: int = 1, keyring: KeyRing | None = None
+    ) -> None:
         self.clock = ManualClock()
         self.draw = random.Random(seed).random  # noqa: S311 - repeatable on purpose
-        self.keyring = KeyRing.generate(self.clock)
+        self.keyring = keyring if keyring is not None else KeyRing.generate(self.clock)
         self.policy = policy
         self.url = database
         self.verifier = ScriptedVerifier(self.clock)

@@ -70,6 +70,27 @@ class Database:
         self._writer = Writer(self._write_engine)
         self._writer.start()
 
+    async def open_to_read(self) -> None:
+        """Connect for reading only: nothing is created, migrated or written.
+
+        Raises ConfigurationError where there is no such database or it has another version.
+        """
+        if self.is_sqlite:
+            _require_file(Path(str(self.url.database)))
+        self._read_engine = self._engine(write=False, size=1)
+        try:
+            async with self.read() as connection:
+                found = await connection.run_sync(migrate.version)
+        except BaseException:
+            await self.close()
+            raise
+        if found != migrate.newest():
+            await self.close()
+            raise ConfigurationError(
+                f"The database has version {found}, this program reads {migrate.newest()}.",
+                remedy="Start the service once with this program: it migrates the database.",
+            )
+
     async def close(self) -> None:
         """Finish what is queued and let go of the database; closing twice is fine."""
         if self._writer is not None:
@@ -168,6 +189,13 @@ def _parse(url: str) -> URL:
             "The ledger needs a database that lasts.", remedy="Write sqlite:///FILE."
         )
     return parsed.set(drivername=driver)
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise ConfigurationError(
+            f"There is no database {path}.", remedy="Name it with --db, or set database_url."
+        )
 
 
 def _check_place(path: Path) -> None:
