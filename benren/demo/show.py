@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -54,6 +55,8 @@ async def run(
             outcomes = await player.play(roles, progress)
             certificate = await _certificate(client, outcomes, out)
             await client.ledger_head()
+        public_keys = out / "public-keys.json"
+        public_keys.write_text(json.dumps(services.keyring.public_jwks()), encoding="utf-8")
         described = tracker.context()
         policy = tracker.registry.policy(PROGRAMME)
     finally:
@@ -61,7 +64,7 @@ async def run(
     return Play(
         outcomes=outcomes,
         findings=[judge(outcome) for outcome in outcomes],
-        proofs=_proofs(config, certificate),
+        proofs=_proofs(config, certificate, public_keys),
         album=album,
         models=dict(described.models),
         profile=described.profile,
@@ -83,7 +86,7 @@ async def _certificate(client: BenrenClient, outcomes: Sequence[Outcome], out: P
     return None
 
 
-def _proofs(config: Config, certificate: Path | None) -> list[Proof]:
+def _proofs(config: Config, certificate: Path | None, public_keys: Path) -> list[Proof]:
     with tempfile.TemporaryDirectory(prefix="benren-demo-") as place:
         about_ledger = [ledger_holds(config), changed_byte_shows(config, Path(place))]
     if certificate is None:
@@ -98,7 +101,7 @@ def _proofs(config: Config, certificate: Path | None) -> list[Proof]:
             *about_ledger,
         ]
     return [
-        certificate_holds(certificate, config),
-        changed_certificate_fails(certificate, config),
+        certificate_holds(certificate, public_keys),
+        changed_certificate_fails(certificate, public_keys),
         *about_ledger,
     ]

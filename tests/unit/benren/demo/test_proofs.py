@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benren.config import Config, load_settings
 from benren.demo import proofs
-from benren.demo.proofs import NothingToForge, forge, prove
+from benren.demo.proofs import NothingToForge, changed_certificate_fails, forge, prove
 
 
 def _ledger(path: Path, *bodies: bytes) -> Path:
@@ -49,22 +48,35 @@ def test_nothing_to_forge_is_told(tmp_path: Path) -> None:
     [(1, "altered: entry 7", True), (0, "intact", False), (1, "Traceback (most ...)", False)],
 )
 def test_proof_needs_the_exit_code_and_no_accident(
-    code: int, output: str, holds: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    code: int, output: str, holds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command that crashes ends with 1 as well: that is no proof."""
-    config = load_settings(Config, data_directory=tmp_path)
-    monkeypatch.setattr(proofs, "run_command", lambda *_, config: (code, output))
-    proof = prove("t", ["ledger", "verify"], config=config, expected="found", code=1)
+    monkeypatch.setattr(proofs, "run_command", lambda *_: (code, output))
+    proof = prove("t", ["ledger", "verify"], expected="found", code=1)
     assert proof.holds is holds
     assert proof.command == "benren ledger verify"
 
 
-def test_commands_run_in_the_demos_own_place(
+def test_commands_run_without_an_operators_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An operator's settings and keys never reach the commands that the demo runs."""
+    monkeypatch.setenv("BENREN_PORT", "not a number")
     monkeypatch.setenv("BENREN_KEYS", "not a key")
-    config = load_settings(Config, data_directory=tmp_path)
-    code, output = proofs.run_command("keys", "rotate", config=config)
-    assert code == 0, output
-    assert (tmp_path / "keys").is_dir()
+    code, output = proofs.run_command("keys", "show", "--directory", str(tmp_path))
+    assert code == 1
+    assert "no key to seal" in output
+    assert "not a" not in output
+
+
+def test_forged_certificate_differs_in_its_class_hours_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The forged copy claims ten times as many class hours and more; the original stays."""
+    monkeypatch.setattr(proofs, "run_command", lambda *_: (1, "does not hold"))
+    certificate = tmp_path / "certificate.json"
+    certificate.write_text('{"certificate":{"class_hours":9,"course":1}}')
+    assert changed_certificate_fails(certificate, tmp_path / "keys.json").holds
+    forged = (tmp_path / "certificate-forged.json").read_text()
+    assert forged == '{"certificate":{"class_hours":19,"course":1}}'
+    assert certificate.read_text() == '{"certificate":{"class_hours":9,"course":1}}'
