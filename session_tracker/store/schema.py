@@ -37,9 +37,9 @@ big = BigInteger().with_variant(Integer, "sqlite")
 learners = Table(
     "learners",
     metadata,
-    Column("id", Text, primary_key=True, comment="pseudonymous"),
+    Column("id", Text, primary_key=True, doc="pseudonymous"),
     Column("category", Text, nullable=False),
-    Column("track", Text, nullable=False, comment="initial or refresher"),
+    Column("track", Text, nullable=False, doc="initial or refresher"),
     Column("industry", Text, nullable=False),
     Column("business_ref", Text, nullable=False),
     Column("created_ms", big, nullable=False),
@@ -50,10 +50,10 @@ templates = Table(
     metadata,
     Column("learner_id", Text, ForeignKey("learners.id"), primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("blob", LargeBinary, comment="opaque, encrypted by the verifier; null once erased"),
-    Column("provenance", Text, nullable=False, comment="id_photo, vetted_live or self_live"),
+    Column("blob", LargeBinary, doc="opaque, encrypted by the verifier; null once erased"),
+    Column("provenance", Text, nullable=False, doc="id_photo, vetted_live or self_live"),
     Column("enrolled_ms", big, nullable=False),
-    Column("confirmed_ms", big, comment="when a self_live one was matched or vetted"),
+    Column("confirmed_ms", big, doc="when a self_live one was matched or vetted"),
     Column("erased_ms", big),
 )
 
@@ -73,7 +73,7 @@ programmes = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("version", Text, primary_key=True),
-    Column("digest", Text, nullable=False, comment="SHA-256 of the policy as loaded"),
+    Column("digest", Text, nullable=False, doc="SHA-256 of the policy as loaded"),
     Column("document", Text, nullable=False),
     Column("registered_ms", big, nullable=False),
 )
@@ -83,8 +83,8 @@ enrolments = Table(
     metadata,
     Column("learner_id", Text, ForeignKey("learners.id"), primary_key=True),
     Column("programme", Text, primary_key=True),
-    Column("course", Integer, primary_key=True, comment="1, then one more for every year's course"),
-    Column("policy_version", Text, nullable=False, comment="in force when the course began"),
+    Column("course", Integer, primary_key=True, doc="1, then one more for every year's course"),
+    Column("policy_version", Text, nullable=False, doc="in force when the course began"),
     Column("track", Text, nullable=False),
     Column("started_ms", big, nullable=False),
 )
@@ -98,14 +98,14 @@ sessions = Table(
     Column("course", Integer, nullable=False),
     Column("policy_version", Text, nullable=False),
     Column("consent_id", Text, ForeignKey("consents.id"), nullable=False),
-    Column("media", Text, nullable=False, comment="JSON list of media ids"),
+    Column("media", Text, nullable=False, doc="JSON list of media ids"),
     Column("token_hash", Text, nullable=False, unique=True),
-    Column("epoch", Integer, nullable=False, comment="fencing number of the lease"),
+    Column("epoch", Integer, nullable=False, doc="fencing number of the lease"),
     Column("opened_ms", big, nullable=False),
     Column(
-        "template_version", Integer, nullable=False, comment="its provenance may be provisional"
+        "template_version", Integer, nullable=False, doc="its provenance may be provisional"
     ),
-    Column("taking_over", Text, comment="session that a first pass of this one will close"),
+    Column("taking_over", Text, doc="session that a first pass of this one will close"),
     Column("closed_ms", big),
     Column("settled_ms", big),
     Index("ix_sessions_learner", "learner_id", "programme", "course"),
@@ -115,9 +115,9 @@ sessions = Table(
 boots = Table(
     "boots",
     metadata,
-    Column("id", Text, primary_key=True, comment="boot id of a process that stamped something"),
-    Column("monotonic_ms", big, nullable=False, comment="of its first stamp"),
-    Column("utc_ms", big, nullable=False, comment="of its first stamp"),
+    Column("id", Text, primary_key=True, doc="boot id of a process that stamped something"),
+    Column("monotonic_ms", big, nullable=False, doc="of its first stamp"),
+    Column("utc_ms", big, nullable=False, doc="of its first stamp"),
 )
 
 streams = Table(
@@ -125,20 +125,20 @@ streams = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("session_id", Text, ForeignKey("sessions.id"), nullable=False, index=True),
-    Column("number", Integer, nullable=False, comment="counts the streams of a session from 1"),
+    Column("number", Integer, nullable=False, doc="counts the streams of a session from 1"),
     Column("opened_ms", big, nullable=False),
     Column("last_event_id", big, nullable=False),
-    Column("track_offset", Integer, nullable=False, comment="tracks count on within a session"),
+    Column("track_offset", Integer, nullable=False, doc="tracks count on within a session"),
 )
 
 ledger_entries = Table(
     "ledger_entries",
     metadata,
     Column("idx", big, primary_key=True, autoincrement=False),
-    Column("subject", Text, nullable=False, comment="session, learner or programme"),
+    Column("subject", Text, nullable=False, doc="session, learner or programme"),
     Column("key", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False, comment="canonical JSON: what is hashed"),
+    Column("body", LargeBinary, nullable=False, doc="canonical JSON: what is hashed"),
     Column("leaf_hash", LargeBinary, nullable=False),
     UniqueConstraint("subject", "key"),
 )
@@ -157,7 +157,7 @@ ledger_heads = Table(
     Column("size", big, primary_key=True, autoincrement=False),
     Column("root", LargeBinary, nullable=False),
     Column("at_ms", big, nullable=False),
-    Column("signature", Text, nullable=False, comment="key-id.base64url"),
+    Column("signature", Text, nullable=False, doc="key-id.base64url"),
 )
 
 presence_runs = Table(
@@ -177,14 +177,14 @@ playback_reports = Table(
     metadata,
     Column("session_id", Text, ForeignKey("sessions.id"), primary_key=True),
     Column("seq", big, primary_key=True),
-    Column("digest", Text, nullable=False, comment="SHA-256 of the report, to know a repeat"),
+    Column("digest", Text, nullable=False, doc="SHA-256 of the report, to know a repeat"),
     Column("received_ms", big, nullable=False),
     Column("media_id", Text, nullable=False),
     Column("media_ms", big, nullable=False),
     Column("playing", Boolean, nullable=False),
     Column("interaction", Boolean, nullable=False),
-    Column("counted", Boolean, nullable=False, comment="false: came after a later report"),
-    Column("answer", Text, nullable=False, comment="the first answer, for repeats"),
+    Column("counted", Boolean, nullable=False, doc="false: came after a later report"),
+    Column("answer", Text, nullable=False, doc="the first answer, for repeats"),
 )
 
 leases = Table(
