@@ -103,10 +103,10 @@ def _shared_album(folder: Path) -> Album:
 
 
 _GROUP_WINDOWS = {
-    "tom": (0.52, 0.27, 0.74, 0.66),
-    "ana": (0.83, 0.20, 1.0, 0.62),
-    "wei": (0.66, 0.0, 0.90, 0.36),
-    "mei": (0.0, 0.22, 0.26, 0.70),
+    "tom": (0.54, 0.27, 0.71, 0.66),
+    "ana": (0.0, 0.20, 0.178, 0.55),
+    "wei": (0.83, 0.20, 1.0, 0.62),
+    "mei": (0.15, 0.06, 0.33, 0.42),
     "leo": (0.29, 0.18, 0.55, 0.66),
 }
 """Five people of the group picture that the insightface package carries as its sample."""

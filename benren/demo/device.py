@@ -82,7 +82,7 @@ class Device:
             self._media_ms += (second - self._last_s) * 1_000
             self.watched_s += second - self._last_s
         self._last_s = second
-        if self._session is None and self._comes_back(second):
+        if self._session is None and self._learner_is_there(second):
             await self.open(second)
         if self._next_frame_s <= second < LESSON_S:
             self._next_frame_s = second + self._dice.choice((4, 5, 6))
@@ -95,10 +95,11 @@ class Device:
         if self._session is not None:
             self.state = (await self._session.close()).state
 
-    def _comes_back(self, second: int) -> bool:
-        """Tell whether the learner himself takes the seat now."""
+    def _learner_is_there(self, second: int) -> bool:
+        """Tell whether the learner himself sits there: he would open another session."""
         return any(
-            stay.start_s == second > 0 and stay.sitter is Sitter.LEARNER for stay in self.role.stays
+            stay.start_s <= second < stay.end_s and stay.sitter is Sitter.LEARNER
+            for stay in self.role.stays
         )
 
     async def _film(self, second: int) -> None:

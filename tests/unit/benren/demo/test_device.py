@@ -160,7 +160,11 @@ async def test_cheating_player_runs_whatever_it_is_told(clock: ManualClock) -> N
 async def test_session_that_was_ended_ends_the_obedient_player(clock: ManualClock) -> None:
     """Once the tracker has ended the session nothing runs on; its state is asked once more."""
     session = ScriptedSession("a", clock, plays=(0, LESSON_S), ends_s=100)
-    device = await _played(_role(), session)
+    stays = (
+        Stay(start_s=0, end_s=60, sitter=Sitter.LEARNER),
+        Stay(start_s=60, end_s=LESSON_S, sitter=Sitter.OTHER),
+    )
+    device = await _played(_role(*stays), session)
     assert device.watched_s <= 106
     assert device.state == "suspended"
     assert len(device.thumbnails) == THUMBNAILS  # the camera is still there
@@ -180,6 +184,15 @@ async def test_learner_who_comes_back_opens_another_session(clock: ManualClock) 
     assert device.sessions == ["a", "b"]
     assert second.frames[0] >= 350
     assert second.reports[0][1] == first.reports[-1][1]
+
+
+async def test_learner_who_finds_the_session_ended_opens_another(clock: ManualClock) -> None:
+    """Where it was ended while he sits there, he opens another one at once."""
+    first = ScriptedSession("a", clock, plays=(0, LESSON_S), ends_s=100)
+    second = ScriptedSession("b", clock, plays=(0, LESSON_S))
+    device = await _played(_role(), first, second)
+    assert device.sessions == ["a", "b"]
+    assert second.frames[0] < 115
 
 
 @pytest.mark.parametrize(
