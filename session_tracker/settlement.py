@@ -1,4 +1,4 @@
-"""What a course comes to: credit derived from all of its sessions, settlements, certificates."""
+"""What a course comes to: credit derived from all of its sessions, and their settlements."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from session_tracker import certificate, ledger, rebuild
+from session_tracker import ledger, rebuild
 from session_tracker.audit import evidence_digest
-from session_tracker.certificate import Claim, Holding
 from session_tracker.credit import LearnerCredit, SessionCredit, SessionFacts, derive
 from session_tracker.enrolment import Registry
 from session_tracker.events import Fact
-from session_tracker.ledger import Context, Ledger
+from session_tracker.ledger import Context
 from session_tracker.policy import Policy, Provenance
 from session_tracker.records import Course, SessionRecord
 from session_tracker.store import sessions as rows
@@ -26,8 +24,7 @@ from session_tracker.store.database import Database
 from session_tracker.store.schema import certificates, ledger_entries, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
-from verifier.errors import Conflict, NotFound
-from verifier.keys import KeyRing
+from verifier.errors import NotFound
 
 _KEPT_COURSES: Final = 2_000
 """Courses of which the store's last answer is held for a glance."""
@@ -68,35 +65,17 @@ class _Inputs:
     certificate_number: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
-    """A certificate as stored."""
-
-    number: str
-    learner_id: str
-    programme: str
-    course: int
-    document: bytes
-    issued_ms: int
-    revoked_ms: int | None
-    revoked_reason: str | None
-
-
 class Settlement:
-    """Derives, settles and certifies. Reads everything from the store but running sessions."""
+    """Derives and settles. Reads everything from the store but running sessions."""
 
     def __init__(
         self,
         database: Database,
         registry: Registry,
-        book: Ledger,
-        keyring: KeyRing,
         clock: Clock,
     ) -> None:
         self._database = database
         self._registry = registry
-        self._ledger = book
-        self._keyring = keyring
         self._clock = clock
         self._settled: OrderedDict[str, tuple[Fact, ...]] = OrderedDict()
         self._inputs: OrderedDict[Course, _Inputs] = OrderedDict()
@@ -150,7 +129,7 @@ class Settlement:
                     r.id: running.get(r.id) or await self._facts(connection, r) for r in records
                 },
                 provisional=await _provisional(connection, course.learner_id, policy),
-                certificate_number=await _certificate_number(connection, course),
+                certificate_number=await certificate_number(connection, course),
             )
 
     async def _facts(self, connection: AsyncConnection, record: SessionRecord) -> tuple[Fact, ...]:
@@ -170,49 +149,13 @@ class Settlement:
         async with self._database.read() as connection:
             return await evidence_digest(connection, session_id)
 
-    # --- certificates ----------------------------------------------------------------------
-
-    async def certify(self, state: CourseCredit, context: Context) -> str | None:
-        """Issue the certificate where the target is met by settled, confirmed hours.
-
-        Returns its number, or None where it is not due. Time that a system fault left pending is
-        in no sum: a review may add it later, the certificate does not wait for it.
-        """
-        credit = state.credit
-        due = (
-            state.certificate_number is None
-            and credit.credited_s >= state.target_s
-            and credit.provisional_s == 0
-            and all(record.settled_ms is not None for record in state.records)
-        )
-        if not due:
-            return None
-        head = await self._ledger.head()
-        holdings = [await self._holding(r, head.size) for r in state.records]
-        now = self._clock.stamp().utc_ms
-        number = certificate.new_number(now)
-        claim = Claim(
-            number=number,
-            learner_id=state.course.learner_id,
-            programme=state.course.programme,
-            title=state.policy.title,
-            course=state.course.course,
-            policy=f"{state.policy.name}@{state.policy.version}",
-            track=str(state.course.track),
-            class_hour_s=state.policy.class_hour.seconds,
-            target_s=state.target_s,
-            issued_ms=now,
-        )
-        document = certificate.issue(claim, holdings, head, self._keyring)
-        return await self._store(state.course, number, document, now, context)
-
     async def regrade(self, state: CourseCredit, context: Context) -> None:
         """Settle again what came to another result since: an enrolment that was confirmed, say."""
         for record in state.records:
             if record.settled_ms is None:
                 continue
             session = state.of(record.id)
-            last = await self._last_settlement(record.id)
+            last = await self.last_settlement(record.id)
             data = last.content["data"]
             if (data["credited_ms"], data["provisional"]) == (
                 session.credited_ms,
@@ -238,7 +181,8 @@ class Settlement:
 
         await self._database.write(job)
 
-    async def _last_settlement(self, session_id: str) -> ledger.Entry:
+    async def last_settlement(self, session_id: str) -> ledger.Entry:
+        """Give the newest settlement of a session that has one."""
         async with self._database.read() as connection:
             query = (
                 select(ledger_entries)
@@ -247,89 +191,6 @@ class Settlement:
                 .limit(1)
             )
             return ledger.to_entry((await connection.execute(query)).one())
-
-    async def _holding(self, record: SessionRecord, size: int) -> Holding:
-        found = await self._last_settlement(record.id)
-        path = await self._ledger.inclusion(found.index, size)
-        return Holding(index=found.index, body=found.body, path=path)
-
-    async def _store(
-        self, course: Course, number: str, document: bytes, now: int, context: Context
-    ) -> str:
-        checked = certificate.verify_certificate(document, self._keyring)
-        values = {
-            "number": number,
-            "learner_id": course.learner_id,
-            "programme": course.programme,
-            "course": course.course,
-            "document": document,
-            "issued_ms": now,
-        }
-        entry = ledger.entry(
-            subject=course.learner_id,
-            key=f"certificate:{number}",
-            kind="certificate_issued",
-            at_ms=now,
-            context=context,
-            data={
-                "number": number,
-                "check_code": checked.check_code,
-                "credited_s": checked.credited_s,
-                "programme": course.programme,
-                "course": course.course,
-            },
-        )
-
-        async def job(tx: Transaction) -> str:
-            there = await _certificate_number(tx.connection, course)
-            if there is not None:
-                return there
-            await tx.connection.execute(insert(certificates), values)
-            await tx.append([entry])
-            return number
-
-        try:
-            return await self._database.write(job)
-        except IntegrityError as error:
-            raise Conflict("The certificate was issued already.") from error
-
-    async def issued(self, number: str) -> Issued:
-        """Give a certificate. Raises NotFound."""
-        async with self._database.read() as connection:
-            query = select(certificates).where(certificates.c.number == number)
-            row = (await connection.execute(query)).mappings().one_or_none()
-        if row is None:
-            raise NotFound(
-                "There is no certificate of this number.",
-                remedy="Compare it with the paper: it has no I, L, O or U.",
-            )
-        return Issued(**{**row, "document": bytes(row["document"])})
-
-    async def revoke(self, number: str, *, reason: str, context: Context) -> Issued:
-        """Revoke a certificate; revoking twice keeps the first reason. Raises NotFound."""
-        found = await self.issued(number)
-        now = self._clock.stamp().utc_ms
-        entry = ledger.entry(
-            subject=found.learner_id,
-            key=f"certificate_revoked:{number}",
-            kind="certificate_revoked",
-            at_ms=now,
-            context=context,
-            reason=reason,
-            data={"number": number},
-        )
-
-        async def job(tx: Transaction) -> None:
-            changed = await tx.connection.execute(
-                update(certificates)
-                .where(certificates.c.number == number, certificates.c.revoked_ms.is_(None))
-                .values(revoked_ms=now, revoked_reason=reason)
-            )
-            if changed.rowcount:
-                await tx.append([entry])
-
-        await self._database.write(job)
-        return await self.issued(number)
 
 
 def settlement_data(
@@ -384,7 +245,8 @@ async def _provisional(
     )
 
 
-async def _certificate_number(connection: AsyncConnection, course: Course) -> str | None:
+async def certificate_number(connection: AsyncConnection, course: Course) -> str | None:
+    """Give the number of the course's certificate, if it was issued."""
     query = select(certificates.c.number).where(
         certificates.c.learner_id == course.learner_id,
         certificates.c.programme == course.programme,

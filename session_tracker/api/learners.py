@@ -66,7 +66,7 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
     @router.delete("/v1/learners/{learner_id}/biometrics", summary="Erase biometrics")
     async def erase(learner_id: LearnerId) -> ErasedBody:
         """Overwrite every template of the learner; the hours stay."""
-        count = await registry.erase_biometrics(learner_id)
+        count = await service.erase_biometrics(learner_id)
         return ErasedBody(learner_id=learner_id, templates_erased=count)
 
     @router.get("/v1/learners/{learner_id}/credit", summary="Read credit")

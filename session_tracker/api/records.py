@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -17,8 +17,8 @@ from session_tracker.api.bodies import (
     InclusionBody,
 )
 from session_tracker.certificate import masked
+from session_tracker.certification import Issued
 from session_tracker.service import SessionService
-from session_tracker.settlement import Issued
 from verifier.errors import NotFound
 
 Number = Annotated[
@@ -28,6 +28,8 @@ CheckCode = Annotated[
     str | None,
     Query(pattern=r"^[0-9A-Z]{16}$", description="Compare the paper's check code as well."),
 ]
+_HEAD_MAX_AGE_MS: Final = 60_000
+"""Anybody may ask for a head: not every question is worth a signature and a write."""
 Count = Annotated[int, Query(ge=0, le=MAX_NUMBER)]
 
 
@@ -42,8 +44,8 @@ def records_router(service: SessionService) -> APIRouter:
 def _add_ledger_routes(router: APIRouter, service: SessionService) -> None:
     @router.get("/v1/ledger/head", summary="Get the signed head")
     async def head() -> HeadBody:
-        """Give the newest signed head; keep it to hold us to it."""
-        return HeadBody(**(await service.head()).as_json())
+        """Give a signed head at most a minute old; keep it to hold us to it."""
+        return HeadBody(**(await service.head(max_age_ms=_HEAD_MAX_AGE_MS)).as_json())
 
     @router.get("/v1/ledger/proof", summary="Prove an entry")
     async def proof(index: Count, size: Count) -> InclusionBody:
@@ -68,7 +70,7 @@ def _add_certificate_routes(router: APIRouter, service: SessionService) -> None:
     @router.get("/v1/certificates/{number}", summary="Check a certificate")
     async def check(number: Number, code: CheckCode = None) -> CertificateBody:
         """Tell whether a certificate is genuine and still holds."""
-        return _public(await service.settlement.issued(number), code)
+        return _public(await service.certification.issued(number), code)
 
     @router.get(
         "/v1/certificates/{number}/document",
@@ -78,14 +80,14 @@ def _add_certificate_routes(router: APIRouter, service: SessionService) -> None:
     )
     async def document(number: Number) -> Response:
         """Give the certificate as issued, byte for byte: it can be checked offline."""
-        found = await service.settlement.issued(number)
+        found = await service.certification.issued(number)
         return Response(found.document, media_type="application/json")
 
     @router.post("/v1/certificates/{number}/revoke", summary="Revoke a certificate")
     async def revoke(number: Number, body: Because) -> CertificateBody:
         """Revoke for a reason; the first reason stays."""
         context = service.context()
-        found = await service.settlement.revoke(number, reason=body.reason, context=context)
+        found = await service.certification.revoke(number, reason=body.reason, context=context)
         return _public(found, None)
 
 

@@ -47,6 +47,11 @@ class Database:
         """Whether it is a file."""
         return self.url.get_backend_name() == "sqlite"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be written."""
+        return self._writer is not None
+
     async def open(self) -> None:
         """Connect and migrate. Raises ConfigurationError or StorageError with the remedy."""
         if self.is_sqlite:
@@ -106,6 +111,14 @@ class Database:
         if self._writer is None:
             raise ConfigurationError("The store is not open.")
         return await self._writer.write(job)
+
+    async def barrier(self) -> None:
+        """Return once every write that waits now has come to its end."""
+
+        async def job(_: Transaction) -> None:
+            return None
+
+        await self.write(job)
 
     async def probe(self) -> None:
         """Raise StorageError where nothing can be written."""

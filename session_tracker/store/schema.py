@@ -102,9 +102,7 @@ sessions = Table(
     Column("token_hash", Text, nullable=False, unique=True),
     Column("epoch", Integer, nullable=False, doc="fencing number of the lease"),
     Column("opened_ms", big, nullable=False),
-    Column(
-        "template_version", Integer, nullable=False, doc="its provenance may be provisional"
-    ),
+    Column("template_version", Integer, nullable=False, doc="its provenance may be provisional"),
     Column("taking_over", Text, doc="session that a first pass of this one will close"),
     Column("closed_ms", big),
     Column("settled_ms", big),

@@ -45,7 +45,7 @@ async def _studied(url: str) -> Paper:
         await lesson.watch(300)
         view = await lesson.close()
     assert view.certificate is not None
-    document = (await studio.service.settlement.issued(view.certificate)).document
+    document = (await studio.service.certification.issued(view.certificate)).document
     await studio.stop()
     return Paper(document, studio.keyring, studio.learner_id)
 

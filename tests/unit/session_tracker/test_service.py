@@ -171,7 +171,7 @@ async def test_a_swap_ends_credit_at_the_last_pass_before_it(studio: Studio) -> 
     """From the swap on nothing is credited; twice confirmed, the session is suspended."""
     lesson = await studio.open()
     await lesson.watch(120)
-    swapped = studio.service._now()
+    swapped = studio.service._stage.axis.now()
     studio.verifier.show(lesson.id, Decision.MISMATCH)
     await lesson.watch(300)
     found = await facts(lesson)
@@ -319,7 +319,7 @@ async def test_a_wrong_client_clock_is_flagged_once_and_moves_nothing(studio: St
     await studio.service.report(lesson.id, lesson.token, report(2, client_ms=wrong))
     assert (await ledger_kinds(lesson)).count("flag") == 1
     played = [fact for fact in await facts(lesson) if isinstance(fact, Playback)]
-    assert all(abs(fact.t - studio.service._now()) < 1_000 for fact in played)
+    assert all(abs(fact.t - studio.service._stage.axis.now()) < 1_000 for fact in played)
 
 
 async def test_heartbeats_stay_outside_the_ledger(studio: Studio) -> None:
@@ -388,7 +388,7 @@ async def test_unknown_learners_programmes_and_faces(studio: Studio) -> None:
             programme="other",
             media=["m"],
         )
-    await service.registry.erase_biometrics(studio.learner_id)
+    await service.erase_biometrics(studio.learner_id)
     with pytest.raises(Conflict, match="No face is enrolled"):
         await studio.open()
 
@@ -399,7 +399,7 @@ async def test_erasing_leaves_no_template_and_keeps_the_hours(studio: Studio) ->
     await lesson.watch(120)
     await lesson.close()
     credited = (await studio.service.course_credit(studio.learner_id, "demo")).credit.credited_s
-    assert await studio.service.registry.erase_biometrics(studio.learner_id) == 1
+    assert await studio.service.erase_biometrics(studio.learner_id) == 1
     template = await studio.service.registry.template(studio.learner_id)
     assert template.blob is None
     assert template.erased_ms is not None
@@ -525,7 +525,7 @@ async def test_a_silent_network_closes_at_the_last_pass(studio: Studio) -> None:
     """Without frames the session pauses, then ends; nothing after the last pass is credited."""
     lesson = await studio.open()
     await lesson.watch(120)
-    last_frame = studio.service._now()
+    last_frame = studio.service._stage.axis.now()
     await lesson.watch(60, frames=False)
     assert (await lesson.view()).reason == "network_gap"
     await lesson.watch(120, frames=False)
@@ -576,11 +576,11 @@ async def test_rebuilding_gives_the_same_session(studio: Studio) -> None:
     lesson = await studio.open()
     await lesson.watch(200)
     service = studio.service
-    live = service._sessions[lesson.id]
+    live = service._stage.sessions[lesson.id]
     was = (dict(live.facts), live.run, live.runs, dict(live.answers), live.top_track, live.streams)
     state, reason = live.machine.state, live.machine.pause_reason
     live.stale = True
-    async with service._fresh(live):
+    async with service._stage.fresh(live):
         pass
     now = (dict(live.facts), live.run, live.runs, dict(live.answers), live.top_track, live.streams)
     assert now == was
@@ -602,7 +602,7 @@ async def test_the_certificate_comes_by_itself_and_once(studio: Studio) -> None:
     await second.watch(300)
     view = await second.close()
     assert view.certificate is not None
-    issued = await studio.service.settlement.issued(view.certificate)
+    issued = await studio.service.certification.issued(view.certificate)
     checked = verify_certificate(issued.document, studio.keyring)
     assert checked.credited_s == view.course_credited_s >= 480
     assert checked.sessions == 2

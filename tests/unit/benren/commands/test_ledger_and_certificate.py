@@ -46,7 +46,7 @@ async def _live(folder: Path) -> Place:
     await lesson.watch(570)
     view = await lesson.close()
     assert view.certificate is not None
-    issued = await studio.service.settlement.issued(view.certificate)
+    issued = await studio.service.certification.issued(view.certificate)
     head = await studio.service.head()
     await studio.stop()
     place = Place(

@@ -1,0 +1,169 @@
+"""Certificates in the store: issued when they are due, looked up, revoked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from session_tracker import certificate, ledger
+from session_tracker.certificate import Claim, Holding
+from session_tracker.ledger import Context, Ledger
+from session_tracker.records import Course
+from session_tracker.settlement import CourseCredit, Settlement, certificate_number
+from session_tracker.store.database import Database
+from session_tracker.store.schema import certificates
+from session_tracker.store.writer import Transaction
+from verifier.clock import Clock
+from verifier.errors import Conflict, NotFound
+from verifier.keys import KeyRing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A certificate as stored."""
+
+    number: str
+    learner_id: str
+    programme: str
+    course: int
+    document: bytes
+    issued_ms: int
+    revoked_ms: int | None
+    revoked_reason: str | None
+
+
+class Certification:
+    """Issues and revokes; `certificate` knows what a certificate is."""
+
+    def __init__(
+        self,
+        database: Database,
+        settlement: Settlement,
+        book: Ledger,
+        keyring: KeyRing,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._settlement = settlement
+        self._ledger = book
+        self._keyring = keyring
+        self._clock = clock
+
+    async def certify(self, state: CourseCredit, context: Context) -> str | None:
+        """Issue the certificate where the target is met by settled, confirmed hours.
+
+        Returns its number, or None where it is not due. Time that a system fault left pending is
+        in no sum: a review may add it later, the certificate does not wait for it.
+        """
+        credit = state.credit
+        due = (
+            state.certificate_number is None
+            and credit.credited_s >= state.target_s
+            and credit.provisional_s == 0
+            and all(record.settled_ms is not None for record in state.records)
+        )
+        if not due:
+            return None
+        head = await self._ledger.head()
+        holdings = [await self._holding(r.id, head.size) for r in state.records]
+        now = self._clock.stamp().utc_ms
+        number = certificate.new_number(now)
+        claim = Claim(
+            number=number,
+            learner_id=state.course.learner_id,
+            programme=state.course.programme,
+            title=state.policy.title,
+            course=state.course.course,
+            policy=f"{state.policy.name}@{state.policy.version}",
+            track=str(state.course.track),
+            class_hour_s=state.policy.class_hour.seconds,
+            target_s=state.target_s,
+            issued_ms=now,
+        )
+        document = certificate.issue(claim, holdings, head, self._keyring)
+        return await self._store(state.course, number, document, now, context)
+
+    async def _holding(self, session_id: str, size: int) -> Holding:
+        found = await self._settlement.last_settlement(session_id)
+        path = await self._ledger.inclusion(found.index, size)
+        return Holding(index=found.index, body=found.body, path=path)
+
+    async def _store(
+        self, course: Course, number: str, document: bytes, now: int, context: Context
+    ) -> str:
+        checked = certificate.verify_certificate(document, self._keyring)
+        values = {
+            "number": number,
+            "learner_id": course.learner_id,
+            "programme": course.programme,
+            "course": course.course,
+            "document": document,
+            "issued_ms": now,
+        }
+        entry = ledger.entry(
+            subject=course.learner_id,
+            key=f"certificate:{number}",
+            kind="certificate_issued",
+            at_ms=now,
+            context=context,
+            data={
+                "number": number,
+                "check_code": checked.check_code,
+                "credited_s": checked.credited_s,
+                "programme": course.programme,
+                "course": course.course,
+            },
+        )
+
+        async def job(tx: Transaction) -> str:
+            there = await certificate_number(tx.connection, course)
+            if there is not None:
+                return there
+            await tx.connection.execute(insert(certificates), values)
+            await tx.append([entry])
+            return number
+
+        try:
+            return await self._database.write(job)
+        except IntegrityError as error:
+            raise Conflict("The certificate was issued already.") from error
+
+    async def issued(self, number: str) -> Issued:
+        """Give a certificate. Raises NotFound."""
+        async with self._database.read() as connection:
+            query = select(certificates).where(certificates.c.number == number)
+            row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            raise NotFound(
+                "There is no certificate of this number.",
+                remedy="Compare it with the paper: it has no I, L, O or U.",
+            )
+        return Issued(**{**row, "document": bytes(row["document"])})
+
+    async def revoke(self, number: str, *, reason: str, context: Context) -> Issued:
+        """Revoke a certificate; revoking twice keeps the first reason. Raises NotFound."""
+        found = await self.issued(number)
+        now = self._clock.stamp().utc_ms
+        entry = ledger.entry(
+            subject=found.learner_id,
+            key=f"certificate_revoked:{number}",
+            kind="certificate_revoked",
+            at_ms=now,
+            context=context,
+            reason=reason,
+            data={"number": number},
+        )
+
+        async def job(tx: Transaction) -> None:
+            changed = await tx.connection.execute(
+                update(certificates)
+                .where(certificates.c.number == number, certificates.c.revoked_ms.is_(None))
+                .values(revoked_ms=now, revoked_reason=reason)
+            )
+            if changed.rowcount:
+                await tx.append([entry])
+
+        await self._database.write(job)
+        return await self.issued(number)

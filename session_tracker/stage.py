@@ -1,0 +1,441 @@
+"""The sessions in memory, and the machinery by which a turn becomes durable and has its effects.
+
+Every session is worked on under its own lock; different sessions run beside each other. A turn
+is stored in one transaction with its ledger entries before anybody hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+from weakref import WeakValueDictionary
+
+from sqlalchemy.exc import IntegrityError
+
+from session_tracker import lease, rebuild
+from session_tracker.axis import Axis
+from session_tracker.certification import Certification
+from session_tracker.enrolment import Registry, course_of
+from session_tracker.events import Closed, CloseReason, Fact, Settled, SystemFault
+from session_tracker.ledger import Context, Ledger
+from session_tracker.live import Asked, Live
+from session_tracker.machine import Close, State
+from session_tracker.policy import Policy
+from session_tracker.records import Course, SessionRecord
+from session_tracker.sampling import Draw
+from session_tracker.scheduler import Scheduler
+from session_tracker.settlement import CourseCredit, Settlement, settlement_data
+from session_tracker.store import sessions as rows
+from session_tracker.store.database import Database
+from session_tracker.store.writer import Transaction
+from session_tracker.turn import Turn
+from session_tracker.views import SessionView, totals_of, view_of
+from verifier.clock import Clock
+from verifier.errors import (
+    BenrenError,
+    Conflict,
+    NotFound,
+    StorageError,
+    StreamGone,
+    Unauthorised,
+)
+from verifier.keys import KeyRing
+from verifier.types import CheckRequest, StreamEvent, StreamVerifier
+
+_log = logging.getLogger("benren.tracker")
+_HEAD: Final = "daily head"
+_HEAD_PERIOD_MS: Final = 86_400_000
+_CHECK_TRIES: Final = 2
+_CHECK_WITHIN_S: Final = 30.0
+"""A check is answered, and its event handed over, within this (real time), or it failed."""
+
+
+class Stage:
+    """What `SessionService` plays on."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        verifier: StreamVerifier,
+        database: Database,
+        keyring: KeyRing,
+        draw: Draw,
+    ) -> None:
+        self._clock = clock
+        self._draw = draw
+        self.axis = Axis(clock)
+        self.verifier = verifier
+        self.database = database
+        self.ledger = Ledger(database, keyring, clock)
+        self.registry = Registry(database, clock)
+        self.settlement = Settlement(database, self.registry, clock)
+        self.certification = Certification(database, self.settlement, self.ledger, keyring, clock)
+        self.scheduler = Scheduler(clock, self._on_deadline)
+        self.sessions: dict[str, Live] = {}
+        self._grading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def raise_curtain(self) -> None:
+        """Learn what the store knows of time, listen to the verifier, watch the clock."""
+        await self.database.write(lambda tx: rows.insert_boot(tx.connection, self.axis.started))
+        async with self.database.read() as connection:
+            self.axis.learn(await rows.read_boots(connection))
+            unsettled = await rows.read_unsettled(connection)
+        self.verifier.subscribe(self.sink)
+        self.scheduler.start()
+        self.scheduler.at(_HEAD, self.axis.started.monotonic_ms)
+        for record in unsettled:
+            await self._take_up(record)
+
+    async def _take_up(self, record: SessionRecord) -> None:
+        """Go on with a session after a restart: the time without us was a fault of the service."""
+        live = await self._load(record)
+        self.sessions[live.id] = live
+        if live.machine.state is State.CLOSED:
+            self.scheduler.spawn(self.settle(live), what=f"settling {live.id}")
+            return
+        async with live.lock:
+            turn = self.turn(live)
+            if live.machine.state is State.RUNNING:
+                known, now = live.last_turn, self.axis.now()
+                key = f"fault:{self.axis.started.boot_id}"
+                turn.note(SystemFault(key=key, t=min(known, now), end=max(known, now)))
+            turn.let_pass()
+            await self.commit(live, turn)
+
+    # --- sessions in memory ----------------------------------------------------------------
+
+    @asynccontextmanager
+    async def fresh(self, live: Live) -> AsyncIterator[Live]:
+        """Hold a session; read it from the store first where a write of it failed."""
+        async with live.lock:
+            if live.stale:
+                # What was cancelled may still be in the queue: let it come to its end first.
+                # Where the store refuses, it has refused that too.
+                with contextlib.suppress(StorageError):
+                    await self.database.barrier()
+                async with self.database.read() as connection:
+                    await rebuild.reload(connection, live, self._draw)
+            yield live
+
+    @asynccontextmanager
+    async def held(self, session_id: str, *, token: str | None) -> AsyncIterator[Live]:
+        """Hold a session by id; with a token, only its own. Raises NotFound, Unauthorised."""
+        live = self.sessions.get(session_id)
+        if live is None:
+            async with self.database.read() as connection:
+                record = await rows.read_session(connection, session_id)
+            if record is None:
+                raise unknown_session(session_id)
+            live = await self._load(record)
+        if token is not None and not hmac.compare_digest(token_hash(token), live.record.token_hash):
+            raise Unauthorised(
+                "The token does not belong to this session.",
+                remedy="Send the session_token that POST /v1/sessions returned.",
+            )
+        async with self.fresh(live):
+            yield live
+
+    async def _load(self, record: SessionRecord) -> Live:
+        policy = self.registry.policy(record.programme, record.policy_version)
+        async with self.database.read() as connection:
+            course = await course_of(connection, record)
+            return await rebuild.load(connection, record, course, policy, self._draw)
+
+    # --- turns -----------------------------------------------------------------------------
+
+    def turn(self, live: Live) -> Turn:
+        """Begin a turn of a session that is held."""
+        context = self.context(live.policy)
+        return Turn(live, now=self.axis.now(), context=context, draw=self._draw)
+
+    def context(self, policy: Policy | None = None) -> Context:
+        """Say what explains an entry made now."""
+        described = dict(self.verifier.describe())
+        profile = described.pop("profile", "")
+        name = f"{policy.name}@{policy.version}" if policy is not None else ""
+        return Context(policy=name, models=described, profile=profile)
+
+    async def commit(
+        self,
+        live: Live,
+        turn: Turn,
+        before: Callable[[Transaction], Awaitable[None]] | None = None,
+        *,
+        send: bool = True,
+    ) -> None:
+        """Make a turn durable, apply it, and set going what follows from it.
+
+        `before` runs first in the same transaction; without `send` the checks of the turn are
+        left to the caller.
+        """
+
+        async def job(tx: Transaction) -> None:
+            if before is not None:
+                await before(tx)
+            await self._store(tx, live, turn)
+
+        try:
+            await self.database.write(job)
+        except IntegrityError as error:
+            live.stale = True
+            raise Conflict(
+                "Somebody else has changed this session meanwhile.", remedy="Send it again."
+            ) from error
+        except BaseException:
+            # Cancelled, or refused by the store: either way only the store knows what happened.
+            live.stale = True
+            raise
+        turn.apply()
+        self._follow_up(live, turn, send=send)
+
+    async def _store(self, tx: Transaction, live: Live, turn: Turn) -> None:
+        if turn.resumed and live.record.taking_over is not None and not live.has_run:
+            await self.take_lease(tx, live)
+        if turn.closed is not None:
+            await lease.release(tx.connection, session_id=live.id)
+            await rows.mark(tx.connection, live.id, closed_ms=turn.closed.t)
+        for row in turn.presence:
+            tx.put_presence(row)
+        for row in turn.playback:
+            tx.add_playback(row)
+        if turn.stream is not None and turn.stream.last_event_id:
+            tx.set_position(turn.stream.id, turn.stream.last_event_id)
+        await tx.append(turn.entries)
+
+    def _follow_up(self, live: Live, turn: Turn, *, send: bool) -> None:
+        spawn = self.scheduler.spawn
+        deadline = live.machine.next_deadline
+        self.scheduler.at(live.id, None if deadline is None else self.axis.monotonic(deadline))
+        if send:
+            for asked in turn.asked:
+                spawn(self.carry_out(live, asked), what=f"check of {live.id}")
+        if turn.resumed:
+            spawn(self._expect_identity(live), what=f"stream of {live.id}")
+            other = self.sessions.get(live.record.taking_over or "")
+            if other is not None and other.open:
+                spawn(self.end(other, CloseReason.TAKEN_OVER), what=f"taking over {other.id}")
+        if turn.closed is not None:
+            stream_id, live.stream_id = live.stream_id, None
+            if stream_id is not None:
+                spawn(self.close_stream(stream_id), what=f"stream of {live.id}")
+            spawn(self.settle(live), what=f"settling {live.id}")
+
+    async def _on_deadline(self, name: str) -> None:
+        if name == _HEAD:
+            await self.ledger.head(max_age_ms=_HEAD_PERIOD_MS)
+            self.scheduler.at(_HEAD, self._clock.stamp().monotonic_ms + _HEAD_PERIOD_MS)
+            return
+        live = self.sessions.get(name)
+        if live is None:
+            return
+        async with self.fresh(live):
+            turn = self.turn(live)
+            turn.let_pass()
+            await self.commit(live, turn)
+
+    # --- the verifier ----------------------------------------------------------------------
+
+    async def sink(self, event: StreamEvent) -> None:
+        """Take in a stream event; returns once it is durable. Repeats are welcome."""
+        live = self.sessions.get(event.session_id)
+        if live is None:
+            await self._late(event)
+            return
+        async with self.fresh(live):
+            stream = live.streams.get(event.stream_id)
+            if stream is None:
+                raise NotFound(f"Session {live.id} has no stream {event.stream_id}.")
+            if event.event_id <= stream.last_event_id or not live.open:
+                return
+            if event.event_id != stream.last_event_id + 1:
+                raise Conflict(
+                    f"Event {event.event_id} came before event {stream.last_event_id + 1}.",
+                    remedy="Hand the events of a stream over in order.",
+                )
+            news = self.axis.unknown(event.at, event.since)
+            at = self.axis.resolve(event.at, news)
+            since = at if event.since is None else self.axis.resolve(event.since, news)
+            turn = self.turn(live)
+            turn.take_event(event, stream, at, since)
+
+            async def before(tx: Transaction) -> None:
+                for stamp in news.values():
+                    await rows.insert_boot(tx.connection, stamp)
+
+            await self.commit(live, turn, before)
+            self.axis.learn(news)
+
+    async def _late(self, event: StreamEvent) -> None:
+        """Let go of an event of a session that has ended; refuse one that was never opened."""
+        async with self.database.read() as connection:
+            record = await rows.read_session(connection, event.session_id)
+        if record is None or record.settled_ms is None:
+            raise unknown_session(event.session_id)
+
+    async def carry_out(self, live: Live, asked: Asked) -> None:
+        """Have a check made; a verifier that fails twice is a fault of the service."""
+        began = self.axis.now()
+        stream_id = live.stream_id
+        if stream_id is None:
+            return
+        not_before = None if asked.not_before is None else self.axis.stamp(asked.not_before)
+        request = CheckRequest(check_id=asked.check_id, not_before=not_before)
+        for attempt in range(1, _CHECK_TRIES + 1):
+            try:
+                async with asyncio.timeout(_CHECK_WITHIN_S):
+                    event = await self.verifier.check(stream_id, request)
+                    await self._handed_over(live, event)
+            except StreamGone:
+                if live.stream_id == stream_id:
+                    live.stream_id = None
+                return
+            except (BenrenError, TimeoutError) as error:
+                _log.warning("check %s, attempt %d: %r", asked.check_id, attempt, error)
+            else:
+                return
+        async with self.fresh(live):
+            turn = self.turn(live)
+            key = f"fault:{asked.check_id}"
+            turn.take(SystemFault(key=key, t=began, end=turn.now))
+            await self.commit(live, turn)
+
+    async def _handed_over(self, live: Live, event: StreamEvent) -> None:
+        """See to it that the event of a check is taken in, after those before it."""
+        while True:
+            stream = live.streams[event.stream_id]
+            if event.event_id <= stream.last_event_id or not live.open:
+                return
+            if event.event_id == stream.last_event_id + 1:
+                await self.sink(event)
+                return
+            await live.progress.wait()
+
+    async def _expect_identity(self, live: Live) -> None:
+        if live.stream_id is not None:
+            try:
+                await self.verifier.resume(live.stream_id)
+            except StreamGone:
+                live.stream_id = None
+
+    async def close_stream(self, stream_id: str) -> None:
+        """Close a stream; one that cannot be closed expires by itself."""
+        try:
+            await self.verifier.close_stream(stream_id)
+        except BenrenError as error:
+            _log.warning("stream %s could not be closed: %s", stream_id, error)
+
+    # --- leases ----------------------------------------------------------------------------
+
+    async def take_lease(self, tx: Transaction, live: Live) -> None:
+        """Make a session the one that its learner studies in."""
+        await lease.take(
+            tx.connection,
+            learner_id=live.record.learner_id,
+            session_id=live.id,
+            epoch=live.record.epoch,
+            expires_ms=self.axis.now() + live.policy.lease.expiry_s * 1_000,
+        )
+
+    async def extend_lease(self, tx: Transaction, live: Live) -> None:
+        """Note a heartbeat of the session that its learner studies in."""
+        await lease.extend(
+            tx.connection,
+            learner_id=live.record.learner_id,
+            session_id=live.id,
+            epoch=live.record.epoch,
+            expires_ms=self.axis.now() + live.policy.lease.expiry_s * 1_000,
+        )
+
+    # --- the end, and what it comes to -----------------------------------------------------
+
+    async def end(self, live: Live, reason: CloseReason) -> None:
+        """End a session, if it has not ended yet; it is settled in the background."""
+        async with self.fresh(live):
+            if not live.open:
+                return
+            turn = self.turn(live)
+            turn.close(Close(reason=reason))
+            await self.commit(live, turn)
+
+    async def settle(self, live: Live) -> None:
+        """Write down what a closed session came to, and certify what is due."""
+        async with self.fresh(live):
+            if live.machine.state is not State.CLOSED or live.record.settled_ms is not None:
+                return
+            closed = next(f for f in live.facts.values() if isinstance(f, Closed))
+            state = await self.course_credit(live.course)
+            digest = await self.settlement.evidence_digest(live.id)
+            turn = self.turn(live)
+            now = turn.now
+            data = settlement_data(state.of(live.id), live.course, live.policy, digest)
+            turn.settle(Settled(key="settled", t=now), data, reason=str(closed.reason))
+
+            async def before(tx: Transaction) -> None:
+                await rows.mark(tx.connection, live.id, settled_ms=now)
+
+            await self.commit(live, turn, before)
+        self.sessions.pop(live.id, None)
+        self.scheduler.at(live.id, None)
+        await self.grade(live.course)
+
+    async def grade(self, course: Course) -> None:
+        """Settle anew what has changed, and certify what is due; one at a time."""
+        lock = self._grading.setdefault(course.learner_id, asyncio.Lock())
+        async with lock:
+            state = await self.course_credit(course)
+            context = self.context(state.policy)
+            await self.settlement.regrade(state, context)
+            await self.certification.certify(state, context)
+
+    async def course_credit(self, course: Course) -> CourseCredit:
+        """Derive a learner's credit in a course, now."""
+        return await self.settlement.course_credit(
+            course, now_ms=self.axis.now(), running=self._running(course)
+        )
+
+    def _running(self, course: Course) -> dict[str, tuple[Fact, ...]]:
+        """Give the facts of the sessions of a course that are in memory."""
+        return {
+            live.id: tuple(live.facts.values())
+            for live in self.sessions.values()
+            if live.course == course and not live.stale
+        }
+
+    async def view(self, live: Live, turn: Turn | None = None) -> SessionView:
+        """Show a session as it stands, or as it will stand once `turn` is durable."""
+        if turn is None and live.totals is not None:
+            return view_of(live.id, live.machine, live.suspended, live.totals, live.policy)
+        facts = live.facts
+        if turn is not None:
+            facts = {**facts, **{fact.key: fact for fact in turn.facts}}
+        state = await self.settlement.course_credit(
+            live.course,
+            now_ms=self.axis.now(),
+            running={**self._running(live.course), live.id: tuple(facts.values())},
+            glance=live.record.settled_ms is None,
+        )
+        totals = totals_of(live.id, state)
+        if turn is None:
+            live.totals = totals
+            return view_of(live.id, live.machine, live.suspended, totals, live.policy)
+        turn.totals = totals
+        return view_of(live.id, turn.machine, turn.suspended, totals, live.policy)
+
+
+def token_hash(token: str) -> str:
+    """Give what is stored of a session token: SHA-256, hex (the token is 256 random bits)."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def unknown_session(session_id: str) -> NotFound:
+    """Say that there is no such session."""
+    return NotFound(
+        f"There is no session {session_id!r}.", remedy="Open one with POST /v1/sessions."
+    )

@@ -1,0 +1,404 @@
+"""A turn: facts that are about to be added to a session, and everything that follows from them.
+
+A turn takes in facts, lets the machine answer, and collects what has to be stored. It changes
+nothing of the session: only when the store has it all is the turn applied. What fails is thrown
+away, and the session is read from the store again before its next turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from session_tracker import facts as codec
+from session_tracker import ledger, states
+from session_tracker.events import (
+    Check,
+    CheckCause,
+    Closed,
+    CloseReason,
+    Fact,
+    Identity,
+    Outcome,
+    Paused,
+    Playback,
+    Presence,
+    Resumed,
+    Settled,
+    Suspended,
+)
+from session_tracker.ledger import Context
+from session_tracker.live import Asked, Live, Report
+from session_tracker.machine import Action, AskCheck, Close, Pause, Resume, Suspend
+from session_tracker.records import StreamRecord, Totals
+from session_tracker.sampling import Draw
+from session_tracker.store.writer import NewEntry
+from session_tracker.transitions import absorb
+from verifier.errors import BadRequest, NotFound
+from verifier.types import Decision, EventKind, StreamEvent
+
+_MOST_ACTIONS: Final = 64
+"""Actions of one turn; more would be a circle in the rules."""
+_OUTCOMES: Final = {
+    Decision.MATCH: Outcome.PASS,
+    Decision.MISMATCH: Outcome.MISMATCH,
+    Decision.SPOOF: Outcome.SPOOF,
+    Decision.NO_EVIDENCE: Outcome.NO_EVIDENCE,
+}
+
+
+class Turn:
+    """Facts that are about to be added to a session, and everything that follows from them."""
+
+    def __init__(self, live: Live, *, now: int, context: Context, draw: Draw) -> None:
+        self.live = live
+        self.machine = live.machine
+        self.now = max(now, live.last_turn)
+        self.context = context
+        self._draw = draw
+        self.facts: list[Fact] = []
+        self.entries: list[NewEntry] = []
+        self.presence: list[dict[str, Any]] = []
+        self.playback: list[dict[str, Any]] = []
+        self.answer: tuple[int, str, str] | None = None
+        self.stream: StreamRecord | None = None
+        self.run = live.run
+        self.runs = live.runs
+        self.asked: list[Asked] = []
+        self.answered: set[str] = set()
+        self.flags: set[str] = set()
+        self.closed: Closed | None = None
+        self.resumed = False
+        self.settled_ms: int | None = None
+        self.totals: Totals | None = None
+
+    # --- taking in -------------------------------------------------------------------------
+
+    def take(self, fact: Fact, *, evidence: Mapping[str, Any] | None = None) -> None:
+        """Take in a fact and let the machine answer; a fact that is known changes nothing."""
+        self.note(fact, evidence=evidence)
+        self.let_pass()
+
+    def note(
+        self,
+        fact: Fact,
+        *,
+        evidence: Mapping[str, Any] | None = None,
+        context: Context | None = None,
+        in_ledger: bool = True,
+    ) -> None:
+        """Take in a fact without letting the machine answer yet."""
+        known = self.live.facts.get(fact.key)
+        if known == fact or (known is not None and not isinstance(fact, Presence)):
+            return
+        self.facts.append(fact)
+        self.machine = absorb(self.machine, fact, self.live.policy, self._draw)
+        if in_ledger and not isinstance(fact, Presence):
+            self.entries.append(
+                self._entry(
+                    kind=codec.kind_of(fact),
+                    key=fact.key,
+                    at_ms=fact.t,
+                    reason=codec.reason_of(fact),
+                    data={**codec.encode(fact), **({"evidence": evidence} if evidence else {})},
+                    context=context,
+                )
+            )
+
+    def let_pass(self, now: int | None = None) -> None:
+        """Let time pass up to `now`, and carry out what the machine wants, until it is content."""
+        at = self.now if now is None else max(now, self.now)
+        for _ in range(_MOST_ACTIONS):
+            self.machine, actions = states.due(self.machine, at, self.live.policy)
+            if not actions:
+                return
+            for action in actions:
+                self.act(action)
+        raise AssertionError(f"session {self.live.id} goes round in circles: {actions}")
+
+    def act(self, action: Action) -> None:
+        """Turn one action into its fact; a check into a request that goes out after the commit."""
+        match action:
+            case AskCheck():
+                self.ask(action)
+            case Pause():
+                t = self._tick()
+                self.note(Paused(key=f"paused:{t}", t=t, reason=action.reason))
+            case Resume():
+                t = self._tick()
+                self.note(Resumed(key=f"resumed:{t}", t=t))
+                self.resumed = True
+            case Suspend():
+                t = self._tick()
+                self.note(Suspended(key=f"suspended:{t}", t=t, reason=action.reason))
+                # Nothing more can be earned: what was seen so far is settled at once, and the
+                # review that follows adds its decision as a fact of its own.
+                self.close(Close(reason=CloseReason.SUSPENDED))
+            case Close():
+                self.close(action)
+
+    def ask(self, action: AskCheck) -> Asked:
+        """Have a check asked for once this turn is durable."""
+        asked = Asked(
+            check_id=f"chk_{secrets.token_hex(10)}",
+            cause=action.cause,
+            not_before=action.not_before,
+        )
+        self.asked.append(asked)
+        self.entries.append(
+            self._entry(
+                kind="check_asked",
+                key=f"asked:{asked.check_id}",
+                at_ms=self.now,
+                reason=str(action.cause),
+                data={"check_id": asked.check_id, "not_before": action.not_before},
+            )
+        )
+        return asked
+
+    def close(self, action: Close) -> None:
+        """End the session."""
+        t = self._tick()
+        fact = Closed(key="closed", t=t, reason=action.reason)
+        self.note(fact)
+        self.closed = fact
+
+    def settle(self, fact: Settled, data: Mapping[str, Any], *, reason: str) -> None:
+        """Write down what the closed session came to."""
+        self.facts.append(fact)
+        self.machine = absorb(self.machine, fact, self.live.policy, self._draw)
+        self.settled_ms = fact.t
+        self.entries.append(
+            self._entry(
+                kind="settled",
+                key=fact.key,
+                at_ms=fact.t,
+                reason=reason,
+                data={"t": fact.t, **data},
+            )
+        )
+
+    def flag(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Record an anomaly, once per kind and session."""
+        if kind in self.live.flagged or kind in self.flags:
+            return
+        self.flags.add(kind)
+        self.entries.append(
+            self._entry(kind="flag", key=f"flag:{kind}", at_ms=self.now, reason=kind, data=data)
+        )
+
+    def add_entry(self, *, kind: str, key: str, at_ms: int, data: Mapping[str, Any]) -> None:
+        """Add an entry that is no fact of the rules."""
+        self.entries.append(self._entry(kind=kind, key=key, at_ms=at_ms, data=data))
+
+    # --- stream events ---------------------------------------------------------------------
+
+    def take_event(self, event: StreamEvent, stream: StreamRecord, at: int, since: int) -> None:
+        """Take in a stream's event, which arrived `at` and judged frames from `since` on."""
+        track = event.track + stream.track_offset if event.track and event.faces else 0
+        context = Context(
+            policy=self.context.policy,
+            models=event.models or self.context.models,
+            profile=event.profile_version or self.context.profile,
+        )
+        if event.kind in (EventKind.PRESENCE, EventKind.IDENTITY):
+            self.note(self._presence(at, track, event.faces))
+        if event.kind is EventKind.IDENTITY:
+            fact: Fact = Identity(
+                key=f"identity:{stream.number}:{event.event_id}",
+                t=at,
+                track=track,
+                outcome=_outcome(event),
+            )
+            self.note(fact, evidence=_evidence(event), context=context)
+        elif event.kind in (EventKind.CHECK, EventKind.CHALLENGE):
+            self._take_check(event, at, since, event.track + stream.track_offset, context)
+        self.stream = replace(stream, last_event_id=event.event_id)
+        self.let_pass()
+
+    def _take_check(
+        self, event: StreamEvent, at: int, since: int, track: int, context: Context
+    ) -> None:
+        asked = self.live.asked.get(event.check_id or "")
+        if asked is None:
+            raise NotFound(f"Nobody asked for the check {event.check_id!r}.")
+        if asked.cause is CheckCause.SUSPICION and asked.not_before is not None:
+            # The window of a check that a sample called reaches back to that sample.
+            since = asked.not_before
+        self.answered.add(asked.check_id)
+        fact = Check(
+            key=f"check:{asked.check_id}",
+            t=at,
+            since=min(since, at),
+            cause=asked.cause,
+            track=track,
+            outcome=_outcome(event),
+            active=event.kind is EventKind.CHALLENGE,
+            heard=self.now,
+        )
+        self.note(fact, evidence=_evidence(event), context=context)
+
+    def _presence(self, at: int, track: int, faces: int) -> Presence:
+        run = self.run
+        gap_ms = self.live.policy.sampling.gap_s * 1_000
+        if run is not None and run.track == track and at - run.end <= gap_ms:
+            run = replace(
+                run,
+                end=max(run.end, at),
+                faces_max=max(run.faces_max, faces),
+                samples=run.samples + 1,
+            )
+        else:
+            self.runs += 1
+            key = f"presence:{self.runs}"
+            run = Presence(key=key, t=at, end=at, track=track, faces_max=faces, samples=1)
+        self.run = run
+        self.presence.append(
+            {
+                "session_id": self.live.id,
+                "run": self.runs,
+                "first_ms": run.t,
+                "last_ms": run.end,
+                "track": run.track,
+                "faces_max": run.faces_max,
+                "samples": run.samples,
+            }
+        )
+        return run
+
+    # --- playback --------------------------------------------------------------------------
+
+    def take_report(self, report: Report) -> None:
+        """Take in a playback report with a `seq` that is new."""
+        last = self.live.last_report
+        counted = all(seq < report.seq for seq in self.live.answers)
+        t = self._tick() if last is not None and last.t >= self.now else self.now
+        if counted:
+            fact = Playback(
+                key=f"playback:{report.seq:010d}",
+                t=t,
+                media_id=report.media_id,
+                media_ms=report.media_ms,
+                playing=report.playing,
+                interaction=report.interaction,
+            )
+            self.note(fact, in_ledger=self._is_change(fact, last))
+        self.playback.append(
+            {
+                "session_id": self.live.id,
+                "seq": report.seq,
+                "digest": report.digest,
+                "received_ms": t,
+                "media_id": report.media_id,
+                "media_ms": report.media_ms,
+                "playing": report.playing,
+                "interaction": report.interaction,
+                "counted": counted,
+            }
+        )
+        skew_ms = 0 if report.client_ms is None else report.client_ms - self.now
+        if abs(skew_ms) > self.live.policy.clock.client_skew_s * 1_000:
+            self.flag("client_skew", {"skew_ms": skew_ms})
+        self.let_pass()
+
+    def _is_change(self, report: Playback, last: Playback | None) -> bool:
+        """Tell a report worth an entry of its own from a heartbeat."""
+        if last is None or last.media_id != report.media_id or last.playing != report.playing:
+            return True
+        expected = last.media_ms + (report.t - last.t if last.playing else 0)
+        return abs(report.media_ms - expected) > self.live.policy.playback.jump_s * 1_000
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the session will be suspended."""
+        return self.live.suspended or any(isinstance(f, Suspended) for f in self.facts)
+
+    # --- the end ---------------------------------------------------------------------------
+
+    def apply(self) -> None:
+        """Change the session: everything is durable now."""
+        live = self.live
+        live.machine = self.machine
+        if self.totals is not None or not all(isinstance(f, Presence) for f in self.facts):
+            live.totals = self.totals
+        for fact in self.facts:
+            live.facts[fact.key] = fact
+            if isinstance(fact, Presence | Identity | Check):
+                live.top_track = max(live.top_track, fact.track)
+        live.run, live.runs = self.run, self.runs
+        live.last_turn = self.now
+        live.flagged |= self.flags
+        for check_id in self.answered:
+            live.asked.pop(check_id, None)
+        live.asked.update((asked.check_id, asked) for asked in self.asked)
+        if self.stream is not None:
+            live.streams[self.stream.id] = self.stream
+        if self.answer is not None:
+            seq, digest, answer = self.answer
+            live.answers[seq] = (digest, answer)
+        if self.closed is not None:
+            live.record = replace(live.record, closed_ms=self.closed.t)
+        if self.settled_ms is not None:
+            live.record = replace(live.record, settled_ms=self.settled_ms)
+        live.progress.set()
+        live.progress = asyncio.Event()
+
+    def _tick(self) -> int:
+        """Give an instant of its own to a fact that we make: their order is their time."""
+        self.now = max(self.now, self.live.last_turn + 1, *(f.t + 1 for f in self.facts[-1:]))
+        return self.now
+
+    def _entry(
+        self,
+        *,
+        kind: str,
+        key: str,
+        at_ms: int,
+        data: Mapping[str, Any],
+        reason: str = "",
+        context: Context | None = None,
+    ) -> NewEntry:
+        return ledger.entry(
+            subject=self.live.id,
+            key=key,
+            kind=kind,
+            at_ms=at_ms,
+            context=context or self.context,
+            reason=reason,
+            data=data,
+        )
+
+
+def _outcome(event: StreamEvent) -> Outcome:
+    if event.decision is not None:
+        return _OUTCOMES[event.decision]
+    if event.kind is EventKind.CHALLENGE:
+        return Outcome.UNANSWERED
+    raise BadRequest(f"Event {event.event_id} of stream {event.stream_id} has no decision.")
+
+
+def _evidence(event: StreamEvent) -> dict[str, Any]:
+    """Give what the verdict rests on; scores as whole millionths."""
+    return {
+        "stream": event.stream_id,
+        "event": event.event_id,
+        "frame_seq": event.frame_seq,
+        "boot": event.at.boot_id,
+        "monotonic_ms": event.at.monotonic_ms,
+        "utc_ms": event.at.utc_ms,
+        "faces": event.faces,
+        "reasons": [str(reason) for reason in event.reasons],
+        "similarity_millionths": _millionths(event.similarity),
+        "threshold_millionths": _millionths(event.threshold),
+        "liveness_millionths": _millionths(event.liveness_score),
+        "liveness_threshold_millionths": _millionths(event.liveness_threshold),
+        "frames": list(event.frame_digests),
+        "signature": event.signature,
+    }
+
+
+def _millionths(value: float | None) -> int | None:
+    return None if value is None else round(value * 1_000_000)
