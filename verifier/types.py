@@ -101,7 +101,8 @@ class Quality:
     """Quality by the names of ISO/IEC 29794-5 (OFIQ); values are native measures, not 0..100."""
 
     sharpness: float
-    """Variance of the Laplacian of the aligned grey crop, in grey levels squared."""
+    """Variance of the second difference of the aligned grey crop, in its weaker direction (so that
+    motion counts), in grey levels squared."""
     illumination_mean: float
     """Mean grey level of the aligned crop, 0..255."""
     illumination_uniformity: float
@@ -177,9 +178,9 @@ class Verdict:
     """False match rate that the threshold profile claims at `threshold`."""
     liveness: LivenessResult
     quality: Quality | None
-    """Of the best usable frame."""
+    """Of the best usable frame; of the best frame with a face where none is usable."""
     face: Face | None
-    """Of the best usable frame."""
+    """Of that frame."""
     frames_judged: int
     """How many frames served as evidence."""
     frame_digests: tuple[str, ...]

@@ -26,6 +26,8 @@ NMS_IOU = 0.3
 """Boxes that overlap more are one face (OpenCV ``FaceDetectorYN`` default)."""
 TOP_K = 1_000
 """Candidates that enter the suppression, a bound on its work."""
+MAX_LOG_SIZE = 8.0
+"""Of a box in strides: e^8 strides are larger than any picture, and finite."""
 MAX_FACES = 50
 """Faces kept per picture, a bound on what follows."""
 
@@ -101,7 +103,7 @@ class YuNet:
         grid = _grid(*cells)
         scores = np.sqrt(np.clip(kind[..., 0], 0, 1) * np.clip(obj[..., 0], 0, 1))
         centres = (grid + bbox[..., :2]) * stride
-        sizes = np.exp(bbox[..., 2:]) * stride
+        sizes = np.exp(np.minimum(bbox[..., 2:], MAX_LOG_SIZE)) * stride
         boxes = np.concatenate([centres - sizes / 2, sizes], axis=-1)
         points = (grid[:, None, :] + kps.reshape(batch, -1, 5, 2)) * stride
         return scores, boxes, points

@@ -23,7 +23,7 @@ SHRINK_BEYOND = 2.0
 def crop_matrix(
     centre: tuple[float, float], side: float, angle: float, target: int
 ) -> NDArray[np.float64]:
-    """Map a square of `side` px about `centre`, turned by `angle` radians, to `target` px: (2, 3)."""
+    """Map a square of `side` px about `centre`, turned by `angle` (radians), to `target` px."""
     scale = target / side
     c, s = scale * math.cos(angle), scale * math.sin(angle)
     middle = target / 2 - 0.5

@@ -54,6 +54,8 @@ SURE_SCORE = 0.85
 """A first look at or above this stands even where the second finds nothing."""
 SAME_IOU = 0.35
 """Boxes that overlap more are the same face."""
+LEAST_PX = 2.0
+"""A box or a set of landmarks that is smaller, in the picture looked at, is noise."""
 INSIDE = 0.75
 """A box that lies so far inside a larger one is part of the same face."""
 
@@ -92,7 +94,7 @@ def _first_looks(
     for group in by_shape.values():
         answers = detector.detect(np.stack([picture for _, picture, _ in group]))
         for (index, _, to_picture), faces in zip(group, answers, strict=True):
-            found[index] += [to_frame(face, to_picture) for face in faces]
+            found[index] += [to_frame(face, to_picture) for face in faces if is_sound(face)]
     return [merge(faces) for faces in found]
 
 
@@ -117,8 +119,12 @@ def _close_looks(
         return rest
     answers = detector.detect(np.stack(crops))
     for number, (index, face, matrix) in enumerate(asked):
-        plain = [to_frame(seen, matrix) for seen in answers[2 * number]]
-        mirrored = [to_frame(mirror(seen, side), matrix) for seen in answers[2 * number + 1]]
+        plain = [to_frame(seen, matrix) for seen in answers[2 * number] if is_sound(seen)]
+        mirrored = [
+            to_frame(mirror(seen, side), matrix)
+            for seen in answers[2 * number + 1]
+            if is_sound(seen)
+        ]
         views = [view for view in (_same(face, plain), _same(face, mirrored)) if view is not None]
         if views:
             rest[index].append(_mean(views))
@@ -167,6 +173,13 @@ def mirror(face: Face, side: int) -> Face:
     landmarks = face.landmarks[list(MIRRORED)].copy()
     landmarks[:, 0] = side - 1 - landmarks[:, 0]
     return _face((side - 1 - x - width, y, width, height), face.score, landmarks)
+
+
+def is_sound(face: Face) -> bool:
+    """Tell whether a face has finite numbers, a size, and landmarks that can be aligned by."""
+    spread = np.ptp(face.landmarks, axis=0)
+    finite = bool(np.isfinite(face.box).all() and np.isfinite(spread).all())
+    return finite and min(face.box[2:]) >= LEAST_PX and float(spread.max()) >= LEAST_PX
 
 
 def merge(faces: Sequence[Face]) -> list[Face]:

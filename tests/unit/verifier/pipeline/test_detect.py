@@ -192,3 +192,23 @@ def test_mirroring_twice_gives_the_face_back() -> None:
     twice = mirror(once, 160)
     assert twice.box == face.box
     assert np.array_equal(twice.landmarks, face.landmarks)
+
+
+@pytest.mark.parametrize(
+    "face",
+    [
+        a_face(0, 0, 50, 60),
+        Face(box=(0, 0, 0.5, 60), score=0.9, landmarks=(MARKS * 50).astype(np.float32)),
+        Face(box=(0, 0, np.inf, 60), score=0.9, landmarks=(MARKS * 50).astype(np.float32)),
+        Face(box=(0, 0, 50, 60), score=0.9, landmarks=np.full((5, 2), np.nan, np.float32)),
+    ],
+    ids=["landmarks coincide", "no width", "endless", "not numbers"],
+)
+def test_noise_of_the_detector_is_no_face(face: Face) -> None:
+    """What cannot be cut out or aligned never reaches the next room."""
+
+    class Noisy(RedFinder):
+        def _detect(self, image: np.ndarray) -> tuple[Face, ...]:
+            return (face,)
+
+    assert detect([photo((480, 640))], Noisy()) == [()]
