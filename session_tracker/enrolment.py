@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import func, insert, select, update
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from session_tracker import ledger
 from session_tracker.ledger import Context
 from session_tracker.policy import Policy, Provenance, Training
+from session_tracker.programmes import Programmes
 from session_tracker.records import Course, SessionRecord
 from session_tracker.store.database import Database
 from session_tracker.store.schema import (
@@ -19,12 +20,11 @@ from session_tracker.store.schema import (
     consents,
     enrolments,
     learners,
-    programmes,
     templates,
 )
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
-from verifier.errors import ConfigurationError, Conflict, NotFound, Refused
+from verifier.errors import Conflict, NotFound, Refused
 
 CONSENT_PURPOSE = "face_verification"
 _NOTHING = Context(policy="", models={}, profile="")
@@ -85,59 +85,12 @@ class Admission:
 
 
 class Registry:
-    """Reads and writes learners, templates, consents and programmes."""
+    """Reads and writes learners, templates and consents; admits to sessions."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._newest: dict[str, Policy] = {}
-        self._known: dict[tuple[str, str], Policy] = {}
-
-    async def register_policies(self, policies: Sequence[Policy]) -> None:
-        """Record the policies; the last given of a name is in force for courses that begin.
-
-        Raises ConfigurationError where a version is known with other content.
-        """
-        now = self._clock.stamp().utc_ms
-
-        async def job(tx: Transaction) -> None:
-            for policy in policies:
-                query = select(programmes.c.digest).where(
-                    programmes.c.name == policy.name, programmes.c.version == policy.version
-                )
-                digest = await tx.connection.scalar(query)
-                if digest is None:
-                    await _record_policy(tx, policy, now)
-                elif digest != policy.digest:
-                    raise ConfigurationError(
-                        f"The policy {policy.name} {policy.version} was changed.",
-                        remedy="Give changed rules a new version; old hours stay under the old.",
-                    )
-
-        await self._database.write(job)
-        async with self._database.read() as connection:
-            for row in (await connection.execute(select(programmes))).all():
-                stored = Policy.model_validate_json(row.document)
-                self._known[stored.name, stored.version] = stored
-        self._newest = {policy.name: policy for policy in policies}
-
-    def policies(self) -> Mapping[str, Policy]:
-        """Give the policies in force by programme."""
-        return self._newest
-
-    def policy(self, programme: str, version: str | None = None) -> Policy:
-        """Give a programme's policy: that version, or the one in force. Raises NotFound."""
-        found = (
-            self._newest.get(programme)
-            if version is None
-            else self._known.get((programme, version))
-        )
-        if found is None:
-            raise NotFound(
-                f"There is no programme {programme!r}.",
-                remedy=f"Choose one of: {', '.join(sorted(self._newest))}.",
-            )
-        return found
+        self.programmes = Programmes(database, clock)
 
     async def add_learner(
         self, *, category: str, track: Training, industry: str, business_ref: str
@@ -304,7 +257,7 @@ class Registry:
             template = await _template(connection, learner_id)
             course = await _course(connection, learner_id, programme)
             certified = course is not None and await _certified(connection, course)
-        policy = self.policy(programme, course.policy_version if course else None)
+        policy = self.programmes.policy(programme, course.policy_version if course else None)
         _check_rules(learner, consent, policy)
         if certified:
             raise Conflict(
@@ -371,30 +324,6 @@ def _check_rules(learner: Learner, consent: Consent, policy: Policy) -> None:
             "The consent to face verification was withdrawn.",
             remedy="Record a new consent, or use the supervised route without a face.",
         )
-
-
-async def _record_policy(tx: Transaction, policy: Policy, now: int) -> None:
-    values = {
-        "name": policy.name,
-        "version": policy.version,
-        "digest": policy.digest,
-        "document": policy.model_dump_json(),
-        "registered_ms": now,
-    }
-    await tx.connection.execute(insert(programmes), values)
-    context = Context(policy=f"{policy.name}@{policy.version}", models={}, profile="")
-    await tx.append(
-        [
-            ledger.entry(
-                subject=f"programme:{policy.name}",
-                key=f"policy:{policy.version}",
-                kind="policy",
-                at_ms=now,
-                context=context,
-                data={"sha256": policy.digest},
-            )
-        ]
-    )
 
 
 def _entry(

@@ -77,8 +77,13 @@ class SessionService:
         Raises ConfigurationError or StorageError with the remedy.
         """
         await self._database.open()
-        await self.registry.register_policies(self._policies)
-        await self._stage.raise_curtain()
+        try:
+            await self.registry.programmes.register(self._policies)
+            await self._stage.raise_curtain()
+        except BaseException:
+            await self._stage.scheduler.stop()
+            await self._database.close()
+            raise
 
     async def stop(self) -> None:
         """Finish what is in flight, sign a last head and close the store; twice is fine."""
@@ -363,7 +368,7 @@ class SessionService:
     async def confirm_template(self, learner_id: str, *, reason: str) -> None:
         """Confirm the enrolment, settle provisional hours for good, and certify what is due."""
         await self.registry.confirm_template(learner_id, reason=reason)
-        for programme in self.registry.policies():
+        for programme in self.registry.programmes.in_force():
             course = await self.registry.course(learner_id, programme)
             if course is not None:
                 await self._stage.grade(course)

@@ -92,7 +92,7 @@ class Settlement:
 
         At a `glance`, which decides nothing, what the store said last time will do.
         """
-        policy = self._registry.policy(course.programme, course.policy_version)
+        policy = self._registry.programmes.policy(course.programme, course.policy_version)
         inputs = self._inputs.get(course)
         if inputs is None or not glance or not running.keys() <= inputs.facts.keys():
             inputs = await self._read(course, policy, running)

@@ -143,7 +143,7 @@ class Stage:
             yield live
 
     async def _load(self, record: SessionRecord) -> Live:
-        policy = self.registry.policy(record.programme, record.policy_version)
+        policy = self.registry.programmes.policy(record.programme, record.policy_version)
         async with self.database.read() as connection:
             course = await course_of(connection, record)
             return await rebuild.load(connection, record, course, policy, self._draw)

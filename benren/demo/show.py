@@ -58,7 +58,7 @@ async def run(
         public_keys = out / "public-keys.json"
         public_keys.write_text(json.dumps(services.keyring.public_jwks()), encoding="utf-8")
         described = tracker.context()
-        policy = tracker.registry.policy(PROGRAMME)
+        policy = tracker.registry.programmes.policy(PROGRAMME)
     finally:
         await services.stop()
     return Play(

@@ -126,7 +126,10 @@ def _health_router(service: SessionService, metrics: HttpMetrics) -> APIRouter:
             "version": installed_version("benren"),
             "models": dict(context.models),
             "profile_version": context.profile,
-            "policies": {p.name: p.version for p in service.registry.policies().values()},
+            "policies": {
+                name: policy.version
+                for name, policy in service.registry.programmes.in_force().items()
+            },
         }
 
     @router.get("/metrics", summary="Prometheus", response_class=Response)

@@ -94,7 +94,7 @@ def _add_programme_routes(router: APIRouter, service: SessionService) -> None:
     @router.get("/v1/programmes", summary="List programmes")
     async def programmes() -> list[ProgrammeBody]:
         """Give the programmes with the rules in force."""
-        found = service.registry.policies()
+        found = service.registry.programmes.in_force()
         return [_programme(policy) for _, policy in sorted(found.items())]
 
 

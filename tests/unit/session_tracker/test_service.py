@@ -411,7 +411,7 @@ async def test_changed_rules_need_a_new_version(studio: Studio) -> None:
     """A policy with other content under a known version is refused at the start."""
     changed = load_policy("demo").model_copy(update={"title": "Something else"})
     with pytest.raises(ConfigurationError, match="was changed"):
-        await studio.service.registry.register_policies([changed])
+        await studio.service.registry.programmes.register([changed])
 
 
 # --- leases -----------------------------------------------------------------------------------
