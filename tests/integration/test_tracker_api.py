@@ -20,6 +20,12 @@ from session_tracker.testing import Studio
 from verifier.edge import ApiKeys, KeyScope, new_api_key
 from verifier.types import Decision
 
+NEWCOMER = {
+    "category": "principal",
+    "track": "initial",
+    "industry": "furniture",
+    "business_ref": "b-1",
+}
 TEMPLATE = base64.b64encode(b"opaque").decode()
 
 
@@ -48,8 +54,7 @@ class Site:
 
     async def learner(self, **more: str) -> str:
         """Register somebody."""
-        body = {"category": "principal", "track": "initial", "industry": "furniture"}
-        made = await self.ask("POST", "/v1/learners", json={**body, "business_ref": "b-1", **more})
+        made = await self.ask("POST", "/v1/learners", json={**NEWCOMER, **more})
         return str(made["learner_id"])
 
     async def enrolled(self, **more: str) -> tuple[str, str]:
@@ -327,6 +332,39 @@ async def test_bodies_are_bounded(site: Site) -> None:
     learner = await site.learner()
     body = {"template": "A" * 1_000_000, "provenance": "id_photo"}
     await site.refused(413, "PUT", f"/v1/learners/{learner}/template", json=body)
+
+
+async def test_a_read_only_database_answers_503_and_recovers(site: Site) -> None:
+    """What cannot be recorded is not acknowledged; reading goes on; later everything does."""
+    learner, consent = await site.enrolled()
+    opened = await site.open(learner, consent)
+    await site.study(opened, 30)
+    path, bearer = f"/v1/sessions/{opened['session_id']}/playback", bearer_of(opened)
+    body = {"seq": 500, "media_id": "lesson-1", "media_ms": 20_000, "playing": True}
+    await read_only(site.studio, True)
+    problem = await site.refused(503, "POST", path, json=body, headers=bearer)
+    assert "readonly" in problem["detail"]
+    assert "writable" in problem["remedy"]
+    assert problem["retry_after_s"] > 0
+    await site.refused(503, "GET", "/readyz")
+    await site.refused(503, "POST", "/v1/learners", json=NEWCOMER)
+    await site.ask("GET", "/healthz")
+    await site.ask("GET", f"/v1/learners/{learner}/credit?programme=demo")
+    await read_only(site.studio, False)
+    await site.ask("POST", path, json=body, headers=bearer)
+    await site.ask("GET", "/readyz")
+    assert (await site.studio.service.audit()).intact
+
+
+async def read_only(studio: Studio, wanted: bool) -> None:
+    """Let the database refuse every write from now on, or no longer."""
+    engine = studio.service._database._write_engine
+    assert engine is not None
+    pragma = f"PRAGMA query_only = {'ON' if wanted else 'OFF'}"
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await (await driver.execute(pragma)).close()
 
 
 # --- ledger -----------------------------------------------------------------------------------
