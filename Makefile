@@ -37,6 +37,7 @@ setup: $(VENV)/.dev ## Install what development needs into .venv
 # --- Run ---
 
 demo: $(VENV)/.cpu ## Play whole lessons on real faces and write the report
+	@$(BIN)/benren models pull open >&2
 	$(BIN)/benren demo $(ARGS)
 
 serve: $(VENV)/.cpu ## Run both services on this machine

@@ -16,7 +16,7 @@ from verifier.models.insightface_folder import read_folder
 from verifier.models.installation import check_installation
 from verifier.models.manifest import Measured, ModelFile
 from verifier.models.packs import DEFAULT_PACK, default_licences
-from verifier.models.prepare.build import Upstream, prepare_pack
+from verifier.models.prepare.build import Upstream, prepare_file
 from verifier.models.runtime import Provider, Runtime
 from verifier.models.store import Store
 from verifier.models.weights import Weights
@@ -53,21 +53,16 @@ class ModelFiles:
         return True
 
     def pull(self, pack: str, *, accept_licence: bool, upstream: str | None) -> bool:
-        """Fetch what has an address, then prepare what has a recipe."""
+        """Fetch every file from the mirror or from upstream, and convert what has to be."""
         files = self._chosen(pack)
         if pack.startswith(insightface.PREFIX):
             with self._failures(pack):
                 self._pull_folder(pack, accept_licence=accept_licence)
+        source = Upstream.chosen(upstream)
         for file in files:
-            if self._is_recipe_needed(file):
-                continue
-            with self._failures(file.name), self._progress(file.name, file.size) as advance:
-                pulled = self._store.pull(file.name, progress=advance)
-                self._done(file.name, "downloaded" if pulled.downloaded else "present", pulled.path)
-        needed = [file for file in files if self._is_recipe_needed(file)]
-        if needed:
-            with self._failures(", ".join(file.name for file in needed)):
-                self._prepare(needed, upstream)
+            with self._failures(file.name), self._progress(file.name, None) as advance:
+                one = prepare_file(self._store, file, source, progress=advance)
+                self._done(file.name, "present" if one.made == "found" else one.made, one.path)
         return not self._failed
 
     def verify(self, pack: str, *, provider: Provider) -> bool:
@@ -98,28 +93,6 @@ class ModelFiles:
             },
             f"{weights.name}: works on {network.provider}, {weights.sha256[:12]}, {weights.path}",
         )
-
-    def _is_recipe_needed(self, file: ModelFile) -> bool:
-        """Whether `file` is not there, or not right, and only a recipe leads to it."""
-        if self._store.source_of(file.name) is not None or not file.preparable:
-            return False
-        try:
-            self._store.find(file.name)
-        except BenrenError:
-            return True
-        return False
-
-    def _prepare(self, needed: list[ModelFile], upstream: str | None) -> None:
-        packs = self._store.manifest.packs
-        names = {file.name for file in needed}
-        pack = next(name for name, entry in packs.items() if names <= set(entry.members))
-        with self._progress(pack, None) as advance:
-            prepared = prepare_pack(
-                self._store, pack, Upstream.chosen(upstream), progress=lambda _file: advance
-            )
-        for one in prepared:
-            if one.made != "found":
-                self._done(one.file.name, one.made, one.path)
 
     def _pull_folder(self, pack: str, *, accept_licence: bool) -> None:
         content, accepted = insightface.pull_folder(

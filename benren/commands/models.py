@@ -33,7 +33,7 @@ def pull(
     upstream: Annotated[
         str,
         typer.Option(
-            help="Folder or base address with the upstream files of what has to be prepared;"
+            help="Folder or base address with the upstream files of the open pack;"
             " default: BENREN_UPSTREAM, else the public address."
         ),
     ] = "",

@@ -74,7 +74,7 @@ class Store:
             raise ConfigurationError("A model store needs at least one folder.")
         self.places: Final = tuple(places)
         self.manifest: Final = manifest if manifest is not None else bundled_manifest()
-        self._mirror = _checked_mirror(mirror)
+        self.mirror: Final = _checked_mirror(mirror)
         self._downloader = downloader if downloader is not None else Downloader()
 
     @classmethod
@@ -123,7 +123,7 @@ class Store:
     def source_of(self, name: str) -> str | None:
         """Name the address that `pull` would use; None where the file must be prepared."""
         file = self.manifest.file(name)
-        return f"{self._mirror}/{file.path}" if self._mirror is not None else file.upstream
+        return f"{self.mirror}/{file.path}" if self.mirror is not None else file.upstream
 
     def target(self, file: ModelFile) -> Path:
         """Say where `file` is to be put: in the first place, over what bears its name there."""

@@ -167,33 +167,39 @@ def prepare_pack(
     results = []
     for file in store.manifest.members(pack):
         listen = progress(file.filename) if progress is not None else None
-        results.append(_prepare(store, file, upstream, listen))
+        results.append(prepare_file(store, file, upstream, progress=listen))
     return results
 
 
-def _prepare(
-    store: Store, file: ModelFile, upstream: Upstream, progress: Progress | None
+def prepare_file(
+    store: Store, file: ModelFile, upstream: Upstream, *, progress: Progress | None = None
 ) -> Prepared:
+    """Have one file in its place: found, from the store's mirror, as it is upstream, or converted.
+
+    Raises `ModelError`s; a file that has neither address nor recipe raises what finding it raised.
+    """
     try:
         return Prepared(file=file, path=store.find(file.name).path, made="found")
     except (ModelMissing, ModelAltered):
-        target = store.target(file)
+        if store.mirror is not None:
+            pulled = store.pull(file.name, progress=progress)
+            return Prepared(file=file, path=pulled.path, made="downloaded")
+        if file.name not in bundled_recipes().recipes and file.upstream is None:
+            raise
+    return _from_upstream(store, file, upstream, progress)
+
+
+def _from_upstream(
+    store: Store, file: ModelFile, upstream: Upstream, progress: Progress | None
+) -> Prepared:
+    target = store.target(file)
     recipe = bundled_recipes().recipes.get(file.name)
     if recipe is not None:
         contents = tuple(upstream.read(source, progress=progress) for source in recipe.sources)
         content = recipe.convert(contents).SerializeToString()
-    elif file.upstream is not None:
-        source = Source(
-            **file.origin.model_dump(),
-            sha256=file.sha256,
-            size=file.size,
-        )
-        content = upstream.read(source, progress=progress)
     else:
-        raise ModelMissing(
-            f"{file.path} has neither a recipe nor an address.",
-            remedy=f"Put the file at {target}.",
-        )
+        source = Source(**file.origin.model_dump(), sha256=file.sha256, size=file.size)
+        content = upstream.read(source, progress=progress)
     _place(file, content, target)
     path = store.find(file.name).path  # proves that this copy is the one that will be loaded
     return Prepared(file=file, path=path, made="converted" if recipe else "downloaded")
