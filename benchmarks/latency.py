@@ -219,7 +219,7 @@ def throughput(job: Job, tell: Tell) -> Found:
         for _ in range(rounds):
             for cell, found in filled.items():
                 if cell.kind == "threads":
-                    _fill_threads(bench, cell, seconds, found)
+                    fill_threads(bench, cell, seconds, found)
                 else:
                     _fill_processes(children[: cell.workers], cell, seconds, found)
                 tell(next(steps) / total, cell.name)
@@ -236,7 +236,8 @@ def throughput(job: Job, tell: Tell) -> Found:
     )
 
 
-def _fill_threads(bench: Bench, cell: Cell, seconds: float, found: Filled) -> None:
+def fill_threads(bench: Bench, cell: Cell, seconds: float, found: Filled) -> None:
+    """Let the cell's threads check batches for `seconds`, and add what they did to `found`."""
     turns = count()
 
     def work(_: int) -> list[Clocked]:
@@ -372,7 +373,7 @@ def providers(job: Job, tell: Tell) -> Found:
             cell, found = Cell(workers=1, batch=size), Filled([], [])
             bench.check(bench.batch(0, size))
             for _ in range(job.count(2, 5)):
-                _fill_threads(bench, cell, job.pick(0.4, 1.0), found)
+                fill_threads(bench, cell, job.pick(0.4, 1.0), found)
             rows.append(_row(cell, found) | {"provider": name})
             metrics.append(
                 Metric(

@@ -1,0 +1,169 @@
+"""Memory of one worker: what it holds when loaded, what it grows by over many checks.
+
+``python -m benchmarks.memory --checks 20000`` for the long run; the benchmark itself does a short
+one and tells the slope with its uncertainty. Frames change their size as cameras do, since buffers
+that are kept per shape are what grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from benchmarks.frames import find_faces
+from benchmarks.job import Found, Job, Tell
+from benchmarks.latency import Bench, bench_of
+from benchmarks.timing import Metric
+from verifier.errors import ConfigurationError, InferenceFailed
+from verifier.pipeline.intake import decode
+
+SIZES: Final = ((640, 480), (480, 640), (1280, 720), (320, 240))
+"""Widths and heights that take turns."""
+SETTLING: Final = 0.25
+"""Share of the checks before the slope is looked at: arenas and caches fill at first."""
+BATCHES: Final = (1, 1, 1, 5, 8)
+"""Frames of one batch, in turn."""
+SAMPLES: Final = 200
+"""Points of the curve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slope:
+    """Growth over checks, by least squares."""
+
+    kb_per_1000: float
+    error_kb_per_1000: float
+    """Standard error; neighbouring points resemble each other, so it is the least there is."""
+
+
+def run(job: Job, tell: Tell) -> Found:
+    """Check as often as there is time for, and watch the memory."""
+    return measure(job, tell, checks=job.count(200, 2_000))
+
+
+def measure(job: Job, tell: Tell, *, checks: int) -> Found:
+    """Do `checks` checks on one worker and give memory and its slope."""
+    before_mb = resident_mb()
+    tell(0.0, "loading")
+    bench = bench_of(job)
+    loaded_mb = resident_mb()
+    frames = cycle(_resized(bench))
+    batches = cycle(BATCHES)
+    every = max(checks // SAMPLES, 1)
+    curve: list[tuple[int, float]] = []
+    done = 0
+    while done < checks:
+        size = min(next(batches), checks - done)
+        bench.check([next(frames) for _ in range(size)])
+        done += size
+        if not curve or done - curve[-1][0] >= every:
+            curve.append((done, resident_mb()))
+            tell(done / checks, "checks")
+    settled = [point for point in curve if point[0] >= SETTLING * checks]
+    slope = slope_of(settled)
+    after_mb = curve[-1][1]
+    growth_20k_mb = slope.kb_per_1000 * 20 / 1_024
+    return Found(
+        metrics=[
+            Metric(
+                name="memory.worker_mb",
+                value=after_mb,
+                unit="MB",
+                better="lower",
+                about=f"resident memory of a worker after {checks} checks, pack {job.pack}",
+            ),
+            Metric(
+                name="memory.slope_kb_per_1000",
+                value=slope.kb_per_1000,
+                unit="kB",
+                better="neither",
+                about="growth per 1000 checks, once settled",
+            ),
+        ],
+        detail={
+            "pack": job.pack,
+            "checks": checks,
+            "before_mb": before_mb,
+            "loaded_mb": loaded_mb,
+            "after_mb": after_mb,
+            "peak_mb": max(mb for _, mb in curve),
+            "slope_kb_per_1000": slope.kb_per_1000,
+            "slope_error_kb_per_1000": slope.error_kb_per_1000,
+            "growth_20k_mb": growth_20k_mb,
+            "curve": [[number, round(mb, 2)] for number, mb in curve],
+        },
+    )
+
+
+def resident_mb() -> float:
+    """Give the resident memory of this process. Raises ConfigurationError where it is not told."""
+    path = Path("/proc/self/statm")
+    if not path.is_file():
+        raise ConfigurationError(
+            "This system does not tell the memory of a process.", remedy="Measure it on Linux."
+        )
+    return int(path.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def slope_of(points: Sequence[tuple[int, float]]) -> Slope:
+    """Fit MB over checks with a line. Raises InferenceFailed for fewer than three points."""
+    if len(points) < 3:
+        raise InferenceFailed(f"{len(points)} points make no line: do more checks.")
+    x, y = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
+    x = x - x.mean()
+    spread = float((x * x).sum())
+    slope = float((x * y).sum()) / spread
+    rest = y - y.mean() - slope * x
+    error = math.sqrt(float((rest * rest).sum()) / (len(points) - 2) / spread)
+    per = 1_000 * 1_024  # MB per check to kB per 1000 checks
+    return Slope(kb_per_1000=slope * per, error_kb_per_1000=error * per)
+
+
+def _resized(bench: Bench) -> list[bytes]:
+    """Give every frame in every size, re-encoded; neighbours differ in size."""
+    resized = []
+    jpegs = list(bench.jpegs)
+    for number, jpeg in enumerate(jpegs * len(SIZES)):
+        size = SIZES[(number + number // len(jpegs)) % len(SIZES)]
+        picture = cv2.resize(decode(jpeg).pixels, size, interpolation=cv2.INTER_AREA)
+        done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
+        if not done:
+            raise InferenceFailed("A frame of the benchmark could not be encoded.")
+        resized.append(bytes(data))
+    return resized
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run alone and print the result as JSON; the exit code is 1 beyond the limits given."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser.add_argument("--pack", default="open")
+    parser.add_argument("--faces", type=Path, default=None, help="folder of the photographs")
+    parser.add_argument("--checks", type=int, default=20_000)
+    parser.add_argument("--max-mb", type=float, default=600.0)
+    parser.add_argument("--max-growth-mb", type=float, default=5.0, help="per 20 000 checks")
+    given = parser.parse_args(argv)
+    job = Job(pack=given.pack, faces=find_faces(given.faces))
+
+    def tell(share: float, _: str) -> None:
+        sys.stderr.write(f"\r{share:5.1%} of {given.checks} checks, {resident_mb():.0f} MB ")
+
+    found = measure(job, tell, checks=given.checks)
+    sys.stderr.write("\n")
+    sys.stdout.write(json.dumps(found.detail) + "\n")
+    held = found.detail["peak_mb"] <= given.max_mb
+    return 0 if held and found.detail["growth_20k_mb"] <= given.max_growth_mb else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
