@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from verifier.errors import ConfigurationError
+from verifier.pipeline.provenance import LivenessEvidence, MatchingEvidence, Provenance
 
 DEFAULT_PROFILE = "provisional-2026-11"
 """The profile that ships with the product and is used where none is named."""
@@ -42,6 +43,8 @@ class EmbedderThresholds(_Table):
     """Cosine similarity at or above which two faces are the same person's."""
     points: Annotated[tuple[OperatingPoint, ...], Field(min_length=1)]
     """Rising in similarity, falling in FMR."""
+    evidence: MatchingEvidence | None = None
+    """What was measured; None where only words tell."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -105,6 +108,8 @@ class LivenessThresholds(_Table):
     """At or above: live."""
     spoof_below: Share
     """Below: a presentation attack. Between the two: undecided."""
+    evidence: LivenessEvidence | None = None
+    """What was measured; None where only words tell."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -119,6 +124,8 @@ class ThresholdProfile(_Table):
     version: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     evidence: Annotated[str, Field(min_length=1)]
     """On what data the numbers stand, in words."""
+    provenance: Provenance | None = None
+    """How it was made; None where it was written by hand."""
     embedders: Annotated[dict[str, EmbedderThresholds], Field(min_length=1)]
     """By the name of the embedding network's file, without its suffix."""
     quality: QualityLevels
