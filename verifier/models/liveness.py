@@ -121,30 +121,28 @@ def _inside(centre: float, length: float, limit: int) -> tuple[int, int]:
 def crop_square(pixels: Image, box: Box, scale: float, side: int) -> Image:
     """Cut a square of `scale` times the longer side of the box, borders reflected."""
     height, width = pixels.shape[:2]
-    x, y, box_width, box_height = box
+    box_x, box_y, box_width, box_height = box
     # A box beyond all reason must not allocate a picture beyond all reason.
     length = min(max(int(max(box_width, box_height) * scale), 1), 3 * max(height, width))
-    left = int(x + box_width / 2 - length / 2)
-    top = int(y + box_height / 2 - length / 2)
+    left = int(box_x + box_width / 2 - length / 2)
+    top = int(box_y + box_height / 2 - length / 2)
     # Where the face lies so far outside that nothing can be reflected, clamp the square's place.
     left = min(max(left, 1 - length), width - 1)
     top = min(max(top, 1 - length), height - 1)
-    columns = _reflected(left, length, width)
-    rows = _reflected(top, length, height)
-    x0, x1, y0, y1 = columns.min(), columns.max(), rows.min(), rows.max()
-    if x1 - x0 + 1 == length and y1 - y0 + 1 == length:
-        part = pixels[y0 : y1 + 1, x0 : x1 + 1]
-    else:
-        part = pixels[rows[:, None], columns[None, :]]
+    x, across = _reach(left, length, width)
+    y, down = _reach(top, length, height)
+    part = cv2.copyMakeBorder(pixels[y, x], *down, *across, cv2.BORDER_REFLECT_101)
+    row, column = top - (y.start - down[0]), left - (x.start - across[0])
+    part = part[row : row + length, column : column + length]
     shrink = length > side
     method = cv2.INTER_AREA if shrink else cv2.INTER_LANCZOS4
     return np.asarray(cv2.resize(part, (side, side), interpolation=method), dtype=np.uint8)
 
 
-def _reflected(first: int, length: int, limit: int) -> NDArray[np.intp]:
-    """Fold indices first..first+length-1 into 0..limit-1 (OpenCV's BORDER_REFLECT_101)."""
-    if limit == 1:
-        return np.zeros(length, dtype=np.intp)
-    period = 2 * (limit - 1)
-    folded = np.arange(first, first + length) % period
-    return np.where(folded < limit, folded, period - folded).astype(np.intp)
+def _reach(first: int, length: int, limit: int) -> tuple[slice, tuple[int, int]]:
+    """Say which of 0..limit-1 a stretch shows, itself or mirrored, and how far it sticks out."""
+    last = first + length - 1
+    before, after = max(-first, 0), max(last - limit + 1, 0)
+    start = max(min(first, limit - 1 - after), 0)
+    stop = min(max(last, before), limit - 1) + 1
+    return slice(start, stop), (before, after)

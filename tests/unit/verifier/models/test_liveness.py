@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,3 +126,20 @@ def test_the_contract_chooses_the_geometry() -> None:
     assert np.array_equal(shifted.crop(ramp(), box), crop_shifted(ramp(), box, 2.7, 80))
     assert np.array_equal(square.crop(ramp(), box), crop_square(ramp(), box, 1.5, 128))
     assert (shifted.id, shifted.name) == ("fixed@01", "fixed")
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(10, 8, 20, 20), (-9, 5, 30, 40), (50, 30, 40, 30), (-40, -40, 120, 120), (62, 46, 9, 9)],
+    ids=["inside", "left", "lower right", "larger than the frame", "corner"],
+)
+def test_a_square_is_cut_from_the_frame_reflected_as_often_as_it_takes(
+    box: tuple[float, float, float, float],
+) -> None:
+    """Every pixel is the one that folding its row and column back into the frame gives."""
+    picture = np.random.default_rng(5).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    length = int(max(box[2:]) * 1.5)
+    left, top = (int(box[i] + box[i + 2] / 2 - length / 2) for i in (0, 1))
+    column = [cv2.borderInterpolate(left + i, 64, cv2.BORDER_REFLECT_101) for i in range(length)]
+    row = [cv2.borderInterpolate(top + i, 48, cv2.BORDER_REFLECT_101) for i in range(length)]
+    assert np.array_equal(crop_square(picture, box, 1.5, length), picture[row][:, column])
