@@ -43,25 +43,38 @@ def run(job: Job, tell: Tell) -> Found:
             per_s[name].append(_rate(work, size, workers, seconds))
             tell((number + (place + 1) / len(kinds)) / rounds, WORDS[name])
     rates = {name: median(values) for name, values in per_s.items()}
-    simple = rates["whole"] * CHECK_EVERY_S
-    whole = 1 / sum(rate / rates[name] for name, rate in RATES_PER_S.items())
+    by_round = [{name: values[n] for name, values in per_s.items()} for n in range(rounds)]
     return Found(
         metrics=[
-            _metric(
-                "capacity.learners_simple",
-                simple,
-                f"learners at one whole check per {CHECK_EVERY_S:.0f} s, full load",
-                job.pack,
-            ),
-            _metric(
-                "capacity.learners_credit_model",
-                whole,
-                "learners at presence per 5 s, identity per 30 s, a check per 6 min, full load",
-                job.pack,
-            ),
+            Metric(
+                name=f"capacity.{name}",
+                value=reckon(rates),
+                unit="learners",
+                better="higher",
+                about=f"learners at {words}, full load, pack {job.pack}",
+                rounds=tuple(reckon(one) for one in by_round),
+            )
+            for name, words, reckon in (
+                ("learners_simple", f"one whole check per {CHECK_EVERY_S:.0f} s", simple_learners),
+                (
+                    "learners_credit_model",
+                    "presence per 5 s, identity per 30 s, a check per 6 min",
+                    credited_learners,
+                ),
+            )
         ],
-        detail=_detail(job.pack, workers, rates, simple=simple, whole=whole),
+        detail=_detail(job.pack, workers, rates),
     )
+
+
+def simple_learners(per_s: Mapping[str, float]) -> float:
+    """Reckon learners who are checked once in a while, from how often a second work is done."""
+    return per_s["whole"] * CHECK_EVERY_S
+
+
+def credited_learners(per_s: Mapping[str, float]) -> float:
+    """Reckon learners at the rates of the credit model."""
+    return 1 / sum(rate / per_s[name] for name, rate in RATES_PER_S.items())
 
 
 def _rate(work: Run, size: int, workers: int, seconds: float) -> float:
@@ -81,9 +94,8 @@ def _rate(work: Run, size: int, workers: int, seconds: float) -> float:
         return done * size / ((work_time_ms() - start_ms) / 1_000)
 
 
-def _detail(
-    pack: str, workers: int, rates: Mapping[str, float], *, simple: float, whole: float
-) -> Json:
+def _detail(pack: str, workers: int, rates: Mapping[str, float]) -> Json:
+    simple, whole = simple_learners(rates), credited_learners(rates)
     return {
         "pack": pack,
         "workers": workers,
@@ -104,9 +116,3 @@ def _detail(
         "learners_simple_planned": PLANNED_LOAD * simple,
         "learners_credit_model_planned": PLANNED_LOAD * whole,
     }
-
-
-def _metric(name: str, value: float, about: str, pack: str) -> Metric:
-    return Metric(
-        name=name, value=value, unit="learners", better="higher", about=f"{about}, pack {pack}"
-    )

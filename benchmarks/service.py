@@ -209,6 +209,7 @@ def _found(
     ratios = tuple(ours / engine for ours, engine in zip(per_s, bare[best].per_s, strict=True))
     latencies = [ms for report in reports for ms in report.latencies_ms]
     spread = percentiles(latencies)
+    spreads = [percentiles(report.latencies_ms) for report in reports]
     cores = available_processors()
     generator = [report.cpu_s / report.elapsed_s / cores for report in reports]
     words = f"pack {job.pack}, {CLIENTS} clients"
@@ -236,6 +237,7 @@ def _found(
             unit="ms",
             better="lower",
             about=f"median answer over HTTP, {words}",
+            rounds=tuple(one["p50"] for one in spreads),
         ),
         Metric(
             name="service.p99_over_p50",
@@ -243,6 +245,7 @@ def _found(
             unit="×",
             better="lower",
             about=f"99th percentile over the median, {words}",
+            rounds=tuple(one["p99"] / one["p50"] for one in spreads),
             relative=True,
         ),
     ]

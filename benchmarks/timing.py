@@ -37,6 +37,8 @@ class Metric:
     """In words, for people."""
     rounds: tuple[float, ...] = ()
     """The values of the single rounds; their spread is the noise."""
+    error: float = 0.0
+    """Standard error of `value`, where it is known otherwise than from rounds."""
     relative: bool = False
     """A ratio or a rate, which may be compared across machines."""
 
@@ -49,6 +51,7 @@ class Metric:
             "better": self.better,
             "about": self.about,
             "rounds": list(self.rounds),
+            "error": self.error,
             "relative": self.relative,
         }
 

@@ -1,0 +1,166 @@
+"""The benchmark of this machine: every section, one JSON file, one HTML report.
+
+Sections that take time run alone, one after the other; what no clock decides about (error rates,
+memory) runs together at the end. A section that fails is named in the report and in the exit code;
+the others stand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.job import Job
+from benchmarks.machine import describe_machine, describe_versions, today
+from benchmarks.report import render
+from benchmarks.sections import SECTIONS, TOGETHER, run_apart
+from benchmarks.targets import targets
+from benchmarks.timing import Json
+from verifier.clock import work_time_ms
+from verifier.errors import BadRequest, BenrenError, ConfigurationError
+from verifier.models.processors import available_processors
+
+if TYPE_CHECKING:
+    from benchmarks.sections import Watch
+
+SCHEMA: Final = 1
+"""Of the JSON file."""
+BUSY: Final = 0.3
+"""Load per processor from which on a run begins on a machine that is not quiet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A run and its files."""
+
+    record: Json
+    json_file: Path
+    html_file: Path
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """Sections that failed, and why."""
+        failures: Mapping[str, str] = self.record["failed"]
+        return failures
+
+
+def run(
+    job: Job, folder: Path, *, sections: Sequence[str] = (), watch: Watch, command: str = ""
+) -> Ran:
+    """Run the sections asked for (all, where none is named) and write ``bench.json`` and ``.html``.
+
+    Raises BadRequest for a section that does not exist, ConfigurationError where `folder` cannot be
+    written.
+    """
+    chosen = chosen_sections(job, sections)
+    _make(folder)
+    machine = describe_machine()
+    start_ms = work_time_ms()
+    done, failed = _run_all(chosen, job, watch)
+    record: Json = {
+        "schema": SCHEMA,
+        "made": today(),
+        "command": command,
+        "quick": job.quick,
+        "pack": job.pack,
+        "provider": job.provider,
+        "wall_s": (work_time_ms() - start_ms) / 1_000,
+        "machine": machine | {"load_after": _load()},
+        "versions": describe_versions(),
+        "warnings": [*_of_machine(machine), *_of_job(job), *_of_sections(done)],
+        "failed": failed,
+        "targets": targets(done),
+        "sections": done,
+    }
+    written = Ran(record=record, json_file=folder / "bench.json", html_file=folder / "bench.html")
+    written.json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    written.html_file.write_text(render(record), encoding="utf-8")
+    return written
+
+
+def chosen_sections(job: Job, names: Sequence[str]) -> list[str]:
+    """Give the sections of a run, in order; those that its provider cannot have are left out."""
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown:
+        raise BadRequest(
+            f"There is no section {unknown[0]}.", remedy=f"There are {', '.join(SECTIONS)}."
+        )
+    return [
+        name
+        for name, section in SECTIONS.items()
+        if (not names or name in names) and section.only_on in ("", job.provider)
+    ]
+
+
+def _run_all(
+    names: Sequence[str], job: Job, watch: Watch
+) -> tuple[dict[str, Json], dict[str, str]]:
+    """Run the sections; gives what they found, in the order of the report, and what failed."""
+    done: dict[str, Json] = {}
+    failed: dict[str, str] = {}
+    held = threading.Lock()
+
+    def one(name: str) -> None:
+        watch(name, 0.0, "starting")
+        try:
+            found = run_apart(name, job, watch)
+        except BenrenError as error:
+            with held:
+                failed[name] = str(error)
+        else:
+            with held:
+                done[name] = found
+        watch(name, 1.0, "failed" if name in failed else "done")
+
+    for name in names:
+        if name not in TOGETHER:
+            one(name)
+    with ThreadPoolExecutor(max(1, min(available_processors(), len(TOGETHER)))) as pool:
+        list(pool.map(one, [name for name in TOGETHER if name in names]))
+    return {name: done[name] for name in names if name in done}, failed
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bench.json").touch()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be written: {error.strerror}.", remedy="Name another with -o."
+        ) from error
+
+
+def _load() -> list[float]:
+    return list(os.getloadavg()) if hasattr(os, "getloadavg") else []
+
+
+def _of_machine(machine: Json) -> list[str]:
+    load = machine["load_before"]
+    if load and load[0] > BUSY * machine["granted_processors"]:
+        return [
+            f"The machine was not quiet: its load was {load[0]:.1f} before the run. Times are too"
+            " long and too uneven; ratios of systems that took turns suffer least."
+        ]
+    return []
+
+
+def _of_job(job: Job) -> list[str]:
+    return (
+        ["A quick run: few rounds, small sets. Good for a look, not for a claim."]
+        if job.quick
+        else []
+    )
+
+
+def _of_sections(done: Mapping[str, Json]) -> list[str]:
+    return [
+        f"{SECTIONS[name].title}: {warning}"
+        for name, found in done.items()
+        for warning in found["warnings"]
+    ]

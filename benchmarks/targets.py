@@ -1,0 +1,194 @@
+"""What the product promised itself, against what a run measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from benchmarks.timing import Json
+
+MB_OF_WORKER: Final = 600.0
+GROWTH_MB: Final = 5.0
+"""Per 20 000 checks: what counts as no slope."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One row."""
+
+    what: str
+    wanted: str
+    measured: str
+    met: bool | None
+    """None where there is nothing to meet, or where it was not measured."""
+    binds: str = ""
+    """What keeps it from being better, where it was missed."""
+
+
+def targets(sections: Mapping[str, Json]) -> list[Json]:
+    """Hold every target against the run's sections."""
+    rows = [*_peers(sections), *_roofline(sections), *_scaling(sections), *_service(sections)]
+    return [asdict(row) for row in (*rows, *_memory(sections))]
+
+
+def values_of(section: Json | None) -> dict[str, float]:
+    """Give the values of a section's metrics by name; empty where it did not run."""
+    return {metric["name"]: metric["value"] for metric in section["metrics"]} if section else {}
+
+
+def _unmeasured(what: str, wanted: str) -> Target:
+    return Target(what=what, wanted=wanted, measured="not measured", met=None)
+
+
+def _peers(sections: Mapping[str, Json]) -> list[Target]:
+    values = values_of(sections.get("peers"))
+    rows = []
+    for ours, peer, words, least in (
+        ("edgeface", "insightface", "insightface's FaceAnalysis with the same embedder", 4.0),
+        ("open", "opencv", "OpenCV's FaceDetectorYN + cv2.dnn with the same embedder", 4.0),
+        ("open", "insightface", "the same with the default pack, over insightface", None),
+    ):
+        what = f"whole check, VGA JPEG, one core, over {words}"
+        wanted = f"≥ {least:g} ×" if least else "state it"
+        ratio = values.get(f"speedup.{ours}_over_{peer}")
+        if ratio is None:
+            rows.append(_unmeasured(what, wanted))
+            continue
+        single = values[f"check.{ours}.wall_ms"]
+        theirs = values[f"check.{peer}.wall_ms"]
+        together = values.get(f"speedup.{ours}.batch8_over_{peer}")
+        more = f"; {together:.2f} × in batches of 8" if together else ""
+        met = None if least is None else ratio >= least
+        rows.append(
+            Target(
+                what=what,
+                wanted=wanted,
+                measured=f"{ratio:.2f} × ({single:.1f} against {theirs:.1f} ms{more})",
+                met=met,
+                binds=_what_binds(sections, theirs / least) if least and not met else "",
+            )
+        )
+    return rows
+
+
+def _what_binds(sections: Mapping[str, Json], needed_ms: float) -> str:
+    words = f"{needed_ms:.1f} ms would be needed"
+    roofline = sections.get("roofline")
+    if roofline is None:
+        return words
+    detail = roofline["detail"]
+    return (
+        f"{words}; pack {detail['pack']}: the networks alone take {detail['networks_ms']:.1f} of"
+        f" {detail['whole_ms']:.1f} ms, at the core's peak they would take"
+        f" {detail['floor_ms']:.1f} ms"
+    )
+
+
+def _roofline(sections: Mapping[str, Json]) -> list[Target]:
+    values = values_of(sections.get("roofline"))
+    share, saved = "share of the core's measured fp32 peak", "FLOPs that skipping saves"
+    if not values:
+        return [_unmeasured(share, "state it"), _unmeasured(saved, "state it")]
+    networks = sections["roofline"]["detail"]["networks"]
+    slowest = networks[0] if networks else None
+    binds = (
+        f"{slowest['network']} takes the most time, at {slowest['share_of_peak']:.0%} of the peak"
+        if slowest
+        else ""
+    )
+    return [
+        Target(
+            what=share,
+            wanted="state it",
+            measured=f"{values['roofline.networks_share']:.0%} within the networks,"
+            f" {values['roofline.check_share']:.0%} of a whole check, of"
+            f" {values['roofline.peak_gflops']:.0f} GFLOP/s",
+            met=None,
+            binds=binds,
+        ),
+        Target(
+            what=saved,
+            wanted="state it",
+            measured=f"{values['roofline.saved_share']:.0%} at a learner's rates",
+            met=None,
+        ),
+    ]
+
+
+def _scaling(sections: Mapping[str, Json]) -> list[Target]:
+    values = values_of(sections.get("throughput"))
+    what, wanted = "two workers on two cores over one", "≥ 1.85 ×"
+    single = values.get("scaling.threads.batch1")
+    if single is None:
+        return [_unmeasured(what, wanted)]
+    others = ", ".join(
+        f"{words} {values[name]:.2f}"
+        for name, words in (
+            ("scaling.threads.batch8", "threads in batches of 8"),
+            ("scaling.processes.batch1", "processes"),
+        )
+        if name in values
+    )
+    return [
+        Target(
+            what=what,
+            wanted=wanted,
+            measured=f"{single:.2f} × (threads; {others})",
+            met=single >= 1.85,
+            binds=""
+            if single >= 1.85
+            else "what Python does between the networks holds the interpreter's lock",
+        )
+    ]
+
+
+def _service(sections: Mapping[str, Json]) -> list[Target]:
+    values = values_of(sections.get("service"))
+    rows = (
+        ("HTTP service over bare engine, 32 clients", "≥ 85 %"),
+        ("99th percentile over the median, 32 clients", "≤ 4 ×"),
+    )
+    if not values:
+        return [_unmeasured(*row) for row in rows]
+    detail = sections["service"]["detail"]
+    share, tail = values["service.over_bare"], values["service.p99_over_p50"]
+    return [
+        Target(
+            what=rows[0][0],
+            wanted=rows[0][1],
+            measured=f"{share:.0%} (the load generator had"
+            f" {detail['generator_share']:.1%} of the processors)",
+            met=share >= 0.85,
+            binds="" if share >= 0.85 else "HTTP, JSON and signing on the same cores",
+        ),
+        Target(
+            what=rows[1][0],
+            wanted=rows[1][1],
+            measured=f"{tail:.2f} × ({detail['latency_ms']['p99']:.0f} over"
+            f" {detail['latency_ms']['p50']:.0f} ms)",
+            met=tail <= 4,
+            binds="" if tail <= 4 else "waiting in the queue behind whole batches",
+        ),
+    ]
+
+
+def _memory(sections: Mapping[str, Json]) -> list[Target]:
+    section = sections.get("memory")
+    what, wanted = "memory of a worker after 20 000 checks", "≤ 600 MB, slope zero"
+    if section is None:
+        return [_unmeasured(what, wanted)]
+    detail = section["detail"]
+    reached = detail["after_mb"] + max(detail["growth_20k_mb"], 0.0)
+    met = reached <= MB_OF_WORKER and detail["growth_20k_mb"] <= GROWTH_MB
+    return [
+        Target(
+            what=what,
+            wanted=wanted,
+            measured=f"{detail['after_mb']:.0f} MB after {detail['checks']} checks, slope"
+            f" {detail['slope_kb_per_1000']:+.1f} ± {detail['slope_error_kb_per_1000']:.1f} kB"
+            " per 1 000 checks",
+            met=met,
+            binds="" if met else f"it would be {reached:.0f} MB after 20 000",
+        )
+    ]
