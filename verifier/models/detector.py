@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import cv2
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from verifier.types import Image
 
     Candidates: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
-    """Scores (B, n), boxes (B, n, 4) as x, y, width, height, landmarks (B, n, 5, 2)."""
+    """Scores (n,), boxes (n, 4) as x, y, width, height, landmarks (n, 5, 2)."""
+    Level: TypeAlias = tuple[int, Sequence[NDArray[np.float32]]]
+    """A stride, and the outputs (B, cells, .) that belong to it."""
 
 SCORE_THRESHOLD = 0.6
 """Least confidence of a face; the value of OpenCV's YuNet demonstration is 0.6 to 0.9."""
@@ -30,6 +33,8 @@ MAX_LOG_SIZE = 8.0
 """Of a box in strides: e^8 strides are larger than any picture, and finite."""
 MAX_FACES = 50
 """Faces kept per picture, a bound on what follows."""
+GRIDS = 128
+"""Shapes of levels remembered: those of 40 shapes of pictures, at most 51 kB each."""
 
 
 class Detector(Protocol):
@@ -83,30 +88,40 @@ class YuNet:
                 remedy="Use the file that the manifest names.",
             )
         n = len(self.STRIDES)
-        levels = [
-            self._decode(outputs[i::n], stride, (height // stride, width // stride))
-            for i, stride in enumerate(self.STRIDES)
-        ]
-        scores, boxes, points = (np.concatenate(part, axis=1) for part in zip(*levels, strict=True))
-        return [
-            suppress(s, b, p, self._score_threshold)
-            for s, b, p in zip(scores, boxes, points, strict=True)
-        ]
+        levels = list(zip(self.STRIDES, (outputs[i::n] for i in range(n)), strict=True))
+        return [self._faces(levels, picture, (height, width)) for picture in range(len(images))]
 
-    @staticmethod
+    def _faces(
+        self, levels: Sequence[Level], picture: int, shape: tuple[int, int]
+    ) -> tuple[Face, ...]:
+        """Collect the faces of one picture from all levels."""
+        candidates = [
+            self._decode(
+                [output[picture] for output in outputs],
+                stride,
+                (shape[0] // stride, shape[1] // stride),
+            )
+            for stride, outputs in levels
+        ]
+        scores, boxes, points = (np.concatenate(part) for part in zip(*candidates, strict=True))
+        return suppress(scores, boxes, points, self._score_threshold)
+
     def _decode(
-        outputs: Sequence[NDArray[np.float32]], stride: int, cells: tuple[int, int]
+        self, outputs: Sequence[NDArray[np.float32]], stride: int, cells: tuple[int, int]
     ) -> Candidates:
-        """Decode class, object, box and landmark outputs of one level into pixels."""
+        """Decode class, object, box and landmark outputs of one level into pixels.
+
+        Only cells that reach the threshold: of some thousand they are a handful.
+        """
         kind, obj, bbox, kps = outputs
-        batch = len(kind)
-        grid = _grid(*cells)
-        scores = np.sqrt(np.clip(kind[..., 0], 0, 1) * np.clip(obj[..., 0], 0, 1))
-        centres = (grid + bbox[..., :2]) * stride
-        sizes = np.exp(np.minimum(bbox[..., 2:], MAX_LOG_SIZE)) * stride
-        boxes = np.concatenate([centres - sizes / 2, sizes], axis=-1)
-        points = (grid[:, None, :] + kps.reshape(batch, -1, 5, 2)) * stride
-        return scores, boxes, points
+        scores = np.sqrt(np.clip(kind[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
+        above = np.flatnonzero(scores >= self._score_threshold)
+        grid, bbox = _grid(*cells)[above], bbox[above]
+        centres = (grid + bbox[:, :2]) * stride
+        sizes = np.exp(np.minimum(bbox[:, 2:], MAX_LOG_SIZE)) * stride
+        boxes = np.concatenate([centres - sizes / 2, sizes], axis=1)
+        points = (grid[:, None, :] + kps[above].reshape(-1, 5, 2)) * stride
+        return scores[above], boxes, points
 
 
 class Scrfd:
@@ -208,10 +223,13 @@ def suppress(
     return tuple(faces)
 
 
+@lru_cache(maxsize=GRIDS)
 def _grid(rows: int, columns: int) -> NDArray[np.float32]:
-    """List column and row of each cell, row by row: (rows * columns, 2)."""
+    """List column and row of each cell, row by row: (rows * columns, 2), read-only."""
     y, x = np.mgrid[:rows, :columns]
-    return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
+    grid = np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
+    grid.setflags(write=False)
+    return grid
 
 
 def _check_images(images: Image, *, multiple: int) -> None:

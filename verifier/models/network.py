@@ -143,7 +143,7 @@ class Network:
                 f"{self.name} answered {output.shape} to a batch of {step}: no batch axis."
             )
         kept = output[:rows]
-        if np.issubdtype(kept.dtype, np.inexact) and not np.isfinite(kept).all():
+        if kept.dtype.kind == "f" and not np.isfinite(kept).all():
             raise InferenceFailed(f"{self.name} gave NaN or infinity.")
         return kept
 
