@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from verifier.pipeline.align import align
-from verifier.types import Face, Frame
+from verifier.types import AlignedFace, Face, Frame
 
 if TYPE_CHECKING:
     from verifier.models.embedder import Embedder
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 def embed(frames: Sequence[Frame], faces: Sequence[Face], embedder: Embedder) -> list[Vector]:
     """Give the vector (d,) float32, L2-normalised, of one face of each frame."""
-    if not frames:
+    return embed_aligned(align(frames, faces, embedder.template, embedder.side), embedder)
+
+
+def embed_aligned(aligned: Sequence[AlignedFace], embedder: Embedder) -> list[Vector]:
+    """Give the vectors of faces that are aligned to the embedder's own template and side."""
+    if not aligned:
         return []
-    aligned = align(frames, faces, embedder.template, embedder.side)
     vectors = embedder.embed([face.crop for face in aligned])
     vectors.setflags(write=False)
     return list(vectors)

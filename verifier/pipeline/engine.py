@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -23,7 +23,7 @@ from verifier.pipeline.align import align
 from verifier.pipeline.decide import Rules, decide
 from verifier.pipeline.quality import COVERS, SIDE, Measures, measure, reasons_against
 from verifier.pipeline.selftest import check_engine
-from verifier.types import Evidence, Face, Frame, Quality, Reason, Verdict
+from verifier.types import AlignedFace, Evidence, Face, Frame, Quality, Reason, Verdict
 
 if TYPE_CHECKING:
     from verifier.models.packs import Pack
@@ -53,6 +53,8 @@ class _Candidate:
     """One face of a frame on its way to becoming the chosen one."""
 
     face: Face
+    aligned: AlignedFace
+    """The canonical crop."""
     measures: Measures
     reasons: tuple[Reason, ...]
     vector: Vector | None = None
@@ -72,6 +74,9 @@ class Engine:
         self._rules = Rules(embedder=pack.embedder.name, profile=profile, models=pack.models)
         template: Points = np.asarray(ARCFACE_TEMPLATE, dtype=np.float32)
         self._canonical = template
+        embedder = pack.embedder
+        self._one_crop = embedder.side == SIDE and np.array_equal(embedder.template, template)
+        """Whether the crop that quality is measured on is the embedder's own."""
         cv2.setNumThreads(1)
 
     @property
@@ -170,7 +175,7 @@ class Engine:
             reasons = (Reason.SEVERAL_FACES, *reasons)
         vector = None
         if not reasons:
-            (vector,) = embedding.embed([frame], [candidate.face], self._pack.embedder)
+            (vector,) = self._vectors([frame], [candidate])
         return Enrolment(
             embedding=vector,
             quality=candidate.measures.quality,
@@ -190,8 +195,13 @@ class Engine:
         aligned = align([frame] * len(some), some, self._canonical, SIDE)
         measured = [measure(frame, one, self._profile.quality) for one in aligned]
         return [
-            _Candidate(face=face, measures=values, reasons=reasons_against(values, limits))
-            for face, values in zip(some, measured, strict=True)
+            _Candidate(
+                face=one.face,
+                aligned=one,
+                measures=values,
+                reasons=reasons_against(values, limits),
+            )
+            for one, values in zip(aligned, measured, strict=True)
         ]
 
     def _embedded(
@@ -211,21 +221,17 @@ class Engine:
             for one in some
             if one is not None
         ]
-        vectors = iter(
-            embedding.embed(
-                [frame for frame, _ in pairs], [one.face for _, one in pairs], self._pack.embedder
-            )
-        )
+        vectors = iter(self._vectors([frame for frame, _ in pairs], [one for _, one in pairs]))
         return [
-            [
-                _Candidate(
-                    face=one.face, measures=one.measures, reasons=one.reasons, vector=next(vectors)
-                )
-                for one in some
-                if one is not None
-            ]
+            [replace(one, vector=next(vectors)) for one in some if one is not None]
             for some in picked
         ]
+
+    def _vectors(self, frames: Sequence[Frame], candidates: Sequence[_Candidate]) -> list[Vector]:
+        """Embed one face of each frame; a crop that serves is not cut again."""
+        if self._one_crop:
+            return embedding.embed_aligned([one.aligned for one in candidates], self._pack.embedder)
+        return embedding.embed(frames, [one.face for one in candidates], self._pack.embedder)
 
     def _chosen(
         self, candidates: Sequence[_Candidate], reference: Vector | None
@@ -247,12 +253,8 @@ class Engine:
             return candidate
         if _cosine(candidate.vector, reference) < self._thresholds.threshold:
             return candidate
-        return _Candidate(
-            face=candidate.face,
-            measures=candidate.measures,
-            reasons=tuple(reason for reason in candidate.reasons if reason not in COVERS),
-            vector=candidate.vector,
-        )
+        reasons = tuple(reason for reason in candidate.reasons if reason not in COVERS)
+        return replace(candidate, reasons=reasons)
 
     def _liveness(
         self, frames: Sequence[Frame], chosen: Sequence[_Candidate | None]

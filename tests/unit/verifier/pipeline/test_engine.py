@@ -16,6 +16,7 @@ import pytest
 from verifier.errors import ConfigurationError, InferenceFailed
 from verifier.models.embedder import ARCFACE, ARCFACE_TEMPLATE
 from verifier.models.packs import Pack
+from verifier.pipeline.align import align
 from verifier.pipeline.engine import MAX_CANDIDATES, Engine
 from verifier.pipeline.profile import load_profile
 from verifier.pipeline.selftest import LANDMARKS, drawn_face
@@ -366,3 +367,24 @@ def test_the_self_test_notices_a_detector_that_finds_nothing(parts: Parts) -> No
     with pytest.raises(InferenceFailed, match="0 faces") as caught:
         parts.engine.self_test()
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("share", [1.0, 0.9])
+def test_a_crop_that_serves_quality_and_embedder_is_cut_once(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """The embedder's own template is asked for only where it is another than the canonical."""
+    cut: list[np.ndarray] = []
+
+    def spy(frames: Any, faces: Any, template: np.ndarray, side: int) -> Any:
+        cut.append(template)
+        return align(frames, faces, template, side)
+
+    parts.embedder.template = TintEmbedder.template * np.float32(share)
+    engine = Engine(parts.pack, load_profile())
+    monkeypatch.setattr("verifier.pipeline.engine.align", spy)
+    monkeypatch.setattr("verifier.pipeline.embed.align", spy)
+    (one,) = engine.assess([frame_of(("anna", 320))])
+    assert one.embedding == pytest.approx(VECTORS["anna"], abs=0.1)
+    assert len(cut) == (1 if share == 1.0 else 2)
+    assert np.array_equal(cut[-1], parts.embedder.template)
