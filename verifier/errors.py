@@ -69,6 +69,10 @@ class ProviderUnavailable(ModelError):
     """The requested execution provider is not the one that runs."""
 
 
+class ModelTooLarge(ModelError):
+    """A model does not fit into the memory of the device that should run it."""
+
+
 class KeyUnusable(ConfigurationError):
     """A key cannot be used."""
 

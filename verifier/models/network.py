@@ -26,7 +26,7 @@ _FREE: Final = 32
 
 
 class Session(Protocol):
-    """What a network needs of an onnxruntime session."""
+    """What a network needs of a session: onnxruntime's, or one that looks like it."""
 
     def get_inputs(self) -> list[Any]:
         """Describe the inputs, each with ``name``, ``type`` and ``shape``."""

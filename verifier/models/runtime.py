@@ -1,45 +1,30 @@
-"""The only importer of onnxruntime: strict about providers, bounded in batches and threads.
+"""Weights in, networks out: on the provider asked for, bounded in batches and threads.
 
-What was asked for is what runs: ``InferenceSession`` quietly takes the CPU where the CUDA provider
-does not load, so the provider that a session reports is compared with the one that was asked for.
-Whoever uses OpenCV beside this calls ``cv2.setNumThreads(1)``: two thread pools on the same
-processors only wait for each other.
+What was asked for is what runs. Whoever uses OpenCV beside this calls ``cv2.setNumThreads(1)``: two
+thread pools on the same processors only wait for each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from verifier.errors import (
-    ConfigurationError,
-    InstallationError,
-    ModelError,
-    ProviderUnavailable,
-)
+from verifier.errors import ConfigurationError, InferenceFailed, ModelTooLarge
+from verifier.models.backend import GPU_LADDER, LADDER, Backend, Engine, does_not_fit
 from verifier.models.network import Network
-from verifier.models.prepare.optimise import optimise
+from verifier.models.openvino import OpenVino
+from verifier.models.ort import OnnxRuntime
 from verifier.models.processors import available_processors
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from verifier.models.weights import Weights
 
 __all__ = ["GPU_LADDER", "LADDER", "Network", "Provider", "Runtime"]
 
-Provider: TypeAlias = Literal["cpu", "cuda"]
+Provider: TypeAlias = Literal["cpu", "openvino", "cuda"]
 
-LADDER: Final = (1, 2, 4, 8)
-"""Batch sizes that run on a CPU; beyond 8 it loses (DESIGN, facts measured)."""
-GPU_LADDER: Final = (1, 2, 4, 8, 16, 32)
-"""Batch sizes that run on a GPU, where batching is everything; few, for each holds memory."""
 MAX_STEP: Final = 1024
 """No ladder goes beyond: a batch is held in memory several times."""
-
-_CPU: Final = "CPUExecutionProvider"
-_CUDA: Final = "CUDAExecutionProvider"
-_PROVIDERS: Final[dict[str, str]] = {"cpu": _CPU, "cuda": _CUDA}
 
 
 class Runtime:
@@ -63,154 +48,89 @@ class Runtime:
         at loading, so that the first request neither waits for it nor is the first to learn that a
         network does not work here.
 
-        Raises `ProviderUnavailable` where the installed onnxruntime does not offer `provider`,
-        `InstallationError` where there is none, `ConfigurationError` for a wrong argument.
+        Raises `ProviderUnavailable` where the provider is not installed, `InstallationError` where
+        there is no onnxruntime, `ConfigurationError` for a wrong argument.
         """
-        self.provider: Final = _known_provider(provider)
-        """onnxruntime's name of the provider."""
-        default = LADDER if self.provider == _CPU else GPU_LADDER
-        self.ladder: Final = _checked_ladder(default if ladder is None else ladder)
+        engine = _known(provider)
+        self._ladder = None if ladder is None else _checked_ladder(ladder)
         self.threads: Final = available_processors() if threads is None else threads
         if self.threads < 1:
             raise ConfigurationError(f"threads is {threads}: at least one is needed.")
-        if memory_limit_mb is not None and (self.provider != _CUDA or memory_limit_mb < 1):
+        if memory_limit_mb is not None and (engine != "cuda" or memory_limit_mb < 1):
             raise ConfigurationError(
                 f"memory_limit_mb={memory_limit_mb} with provider {provider!r} has no effect.",
                 remedy="Give a positive number with provider 'cuda', or leave it out.",
             )
         self._memory_limit_mb = memory_limit_mb
         self._warm_up = warm_up
-        self._ort = _onnxruntime()
-        self._failures = _failures(self._ort)
-        self._require_provider()
+        self._backend = self._start(engine)
+
+    @property
+    def provider(self) -> str:
+        """What runs, as the engine calls it."""
+        return self._backend.name
+
+    @property
+    def ladder(self) -> tuple[int, ...]:
+        """Batch sizes that run."""
+        return self._backend.ladder if self._ladder is None else self._ladder
 
     @property
     def version(self) -> str:
-        """Of the installed onnxruntime."""
-        return str(self._ort.__version__)
+        """Of the installed engine."""
+        return self._backend.version
 
     def load(self, weights: Weights) -> Network:
-        """Make a network of `weights`; its bytes, and no file, go to onnxruntime.
+        """Make a network of `weights`; its digest stays that of the file.
 
-        On a CPU the graph is first rewritten so that onnxruntime can fuse it: the same numbers
-        within rounding, up to three times as fast. The digest stays that of the original.
-        Raises `ProviderUnavailable` where the session would run on something else than was asked
-        for, `ModelError` where onnxruntime cannot read the file or it has not exactly one input,
-        `InferenceFailed` where the warm-up fails or gives NaN or infinity.
+        Raises `ProviderUnavailable` where it would run on something else than was asked for,
+        `ModelTooLarge` where it does not fit into the device's memory, `ModelError` where the
+        engine cannot read the file or it has not exactly one input, `InferenceFailed` where the
+        warm-up fails or gives NaN or infinity.
         """
+        return self._load_on(self._backend, weights)
+
+    def _start(self, engine: Engine) -> Backend:
+        if engine == "openvino":
+            workers = max(1, available_processors() // self.threads)
+            return OpenVino(threads=self.threads, workers=workers)
+        return OnnxRuntime(engine, threads=self.threads, memory_limit_mb=self._memory_limit_mb)
+
+    def _load_on(self, backend: Backend, weights: Weights) -> Network:
         network = Network(
-            self._session(weights),
+            backend.open(weights),
             weights,
-            provider=self.provider,
-            ladder=self.ladder,
-            # Batching gains a CPU little (DESIGN), so rows of padding are lost time there; a GPU
-            # would rather compute a few rows for nothing than start once more.
-            pads=self.provider != _CPU,
-            failures=self._failures,
+            provider=backend.name,
+            ladder=backend.ladder if self._ladder is None else self._ladder,
+            pads=backend.pads,
+            failures=backend.failures,
         )
         if self._warm_up:
-            network.warm_up()
+            _warm_up(network, backend)
         return network
 
-    def _require_provider(self) -> None:
-        offered = self._ort.get_available_providers()
-        if self.provider not in offered:
-            raise ProviderUnavailable(
-                f"{self.provider} was asked for, but the installed onnxruntime {self.version}"
-                f" offers only {', '.join(offered)}.",
-                remedy=_remedy(self.provider),
-            )
-        if self.provider == _CUDA:
-            self._ort.preload_dlls()  # finds the CUDA and cuDNN wheels; must precede any session
 
-    def _session(self, weights: Weights) -> Any:
-        content = self._optimised(weights)
-        try:
-            session = self._ort.InferenceSession(
-                content,
-                self._options(),
-                providers=[self._provider_with_options()],
-                enable_fallback=0,  # else an error of the provider prints and retries on the CPU
-            )
-        except self._failures as failure:
-            raise self._refusal(weights, failure) from failure
-        running = session.get_providers()[0]
-        if running != self.provider:
-            raise ProviderUnavailable(
-                f"{self.provider} was asked for, but {weights.name} would run on {running}.",
-                remedy=_remedy(self.provider),
-            )
-        return session
-
-    def _optimised(self, weights: Weights) -> bytes:
-        if self.provider != _CPU:
-            return weights.content
-        try:
-            return optimise(weights.content)
-        except ModelError as refused:
-            raise self._refusal(weights, refused) from refused
-
-    def _refusal(self, weights: Weights, failure: Exception) -> ModelError:
-        if self.provider != _CPU and "provider" in str(failure).lower():
-            return ProviderUnavailable(
-                f"{weights.name} does not start on {self.provider}: {failure}",
-                remedy=_remedy(self.provider),
-            )
-        return ModelError(
-            f"onnxruntime {self.version} cannot load {weights.path}: {failure}",
-            remedy="Give it an intact ONNX file that this version of onnxruntime supports.",
-        )
-
-    def _options(self) -> Any:
-        options = self._ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = self._ort.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3  # errors: what matters is raised, the rest is noise
-        # Spinning threads burn the processors that other workers need.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return options
-
-    def _provider_with_options(self) -> tuple[str, dict[str, str]]:
-        if self.provider == _CPU:
-            return self.provider, {}
-        values = {
-            # An exhaustive search would stall the first frame of every new picture size.
-            "cudnn_conv_algo_search": "HEURISTIC",
-            # Thresholds were measured in plain float32, TF32 has ten bits of mantissa.
-            "use_tf32": "0",
-        }
-        if self._memory_limit_mb is not None:
-            values["gpu_mem_limit"] = str(self._memory_limit_mb * 2**20)
-            values["arena_extend_strategy"] = "kSameAsRequested"
-        return self.provider, values
-
-
-def _onnxruntime() -> ModuleType:
+def _warm_up(network: Network, backend: Backend) -> None:
     try:
-        import onnxruntime  # noqa: PLC0415 - a missing extra gets a remedy, not a traceback
-    except ImportError as missing:
-        raise InstallationError(
-            f"onnxruntime is not installed or does not load: {missing}.",
-            remedy="Install exactly one: pip install 'benren[cpu]' or pip install 'benren[gpu]'.",
-        ) from missing
-    module: ModuleType = onnxruntime
-    return module
+        network.warm_up()
+    except InferenceFailed as failure:
+        if does_not_fit(failure):
+            raise ModelTooLarge(
+                f"{network.name} does not fit into the memory of {backend.name} in batches of"
+                f" {network.ladder}: {failure}",
+                remedy=backend.memory_remedy,
+            ) from failure
+        raise
 
 
-def _failures(ort: ModuleType) -> tuple[type[Exception], ...]:
-    """Collect what onnxruntime raises; its exceptions share no base class of their own."""
-    state = vars(ort.capi.onnxruntime_pybind11_state).values()
-    own = [kind for kind in state if isinstance(kind, type) and issubclass(kind, Exception)]
-    return (RuntimeError, ValueError, *own)
-
-
-def _known_provider(provider: str) -> str:
-    if provider not in _PROVIDERS:
-        raise ConfigurationError(
-            f"There is no provider {provider!r}.", remedy=f"Choose of {', '.join(_PROVIDERS)}."
-        )
-    return _PROVIDERS[provider]
+def _known(provider: str) -> Provider:
+    for known in get_args(Provider):
+        if provider == known:
+            found: Provider = known
+            return found
+    raise ConfigurationError(
+        f"There is no provider {provider!r}.", remedy=f"Choose of {', '.join(get_args(Provider))}."
+    )
 
 
 def _checked_ladder(ladder: Sequence[int]) -> tuple[int, ...]:
@@ -220,12 +140,3 @@ def _checked_ladder(ladder: Sequence[int]) -> tuple[int, ...]:
             f"The batch ladder {steps} is not a rising row of numbers in 1..{MAX_STEP}."
         )
     return steps
-
-
-def _remedy(provider: str) -> str:
-    if provider == _CUDA:
-        return (
-            "Check the NVIDIA driver with nvidia-smi and that only onnxruntime-gpu is installed"
-            " (pip uninstall onnxruntime; pip install 'benren[gpu]'), or set the provider to cpu."
-        )
-    return "Install onnxruntime again: pip install --force-reinstall 'benren[cpu]'."

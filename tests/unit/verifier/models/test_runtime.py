@@ -13,8 +13,10 @@ from verifier.errors import (
     InferenceFailed,
     InstallationError,
     ModelError,
+    ModelTooLarge,
     ProviderUnavailable,
 )
+from verifier.models import ort
 from verifier.models import runtime as module
 from verifier.models.runtime import GPU_LADDER, LADDER, Runtime
 
@@ -31,6 +33,59 @@ def test_cuda_is_refused_where_it_is_not_installed():
         Runtime("cuda")
     assert "nvidia-smi" in caught.value.remedy
     assert "benren[gpu]" in caught.value.remedy
+
+
+def _part(provider, *kinds):
+    """What runs on a provider, as onnxruntime tells it."""
+    nodes = [SimpleNamespace(op_type=kind, name=f"{kind}_1") for kind in kinds]
+    return SimpleNamespace(ep_name=provider, get_nodes=lambda: nodes)
+
+
+class OnGpu:
+    """A session that runs on CUDA, but for its sizes; subclasses put more elsewhere."""
+
+    parts = (_part("CUDAExecutionProvider", "Conv"), _part("CPUExecutionProvider", "Shape", "Mul"))
+
+    def __init__(self, content, options, **_kwargs):
+        self.real = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        assert options.get_session_config_entry("session.record_ep_graph_assignment_info") == "1"
+
+    def get_providers(self):
+        """Report what was asked for."""
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def get_provider_graph_assignment_info(self):
+        """Report what runs where."""
+        return list(self.parts)
+
+    def get_inputs(self):
+        """Those of the real graph."""
+        return self.real.get_inputs()
+
+    def get_outputs(self):
+        """Those of the real graph."""
+        return self.real.get_outputs()
+
+    def run(self, outputs, feed):
+        """Compute on the CPU."""
+        return self.real.run(outputs, feed)
+
+
+class PartlyOnCpu(OnGpu):
+    """A session with convolutions that CUDA has no kernel for."""
+
+    parts = (*OnGpu.parts, _part("CPUExecutionProvider", "Conv", "Resize"))
+
+
+class TooLarge(OnGpu):
+    """A session that loads and then finds no memory."""
+
+    def run(self, outputs, feed):
+        """Fail as onnxruntime's arena does at its limit."""
+        raise RuntimeError(
+            "[ONNXRuntimeError] : 6 : BFCArena::AllocateRawInternal Available memory of 0 is"
+            " smaller than requested bytes of 4194304"
+        )
 
 
 class Silent:
@@ -63,7 +118,7 @@ def _pretend_cuda(monkeypatch, session):
         get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
         preload_dlls=lambda: order.append("preload"),
     )
-    monkeypatch.setattr(module, "_onnxruntime", lambda: fake)
+    monkeypatch.setattr(ort, "import_onnxruntime", lambda: fake)
     return order
 
 
@@ -86,6 +141,57 @@ def test_a_provider_that_does_not_start_is_told(monkeypatch, doubling):
     _pretend_cuda(monkeypatch, broken)
     with pytest.raises(ProviderUnavailable, match=r"providers_cuda\.so"):
         Runtime("cuda").load(doubling)
+
+
+def test_nodes_that_fall_back_to_the_cpu_are_refused(monkeypatch, doubling):
+    """One operator without a kernel on the GPU is enough, and it is named."""
+    _pretend_cuda(monkeypatch, PartlyOnCpu)
+    with pytest.raises(ProviderUnavailable, match=r"elsewhere: Conv 'Conv_1' on CPU.*\(2 in all\)"):
+        Runtime("cuda").load(doubling)
+
+
+def test_sizes_may_be_computed_on_the_cpu(monkeypatch, doubling):
+    """Where onnxruntime keeps the arithmetic of shapes on the CPU on purpose, it may."""
+    _pretend_cuda(monkeypatch, OnGpu)
+    network = Runtime("cuda").load(doubling)
+    assert network.provider == "CUDAExecutionProvider"
+    assert network.ladder == GPU_LADDER
+
+
+def test_onnxruntime_tells_what_runs_where(doubling):
+    """The report that strictness rests on names every node of a real session."""
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    real = onnxruntime.InferenceSession(
+        doubling.content, options, providers=["CPUExecutionProvider"]
+    )
+    assert ort.nodes_elsewhere(real, "CPUExecutionProvider") == []
+    (found,) = ort.nodes_elsewhere(real, "CUDAExecutionProvider")  # its Add may compute sizes
+    assert found.startswith("ReduceSum")
+    assert found.endswith("on CPUExecutionProvider")
+
+
+def test_a_model_that_does_not_fit_at_loading_is_told(monkeypatch, doubling):
+    """Memory that runs out while a session is made has an error of its own, with a remedy."""
+
+    def full(*_args, **_kwargs):
+        raise RuntimeError("CUDA failure 2: out of memory ; GPU=0 ; hostname=x")
+
+    _pretend_cuda(monkeypatch, full)
+    with pytest.raises(
+        ModelTooLarge, match="doubling does not fit into the memory of CUDA"
+    ) as told:
+        Runtime("cuda", memory_limit_mb=16).load(doubling)
+    assert "memory_limit_mb" in told.value.remedy
+
+
+def test_a_batch_that_does_not_fit_is_told_at_the_warm_up(monkeypatch, doubling):
+    """What loads, but has no room for its batches, is refused before the first request."""
+    _pretend_cuda(monkeypatch, TooLarge)
+    with pytest.raises(
+        ModelTooLarge, match=r"does not fit .* in batches of \(1, 2, 4, 8, 16, 32\)"
+    ):
+        Runtime("cuda", memory_limit_mb=16).load(doubling)
 
 
 def test_the_memory_limit_reaches_the_gpu(monkeypatch, doubling):
@@ -113,9 +219,9 @@ def test_a_gpu_gets_a_longer_ladder(monkeypatch):
     assert Runtime("cpu", threads=1).ladder == LADDER
 
 
-def test_threads_and_spinning_are_set(doubling):
+def test_threads_and_spinning_are_set():
     """The session gets the thread count asked for, runs in order and does not spin."""
-    options = Runtime(threads=3, warm_up=False)._options()
+    options = ort.OnnxRuntime("cpu", threads=3).options()
     assert options.intra_op_num_threads == 3
     assert options.inter_op_num_threads == 1
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from verifier.models.runtime import Runtime
 from verifier.models.weights import Weights
 content = Path(sys.argv[1]).read_bytes()
 weights = Weights(name="twice", path=Path(sys.argv[1]), sha256="0" * 64, content=content)
-(result,) = Runtime().load(weights).run(np.ones((1, 3), np.float32))
+(result,) = Runtime(sys.argv[2]).load(weights).run(np.ones((1, 3), np.float32))
 print(result.sum())
 """
 
@@ -42,13 +43,25 @@ def graph(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_inference_leaves_no_identifier_behind(graph: Path, tmp_path: Path) -> None:
-    """Before it sends anything, onnxruntime writes a device id and a queue of its reports."""
+WITH_OPENVINO = pytest.param(
+    "openvino",
+    marks=pytest.mark.skipif(
+        importlib.util.find_spec("openvino") is None,
+        reason="the extra openvino is not installed",
+    ),
+)
+
+
+@pytest.mark.parametrize("provider", ["cpu", WITH_OPENVINO])
+def test_an_inference_leaves_no_identifier_behind(
+    provider: str, graph: Path, tmp_path: Path
+) -> None:
+    """Before they send anything, onnxruntime and openvino write an id and a queue of reports."""
     home = tmp_path / "home"
     home.mkdir()
     environment = {name: value for name, value in os.environ.items() if name not in SILENCED}
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(graph)],
+        [sys.executable, "-c", RUN, str(graph), provider],
         env=environment | {"HOME": str(home), "XDG_CACHE_HOME": ""},
         capture_output=True,
         text=True,

@@ -1,0 +1,75 @@
+"""What an inference engine must offer so that `verifier.models.runtime` can run networks on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from verifier.models.network import Session
+    from verifier.models.weights import Weights
+
+Engine: TypeAlias = Literal["cpu", "openvino", "cuda"]
+"""What can run a network; `cpu` and `cuda` are onnxruntime's."""
+
+LADDER: Final = (1, 2, 4, 8)
+"""Batch sizes that run on a CPU; beyond 8 it loses (DESIGN, facts measured)."""
+GPU_LADDER: Final = (1, 2, 4, 8, 16, 32)
+"""Batch sizes that run on a GPU, where batching is everything; few, for each holds memory."""
+
+
+class Backend(Protocol):
+    """One engine on one device; it opens sessions there and nowhere else."""
+
+    @property
+    def name(self) -> str:
+        """What runs, as `Network.provider` and /version show it."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Of the installed engine."""
+        ...
+
+    @property
+    def ladder(self) -> tuple[int, ...]:
+        """Batch sizes that run unless the caller asks for others."""
+        ...
+
+    @property
+    def pads(self) -> bool:
+        """Whether a remainder is padded to the next step instead of split into smaller ones."""
+        ...
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What its sessions raise."""
+        ...
+
+    @property
+    def memory_remedy(self) -> str:
+        """What to do where a model does not fit into the memory of the device."""
+        ...
+
+    def open(self, weights: Weights) -> Session:
+        """Make a session of the bytes of `weights`.
+
+        Raises `ProviderUnavailable` where it would not run on this device, `ModelTooLarge` where
+        it does not fit, `ModelError` where the engine cannot read the file.
+        """
+        ...
+
+
+_NO_ROOM: Final = (
+    "out of memory",
+    "bad_alloc",
+    "failed to allocate memory",
+    "is smaller than requested bytes",  # of onnxruntime's arena, where gpu_mem_limit is reached
+    "status_alloc_failed",  # cuDNN's and cuBLAS's
+    "cudaerrormemoryallocation",
+)
+
+
+def does_not_fit(failure: BaseException) -> bool:
+    """Tell whether an engine's error says that memory ran out; they share no type for it."""
+    told = str(failure).lower()
+    return any(words in told for words in _NO_ROOM)

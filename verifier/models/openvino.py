@@ -1,0 +1,201 @@
+"""The only importer of openvino: sessions on a CPU in plain float32, from the same ONNX files.
+
+Importing openvino reports the import to Google Analytics and leaves an identifier in the home
+directory, through the package `openvino_telemetry` that comes with it. That package is made
+impossible to import first; openvino does without. docs/adr/0006-no-telemetry.md
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from verifier.errors import ModelError, ModelTooLarge, ProviderUnavailable
+from verifier.models.backend import LADDER, does_not_fit
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from verifier.models.network import Tensor
+    from verifier.models.weights import Weights
+
+NAME: Final = "OpenVINO CPU"
+_TYPES: Final = {"f32": "tensor(float)", "f16": "tensor(float16)", "u8": "tensor(uint8)"}
+"""openvino's names of types to onnxruntime's, which `Network` knows."""
+_REMEDY: Final = "pip install 'benren[openvino]', or set the provider to cpu."
+
+
+class OpenVino:
+    """openvino on the CPU."""
+
+    name: Final = NAME
+    ladder: Final = LADDER
+    pads: Final = False
+    failures: Final[tuple[type[Exception], ...]] = (RuntimeError, ValueError, TypeError)
+    memory_remedy: Final = "Use fewer workers or a shorter batch ladder, or give it more memory."
+
+    def __init__(self, *, threads: int, workers: int) -> None:
+        """Start it; `threads` work within one inference, `workers` inferences run at a time.
+
+        Raises `ProviderUnavailable` where openvino is not installed or has no CPU device.
+        """
+        self._ov = import_openvino()
+        self._core = self._ov.Core()
+        self._settings = {
+            "INFERENCE_NUM_THREADS": threads * workers,
+            "NUM_STREAMS": workers,
+            # Else it takes bfloat16 where the processor has it: thresholds were measured in f32.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        if "CPU" not in self._core.available_devices:
+            raise ProviderUnavailable(
+                f"openvino {self.version} has no CPU device on this machine.", remedy=_REMEDY
+            )
+
+    @property
+    def version(self) -> str:
+        """Of the installed openvino."""
+        return str(self._ov.__version__)
+
+    def open(self, weights: Weights) -> OpenVinoSession:
+        """Make a session (see `Backend.open`); the bytes, and no file, go to openvino.
+
+        The graph is the original: openvino fuses PReLU by itself, and is slower on what
+        `verifier.models.prepare.optimise` makes for onnxruntime.
+        """
+        inputs, outputs = self._names(weights)
+        try:
+            model = self._core.read_model(weights.content)
+            session = OpenVinoSession(self._core, model, self._settings, inputs, outputs)
+        except self.failures as failure:
+            if does_not_fit(failure):
+                raise ModelTooLarge(
+                    f"{weights.name} does not fit into memory: {failure}",
+                    remedy=self.memory_remedy,
+                ) from failure
+            raise self._refusal(weights, failure) from failure
+        return session
+
+    def _names(self, weights: Weights) -> tuple[list[str], list[str]]:
+        """Read what the file calls inputs and outputs: openvino merges names of one tensor."""
+        try:
+            graph = onnx.ModelProto.FromString(weights.content).graph
+        except DecodeError as failure:
+            raise self._refusal(weights, failure) from failure
+        constants = {tensor.name for tensor in graph.initializer}
+        inputs = [value.name for value in graph.input if value.name not in constants]
+        return inputs, [value.name for value in graph.output]
+
+    def _refusal(self, weights: Weights, failure: Exception) -> ModelError:
+        return ModelError(
+            f"openvino {self.version} cannot load {weights.path}: {failure}",
+            remedy="Give it an intact ONNX file that this version of openvino supports.",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """An input or output as onnxruntime describes one."""
+
+    name: str
+    type: str
+    shape: list[int | None]
+
+
+class OpenVinoSession:
+    """One network; may run in several threads at once, each with requests of its own.
+
+    Where only the batch is open every batch size is compiled for itself, up to a third faster than
+    one graph for all (so `Runtime` warms up its ladder). Where height or width is open there would
+    be no end to it, and one graph takes any size.
+    """
+
+    def __init__(
+        self,
+        core: Any,
+        model: Any,
+        settings: dict[str, Any],
+        inputs: list[str],
+        outputs: list[str],
+    ) -> None:
+        self._core = core
+        self._model = model
+        self._settings = settings
+        self._compiled: dict[int | None, Any] = {}
+        self._compiling = threading.Lock()
+        self._requests = threading.local()
+        self._inputs = [_described(_port(model.inputs, name), name) for name in inputs]
+        self._outputs = [_described(_port(model.outputs, name), name) for name in outputs]
+        # On what the file fixes altogether the same graph serves as on what leaves a size open.
+        shape = self._inputs[0].shape if len(self._inputs) == 1 else []
+        self._by_batch = bool(shape) and shape[0] is None and None not in shape[1:]
+        if not self._by_batch:
+            self._compile(None)
+
+    def get_inputs(self) -> list[Port]:
+        """Describe the inputs."""
+        return list(self._inputs)
+
+    def get_outputs(self) -> list[Port]:
+        """Describe the outputs, in the order of the file."""
+        return list(self._outputs)
+
+    def run(self, outputs: None, feed: dict[str, Tensor]) -> list[Tensor]:
+        """Compute all outputs; they are copies, which the next run leaves alone."""
+        (batch,) = feed.values()
+        request, results = self._request(len(batch) if self._by_batch else None)
+        found = request.infer([batch], share_inputs=True, share_outputs=False)
+        return [found[result] for result in results]
+
+    def _request(self, batch: int | None) -> tuple[Any, list[Any]]:
+        """Give this thread's request for a batch size: a request serves one thread at a time."""
+        own: dict[int | None, tuple[Any, list[Any]]] = self._requests.__dict__.setdefault("own", {})
+        if batch not in own:
+            compiled = self._compile(batch)
+            results = [_port(compiled.outputs, output.name) for output in self._outputs]
+            own[batch] = (compiled.create_infer_request(), results)
+        return own[batch]
+
+    def _compile(self, batch: int | None) -> Any:
+        with self._compiling:
+            if batch not in self._compiled:
+                model = self._model
+                if batch is not None:
+                    model = model.clone()
+                    model.reshape([batch, *self._inputs[0].shape[1:]])
+                self._compiled[batch] = self._core.compile_model(model, "CPU", self._settings)
+            return self._compiled[batch]
+
+
+def import_openvino() -> ModuleType:
+    """Import it without its telemetry. Raises `ProviderUnavailable` where it is missing."""
+    if "openvino" not in sys.modules:
+        # None makes every import of it an ImportError, which openvino is prepared for.
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino  # noqa: PLC0415 - a missing extra gets a remedy, not a traceback
+    except ImportError as missing:
+        raise ProviderUnavailable(
+            f"openvino was asked for, but it is not installed or does not load: {missing}.",
+            remedy=_REMEDY,
+        ) from missing
+    module: ModuleType = openvino
+    return module
+
+
+def _port(ports: Any, name: str) -> Any:
+    found = [port for port in ports if name in port.names]
+    if not found:
+        raise ValueError(f"it has nothing called {name!r}")
+    return found[0]
+
+
+def _described(port: Any, name: str) -> Port:
+    kind = port.element_type.get_type_name()
+    shape = [size.get_length() if size.is_static else None for size in port.partial_shape]
+    return Port(name=name, type=_TYPES.get(kind, kind), shape=shape)
