@@ -160,7 +160,6 @@ def study_matching(
     lists: Sequence[PairList],
     *,
     target: float,
-    seed: int,
     before: EmbedderThresholds | None,
     bootstrap: Bootstrap,
 ) -> Matching:
@@ -171,7 +170,9 @@ def study_matching(
     to keep.
     """
     sides = {
-        part: _of_side([item for item in items if item.picture.role is Role.IDENTITY], part, seed)
+        part: _of_side(
+            [item for item in items if item.picture.role is Role.IDENTITY], part, bootstrap.seed
+        )
         for part in Partition
     }
     compared = {part: _compared(part, found, bootstrap.stage) for part, found in sides.items()}

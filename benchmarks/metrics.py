@@ -243,4 +243,5 @@ def interval_of(replicates: Floats, measured: float, *, errors: int, independent
     low, high = (float(v) for v in np.quantile(replicates, [tail, 1 - tail]))
     if errors == 0:
         high = max(high, least_claim(independent))
-    return Interval(low=min(low, measured), high=max(high, measured))
+    # Sums of many weights stray from 0 and 1 by rounding.
+    return Interval(low=max(min(low, measured), 0.0), high=min(max(high, measured), 1.0))

@@ -101,6 +101,45 @@ def compare_listed(gallery: Gallery, first: Numbers, second: Numbers) -> Compari
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alike:
+    """Pairs whose similarity fits their names least: similarity and two rows, the worst first."""
+
+    impostor: tuple[tuple[float, int, int], ...]
+    genuine: tuple[tuple[float, int, int], ...]
+
+
+def most_alike(gallery: Gallery, count: int) -> Alike:
+    """Find the most similar pairs of two persons, and the least similar of one (any source)."""
+    impostor: list[tuple[float, int, int]] = []
+    genuine: list[tuple[float, int, int]] = []
+    for start, block in _blocks(gallery):
+        above = np.triu(np.ones(block.shape, dtype=np.bool_), k=1)
+        rows = gallery.person[start : start + len(block), None]
+        same = rows == gallery.person[None, start:]
+        impostor = _worst(impostor, np.where(above & ~same, block, -np.inf), start, count, -1)
+        genuine = _worst(genuine, np.where(above & same, block, np.inf), start, count, 1)
+    return Alike(impostor=tuple(impostor), genuine=tuple(genuine))
+
+
+def _worst(
+    known: list[tuple[float, int, int]],
+    block: NDArray[np.float32],
+    start: int,
+    count: int,
+    sign: int,
+) -> list[tuple[float, int, int]]:
+    """Merge the `count` lowest (sign 1) or highest (-1) finite values of a block into `known`."""
+    flat = (sign * block).ravel()
+    best = np.argpartition(flat, min(count, flat.size - 1))[:count]
+    row, column = np.unravel_index(best[np.isfinite(flat[best])], block.shape)
+    new = [
+        (float(block[r, c]), start + int(r), start + int(c))
+        for r, c in zip(row, column, strict=True)
+    ]
+    return sorted(known + new, key=lambda one: (sign * one[0], one[1:]))[:count]
+
+
 def _genuine(gallery: Gallery) -> Entries:
     """Score all pairs of one person within a set; each person's weights sum to 1."""
     order = np.lexsort((gallery.source, gallery.person))

@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "compare": "Compare a reference with probes, photograph by photograph.",
     "liveness": "Tell living faces from prints and screens, photograph by photograph.",
     "bench": "Measure how fast this machine verifies.",
+    "tune": "Recommend thresholds for your own population, with their evidence.",
     "ledger": "Verify and export the ledger.",
     "certificate": "Verify a certificate of study hours.",
     "keys": "Make API keys; rotate the keys that seal and sign.",
