@@ -1,5 +1,5 @@
 # Everything that CI does and a developer needs. From a fresh clone: `make demo`, `make test`.
-# ARGS goes on to the command: make demo ARGS=--json, make bench ARGS=latency.
+# ARGS goes on to the command: make demo ARGS=--json, make bench ARGS=--quick.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -43,7 +43,8 @@ demo: $(VENV)/.cpu ## Play whole lessons on real faces and write the report
 serve: $(VENV)/.cpu ## Run both services on this machine
 	$(BIN)/benren serve $(ARGS)
 
-bench: $(VENV)/.cpu ## Measure this machine: accuracy, liveness, latency
+bench: $(VENV)/.dev ## Measure this machine: stages, peers, service, error rates (docs/benchmarks.md)
+	$(PYTEST) benchmarks -q -p no:cacheprovider $(BENCHMARK)
 	$(BIN)/benren bench $(ARGS)
 
 # --- Prove ---

@@ -19,7 +19,8 @@ from benchmarks.flops import count_flops
 from benchmarks.job import Found, Job, Tell
 from benchmarks.kinds import WORDS, kinds_of
 from benchmarks.latency import bench_of
-from benchmarks.timing import Json, Metric, clocked, noise, pin_to_one_core
+from benchmarks.peers import PAIRS
+from benchmarks.timing import Better, Json, Metric, clocked, noise, pin_to_one_core
 from verifier.clock import work_time_ms
 from verifier.models.network import Network
 from verifier.models.store import Store
@@ -44,33 +45,66 @@ class Call:
     ms: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What one pack computes, and in what time."""
+
+    whole_ms: Sequence[float]
+    """Of single whole checks."""
+    networks: Sequence[Json]
+    """Network and input shape -> work and time, the most time first."""
+    flops: Mapping[str, float]
+    """Kind of work -> operations."""
+    full_flops: float
+    """Of a whole check that looks at the frame in full."""
+
+    @property
+    def networks_ms(self) -> float:
+        """Time within the networks in one whole check."""
+        return float(sum(row["ms"] * row["runs_per_check"] for row in self.networks))
+
+
 def run(job: Job, tell: Tell) -> Found:
     """Measure the roof, count and time every network of a whole check, and what is skipped."""
     pin_to_one_core()
     tell(0.0, "peak")
     peak = peak_flops(job.count(6, 20))
-    bench = bench_of(job)
     counter = Counter(Store.default())
-    kinds = kinds_of(bench)
-    rounds = job.count(2, 8)
+    packs = dict.fromkeys([job.pack, *(pack for pack, _ in PAIRS)])
+    studies: dict[str, Study] = {}
+    for number, pack in enumerate(packs):
+        tell(0.1 + 0.9 * number / len(packs), f"pack {pack}")
+        studies[pack] = _study(job, pack, counter, peak)
+    return _found(job.pack, studies, peak)
+
+
+def _study(job: Job, pack: str, counter: Counter, peak: float) -> Study:
+    bench = bench_of(job, pack=pack)
+    rounds, frames = job.count(2, 8), len(bench.jpegs)
     calls: dict[str, list[Call]] = {}
     whole_ms: list[float] = []
-    frames = len(bench.jpegs)
-    for name, work in kinds.items():
-        with recorded() as seen:
+    for name, work in kinds_of(bench).items():
+        with recorded() as calls[name]:
             for turn in range(frames * (rounds if name == "whole" else 1)):
                 took = clocked(lambda w=work, t=turn: w([t]))  # type: ignore[misc]
                 if name == "whole":
                     whole_ms.append(took.wall_ms)
-        calls[name] = seen
-        tell(0.2 + 0.8 * len(calls) / len(kinds), WORDS[name])
-    per_kind = {
+    networks = _networks(calls["whole"], counter, peak, frames * rounds)
+    flops = {
         name: sum(counter.flops(call) for call in seen)
         / (frames * (rounds if name == "whole" else 1))
         for name, seen in calls.items()
     }
-    networks = _networks(calls["whole"], counter, peak, frames * rounds)
-    return _found(job, networks, per_kind, counter, peak=peak, whole_ms=whole_ms)
+    detector = bench.engine.models["detector"].partition("@")[0]
+    looks = sum(
+        row["mflop"] * 1e6 * row["runs_per_check"] for row in networks if row["network"] == detector
+    )
+    return Study(
+        whole_ms=whole_ms,
+        networks=networks,
+        flops=flops,
+        full_flops=flops["whole"] - looks + counter.of(detector, FULL_LOOK),
+    )
 
 
 def peak_flops(rounds: int) -> float:
@@ -158,79 +192,67 @@ def _networks(calls: Sequence[Call], counter: Counter, peak: float, checks: int)
     return sorted(rows, key=lambda row: -row["ms"] * row["runs_per_check"])
 
 
-def _found(
-    job: Job,
-    networks: Sequence[Json],
-    per_kind: Mapping[str, float],
-    counter: Counter,
-    *,
-    peak: float,
-    whole_ms: Sequence[float],
-) -> Found:
-    check_ms, unsure = median(whole_ms), noise(whole_ms) / median(whole_ms)
-    network_ms = sum(row["ms"] * row["runs_per_check"] for row in networks)
-    whole = per_kind["whole"]
-    of_networks = whole / (network_ms / 1_000) / peak
-    of_check = whole / (check_ms / 1_000) / peak
-    detectors = {row["network"] for row in networks if row["network"].startswith("yunet")}
-    looks = sum(
-        row["mflop"] * 1e6 * row["runs_per_check"]
-        for row in networks
-        if row["network"] in detectors
-    )
-    full = whole - looks + sum(counter.of(name, FULL_LOOK) for name in detectors)
-    spent = sum(rate * per_kind[name] for name, rate in RATES_PER_S.items())
-    unskipped = (RATES_PER_S["presence"] + 5 * RATES_PER_S["check"]) * full
-    saved = 1 - spent / unskipped
+def _found(pack: str, studies: Mapping[str, Study], peak: float) -> Found:
+    study = studies[pack]
+    whole = study.flops["whole"]
+    check_ms = median(study.whole_ms)
+    unsure = noise(study.whole_ms) / check_ms
+    spent = sum(rate * study.flops[name] for name, rate in RATES_PER_S.items())
+    unskipped = RATES_PER_S["presence"] * study.full_flops
     metrics = [
-        _metric("roofline.peak_gflops", peak / 1e9, "GFLOP/s", "neither", "peak of one core, fp32"),
-        _metric("roofline.check_mflop", whole / 1e6, "MFLOP", "lower", "one whole check"),
-        _metric(
-            "roofline.networks_share",
-            of_networks,
-            "of peak",
-            "higher",
-            "rate within the networks over the core's peak",
-            error=of_networks * unsure,
-        ),
-        _metric(
-            "roofline.check_share",
-            of_check,
-            "of peak",
-            "higher",
-            "rate of the whole check, decoding and crops included, over the core's peak",
-            error=of_check * unsure,
-        ),
-        _metric(
-            "roofline.saved_share",
-            saved,
-            "of FLOPs",
-            "higher",
-            "operations saved at a learner's rates against full checks of every frame at 640²",
-        ),
+        Metric(
+            name=f"roofline.{name}",
+            value=value,
+            unit=unit,
+            better=better,
+            about=f"{about}, pack {pack}",
+            relative=unit.startswith("of "),
+            error=error,
+        )
+        for name, value, unit, better, about, error in _rows(
+            peak=peak,
+            whole=whole,
+            of_networks=whole / (study.networks_ms / 1_000) / peak,
+            of_check=whole / (check_ms / 1_000) / peak,
+            saved=1 - spent / unskipped,
+            unsure=unsure,
+        )
     ]
     return Found(
         metrics=metrics,
         detail={
-            "pack": job.pack,
+            "pack": pack,
             "peak_gflops": peak / 1e9,
-            "whole_ms": check_ms,
-            "networks_ms": network_ms,
-            "networks": list(networks),
+            "networks": list(study.networks),
             "kinds": [
                 {"kind": name, "words": WORDS[name], "mflop": flops / 1e6}
-                for name, flops in per_kind.items()
+                for name, flops in study.flops.items()
             ],
-            "full_mflop": full / 1e6,
-            "floor_ms": whole / peak * 1_000,
+            "full_mflop": study.full_flops / 1e6,
             "learner_mflop_per_s": spent / 1e6,
             "unskipped_mflop_per_s": unskipped / 1e6,
+            "packs": {
+                name: {
+                    "mflop": one.flops["whole"] / 1e6,
+                    "whole_ms": median(one.whole_ms),
+                    "networks_ms": one.networks_ms,
+                    "floor_ms": one.flops["whole"] / peak * 1_000,
+                }
+                for name, one in studies.items()
+            },
         },
     )
 
 
-def _metric(
-    name: str, value: float, unit: str, better: Any, about: str, *, error: float = 0.0
-) -> Metric:
-    relative = unit.startswith("of ")
-    return Metric(name=name, value=value, unit=unit, better=better, about=about, relative=relative)
+def _rows(
+    *, peak: float, whole: float, of_networks: float, of_check: float, saved: float, unsure: float
+) -> Iterator[tuple[str, float, str, Better, str, float]]:
+    """Give name, value, unit, direction, words and standard error of each metric."""
+    yield "peak_gflops", peak / 1e9, "GFLOP/s", "neither", "peak of one core, fp32", 0.0
+    yield "check_mflop", whole / 1e6, "MFLOP", "lower", "one whole check", 0.0
+    words = "rate within the networks over the core's peak"
+    yield "networks_share", of_networks, "of peak", "higher", words, of_networks * unsure
+    words = "rate of the whole check, decoding and crops included, over the core's peak"
+    yield "check_share", of_check, "of peak", "higher", words, of_check * unsure
+    words = "operations saved at a learner's rates against a full check of every frame, at 640²"
+    yield "saved_share", saved, "of FLOPs", "higher", words, 0.0

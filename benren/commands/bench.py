@@ -48,7 +48,7 @@ def bench(
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for bench.json and bench.html.")
-    ] = Path("benren-bench"),
+    ] = Path("var/bench"),
     section: Annotated[
         list[str] | None,
         typer.Option(help="Measure this part only; repeat it for several. See docs/benchmarks.md."),
@@ -181,12 +181,10 @@ def _command() -> str:
     return " ".join(["benren", *sys.argv[1:]])
 
 
-_MARKS: Final[Mapping[Any, str]] = {True: "met", False: "MISSED", None: "stated"}
-
-
 def _told_target(row: Mapping[str, Any]) -> str:
     binds = f"\n        {row['binds']}" if row["binds"] else ""
-    return f"{_MARKS[row['met']]:<7} {row['what']}: {row['measured']} ({row['wanted']}){binds}"
+    state = row["state"].upper() if row["state"] == "missed" else row["state"]
+    return f"{state:<12} {row['what']}: {row['measured']} ({row['wanted']}){binds}"
 
 
 def _tell_comparison(comparison: Comparison, *, every: bool) -> None:
