@@ -6,22 +6,33 @@ thread pools on the same processors only wait for each other.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from verifier.errors import ConfigurationError, InferenceFailed, ModelTooLarge
+from verifier.errors import (
+    ConfigurationError,
+    InferenceFailed,
+    ModelError,
+    ModelTooLarge,
+    ProviderUnavailable,
+)
 from verifier.models.backend import GPU_LADDER, LADDER, Backend, Engine, does_not_fit
 from verifier.models.network import Network
 from verifier.models.openvino import OpenVino
 from verifier.models.ort import OnnxRuntime
 from verifier.models.processors import available_processors
+from verifier.models.selection import Choice, choose
 
 if TYPE_CHECKING:
     from verifier.models.weights import Weights
 
 __all__ = ["GPU_LADDER", "LADDER", "Network", "Provider", "Runtime"]
 
-Provider: TypeAlias = Literal["cpu", "openvino", "cuda"]
+_log = logging.getLogger("benren.models")
+
+Provider: TypeAlias = Literal["cpu", "openvino", "cuda", "auto"]
+"""An `Engine`, or for each network the one that is measured to be the fastest here."""
 
 MAX_STEP: Final = 1024
 """No ladder goes beyond: a batch is held in memory several times."""
@@ -41,44 +52,57 @@ class Runtime:
     ) -> None:
         """Check that `provider` is there; nothing ever replaces it by another.
 
+        With ``auto`` each network runs on the fastest of the installed engines, as measured when it
+        is loaded (see `verifier.models.selection`); `choices` and the log tell which and why. What
+        is installed but does not run a network is told in a warning.
+
         `threads` work within one inference on a CPU, by default as many as the processors granted
         to this process; with several workers give each one thread. `ladder` holds the batch sizes
         that run, rising; by default `LADDER` or `GPU_LADDER`. `memory_limit_mb` is the largest GPU
-        arena of one network in MiB, for ``cuda`` only. `warm_up` runs each step of the ladder once
+        arena of one network in MiB, where CUDA may run. `warm_up` runs each step of the ladder once
         at loading, so that the first request neither waits for it nor is the first to learn that a
         network does not work here.
 
         Raises `ProviderUnavailable` where the provider is not installed, `InstallationError` where
         there is no onnxruntime, `ConfigurationError` for a wrong argument.
         """
-        engine = _known(provider)
+        known = _known(provider)
         self._ladder = None if ladder is None else _checked_ladder(ladder)
         self.threads: Final = available_processors() if threads is None else threads
         if self.threads < 1:
             raise ConfigurationError(f"threads is {threads}: at least one is needed.")
-        if memory_limit_mb is not None and (engine != "cuda" or memory_limit_mb < 1):
+        if memory_limit_mb is not None and (known not in {"cuda", "auto"} or memory_limit_mb < 1):
             raise ConfigurationError(
                 f"memory_limit_mb={memory_limit_mb} with provider {provider!r} has no effect.",
                 remedy="Give a positive number with provider 'cuda', or leave it out.",
             )
         self._memory_limit_mb = memory_limit_mb
         self._warm_up = warm_up
-        self._backend = self._start(engine)
+        self._choices: list[Choice] = []
+        self._measures: Final = known == "auto"
+        self._backends = self._installed() if known == "auto" else [self._start(known)]
 
     @property
     def provider(self) -> str:
-        """What runs, as the engine calls it."""
-        return self._backend.name
+        """What runs, as the engine calls it; with ``auto`` what runs of what was loaded so far."""
+        if not self._measures:
+            return self._backends[0].name
+        return ", ".join(["auto", *sorted({choice.provider for choice in self._choices})])
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """With ``auto``: of every network loaded what was measured and chosen."""
+        return tuple(self._choices)
 
     @property
     def ladder(self) -> tuple[int, ...]:
-        """Batch sizes that run."""
-        return self._backend.ladder if self._ladder is None else self._ladder
+        """Batch sizes that run; with ``auto`` those of a CPU, `Network.ladder` tells its own."""
+        return self._backends[0].ladder if self._ladder is None else self._ladder
 
     @property
     def version(self) -> str:
-        """Of the installed engine."""
-        return self._backend.version
+        """Of the installed engine; with ``auto`` of onnxruntime."""
+        return self._backends[0].version
 
     def load(self, weights: Weights) -> Network:
         """Make a network of `weights`; its digest stays that of the file.
@@ -88,7 +112,37 @@ class Runtime:
         engine cannot read the file or it has not exactly one input, `InferenceFailed` where the
         warm-up fails or gives NaN or infinity.
         """
-        return self._load_on(self._backend, weights)
+        return (
+            self._fastest(weights) if self._measures else self._load_on(self._backends[0], weights)
+        )
+
+    def _installed(self) -> list[Backend]:
+        """Start every engine that is there, onnxruntime on the CPU first: it always has to be."""
+        backends = [self._start("cpu")]
+        for engine in get_args(Engine)[1:]:
+            try:
+                backends.append(self._start(engine))
+            except ProviderUnavailable as absent:
+                _log.info("auto: without %s: %s", engine, absent)
+        return backends
+
+    def _fastest(self, weights: Weights) -> Network:
+        candidates: list[Network] = []
+        failures: list[ModelError | InferenceFailed] = []
+        refused: list[str] = []
+        for backend in self._backends:
+            try:
+                candidates.append(self._load_on(backend, weights))
+            except (ModelError, InferenceFailed) as failure:
+                _log.warning("auto: %s does not run %s: %s", backend.name, weights.name, failure)
+                failures.append(failure)
+                refused.append(f"{backend.name}: {failure}")
+        if not candidates:
+            raise failures[0]
+        chosen, choice = choose(candidates, refused=refused)
+        self._choices.append(choice)
+        _log.info("auto: %s", choice.told())
+        return chosen
 
     def _start(self, engine: Engine) -> Backend:
         if engine == "openvino":
