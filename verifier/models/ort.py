@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from verifier.errors import InstallationError, ModelError, ModelTooLarge, ProviderUnavailable
 from verifier.models.backend import GPU_LADDER, LADDER, does_not_fit
+from verifier.models.bound import BoundSession
 from verifier.models.prepare.optimise import optimise
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class OnnxRuntime:
         except self.failures as failure:
             raise self._refusal(weights, failure) from failure
         self._require_running_there(weights, session)
-        return session
+        return session if self.name == CPU else BoundSession(session, self._ort, device="cuda")
 
     def options(self) -> Any:
         """Give the options of every session: threads, no spinning, strictness."""

@@ -70,6 +70,14 @@ class OnGpu:
         """Compute on the CPU."""
         return self.real.run(outputs, feed)
 
+    def io_binding(self):
+        """Bind memory of the CPU."""
+        return self.real.io_binding()
+
+    def run_with_iobinding(self, binding):
+        """Compute on the CPU."""
+        self.real.run_with_iobinding(binding)
+
 
 class PartlyOnCpu(OnGpu):
     """A session with convolutions that CUDA has no kernel for."""
@@ -101,6 +109,12 @@ class Silent:
         return ["CPUExecutionProvider"]
 
 
+def _on_cpu(shape, kind, device, number):
+    """Memory of the CPU in the place of the GPU's."""
+    assert (device, number) == ("cuda", 0)
+    return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, kind, "cpu", 0)
+
+
 def _pretend_cuda(monkeypatch, session):
     """An onnxruntime that offers CUDA and makes sessions by `session`."""
     order: list[str] = []
@@ -117,6 +131,7 @@ def _pretend_cuda(monkeypatch, session):
         capi=onnxruntime.capi,
         get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
         preload_dlls=lambda: order.append("preload"),
+        OrtValue=SimpleNamespace(ortvalue_from_shape_and_type=_on_cpu),
     )
     monkeypatch.setattr(ort, "import_onnxruntime", lambda: fake)
     return order
@@ -156,6 +171,8 @@ def test_sizes_may_be_computed_on_the_cpu(monkeypatch, doubling):
     network = Runtime("cuda").load(doubling)
     assert network.provider == "CUDAExecutionProvider"
     assert network.ladder == GPU_LADDER
+    batch = np.arange(15, dtype=np.float32).reshape(5, 3)
+    np.testing.assert_array_equal(network.run(batch)[0], 2 * batch)
 
 
 def test_onnxruntime_tells_what_runs_where(doubling):
