@@ -81,8 +81,9 @@ def run_apart(name: str, job: Job, watch: Watch) -> Json:
     Raises InferenceFailed where it fails or takes longer than its limit, with what it said.
     """
     section = SECTIONS[name]
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        process = subprocess.Popen(  # noqa: S603 - this very Python, a module of this project
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+        subprocess.Popen(  # noqa: S603 - this very Python, a module of this project
             [sys.executable, "-m", "benchmarks.sections", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -90,11 +91,13 @@ def run_apart(name: str, job: Job, watch: Watch) -> Json:
             text=True,
             env=os.environ | ONE_THREAD,
             start_new_session=True,  # so that what it starts ends with it
-        )
+        ) as process,
+    ):
         limit = threading.Timer(section.timeout_s, _end, [process])
         limit.start()
         try:
             last = _listen(process, name, job, watch)
+            process.wait()
         finally:
             limit.cancel()
             _end(process)
@@ -104,7 +107,7 @@ def run_apart(name: str, job: Job, watch: Watch) -> Json:
             return found
         said.seek(0)
         why = last.get("problem") or said.read()[-2_000:].strip() or f"exit {process.returncode}"
-        if process.returncode == -9:
+        if process.returncode == -signal.SIGKILL:
             why = f"it took longer than {section.timeout_s:.0f} s, or was killed for memory"
         raise InferenceFailed(f"{section.title}: {why}")
 
@@ -119,8 +122,9 @@ def _listen(process: subprocess.Popen[str], name: str, job: Job, watch: Watch) -
     """Hand over the job, pass on how far it is, and give its last word."""
     assert process.stdin is not None  # noqa: S101 - both were asked for
     assert process.stdout is not None  # noqa: S101
-    json.dump(_job_to_json(job), process.stdin)
-    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # it died at once: its exit code tells
+        json.dump(_job_to_json(job), process.stdin)
+        process.stdin.close()
     last: Json = {}
     for line in process.stdout:
         message: Json = json.loads(line)

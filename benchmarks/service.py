@@ -37,6 +37,7 @@ from verifier.models.processors import available_processors
 CLIENTS: Final = 32
 START_TIMEOUT_S: Final = 120.0
 STOP_TIMEOUT_S: Final = 30.0
+MAX_LINES: Final = 200
 SUBJECT: Final = "benchmark"
 BARE: Final = (1, 4, 8)
 """Batches of the bare engine; the best of them is what the service is held against."""
@@ -77,12 +78,12 @@ def run(job: Job, tell: Tell) -> Found:
     service_cpu_s: list[float] = []
     with serving(job) as server, tempfile.TemporaryDirectory(prefix="benren-load-") as folder:
         tell(0.1, "service is up")
-        orders = _orders(server, _bodies(server, bench.jpegs, Path(folder)), seconds)
+        orders = orders_for(server, bodies_for(server, bench.jpegs, Path(folder)), seconds)
         for number in range(rounds):
             for cell, found in bare.items():
                 fill_threads(bench, cell, seconds / 4, found)
             before = server.cpu_s()
-            reports.append(_load(orders))
+            reports.append(load(orders))
             after = server.cpu_s()
             if before is not None and after is not None:
                 service_cpu_s.append(after - before)
@@ -97,46 +98,58 @@ def serving(job: Job) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="benren-serve-") as folder:
         command = [sys.executable, "-m", "benren.cli", "serve", "--only", "verifier"]
         command += ["--port", "0", "--pack", job.pack, "--data-dir", folder]
-        process = subprocess.Popen(  # noqa: S603 - see above
+        with subprocess.Popen(  # noqa: S603 - this very Python, a module of this project
             command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        try:
-            yield _address(process)
-        finally:
-            process.send_signal(signal.SIGTERM)
+        ) as process:
+            log = _Log(process)
             try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                yield log.address()
+            finally:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(STOP_TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                log.end()
 
 
-def _address(process: subprocess.Popen[str]) -> Server:
-    """Wait until the service says where it listens, and go on reading what it says."""
-    lines: list[str] = []
-    told = threading.Event()
-    found: list[str] = []
+class _Log:
+    """Reads what the service says, so that its pipe never fills, and finds its address there."""
 
-    def read() -> None:
-        assert process.stderr is not None  # noqa: S101 - it was asked for
-        for line in process.stderr:
-            if len(lines) < 200:
-                lines.append(line)
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._lines: list[str] = []
+        self._found: list[str] = []
+        self._told = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="service log", daemon=True)
+        self._thread.start()
+
+    def address(self) -> Server:
+        """Wait until it says where it listens. Raises InferenceFailed where it does not."""
+        self._told.wait(START_TIMEOUT_S)
+        if not self._found:
+            said = "".join(self._lines)[-2_000:] or "it says nothing"
+            raise InferenceFailed(f"The service did not start: {said}")
+        parts = urlsplit(self._found[0])
+        return Server(pid=self._process.pid, host=str(parts.hostname), port=int(parts.port or 0))
+
+    def end(self) -> None:
+        """Read to the end, once the service has ended."""
+        self._thread.join(STOP_TIMEOUT_S)
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101 - it was asked for
+        for line in self._process.stderr:
+            if len(self._lines) < MAX_LINES:
+                self._lines.append(line)
             match = re.search(r"serving on (http://\S+)", line)
             if match:
-                found.append(match[1])
-                told.set()
-        told.set()
-
-    threading.Thread(target=read, name="service log", daemon=True).start()
-    told.wait(START_TIMEOUT_S)
-    if not found:
-        raise InferenceFailed(f"The service did not start: {''.join(lines)[-2_000:] or 'silence'}")
-    parts = urlsplit(found[0])
-    return Server(pid=process.pid, host=str(parts.hostname), port=int(parts.port or 0))
+                self._found.append(match[1])
+                self._told.set()
+        self._told.set()
 
 
-def _bodies(server: Server, jpegs: Sequence[bytes], folder: Path) -> list[str]:
+def bodies_for(server: Server, jpegs: Sequence[bytes], folder: Path) -> list[str]:
     """Enrol the first frame that will do, and write a verify request for each frame."""
     texts = [base64.b64encode(jpeg).decode("ascii") for jpeg in jpegs]
     with httpx.Client(base_url=server.url, timeout=30.0, trust_env=False) as client:
@@ -166,7 +179,8 @@ def _template(client: httpx.Client, texts: Sequence[str]) -> str:
     raise InferenceFailed(f"The service makes a template of none of the frames: {refusal}")
 
 
-def _orders(server: Server, bodies: list[str], seconds: float) -> Orders:
+def orders_for(server: Server, bodies: list[str], seconds: float) -> Orders:
+    """Order `CLIENTS` clients for `seconds`, after a warm-up."""
     return Orders(
         host=server.host,
         port=server.port,
@@ -178,7 +192,8 @@ def _orders(server: Server, bodies: list[str], seconds: float) -> Orders:
     )
 
 
-def _load(orders: Orders) -> Report:
+def load(orders: Orders) -> Report:
+    """Run the load generator in a process of its own. Raises where an answer is not 200."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.load"],
         input=json.dumps(asdict(orders)),

@@ -1,28 +1,31 @@
-"""`benren bench`: every name leads to a benchmark that takes its own options."""
+"""`benren bench`: what it passes on, what it prints, how it ends."""
 
 from __future__ import annotations
 
 import importlib
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from benren.cli import app
-from benren.commands.bench import BENCHMARKS
+from benren.commands.bench import PARTS
 
 
-@pytest.mark.parametrize("what", sorted(BENCHMARKS))
-def test_every_benchmark_can_be_called(what: str) -> None:
-    """Each name has a module with a `main`."""
-    assert callable(importlib.import_module(f"benchmarks.{BENCHMARKS[what][0]}").main)
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_every_part_can_be_called(part: str) -> None:
+    """Each name has a module with a `main`, and stands in the help."""
+    assert callable(importlib.import_module(f"benchmarks.{PARTS[part][0]}").main)
+    assert part in CliRunner().invoke(app, ["bench", "--help"]).stdout
 
 
-def test_unknown_benchmark_is_wrong_usage() -> None:
-    """An unknown name ends with 2 and lists the known ones."""
+def test_unknown_part_is_wrong_usage() -> None:
+    """An unknown name ends with 2 and is named."""
     result = CliRunner().invoke(app, ["bench", "nonsense"])
     assert result.exit_code == 2
-    assert "latency" in result.stderr
+    assert "nonsense" in result.stderr
 
 
 @pytest.mark.models
@@ -36,3 +39,77 @@ def test_latency_measures_every_stage(pack_dir: object) -> None:
     for row in rows:
         assert 0 < row["median_ms"] <= row["p95_ms"] * 1.001 + 0.01
         assert row["frames_per_s"] > 0
+
+
+def _run(path: Path, value: float) -> Path:
+    metric: dict[str, Any] = {
+        "name": "check.ms",
+        "value": value,
+        "unit": "ms",
+        "better": "lower",
+        "about": "a whole check",
+        "rounds": [],
+        "error": 0.0,
+        "relative": False,
+    }
+    record = {
+        "schema": 1,
+        "pack": "open",
+        "provider": "cpu",
+        "quick": False,
+        "machine": {"cpu": "x", "granted_processors": 2, "isa": []},
+        "sections": {"stages": {"metrics": [metric]}},
+    }
+    path.write_text(json.dumps(record), encoding="utf-8")
+    return path
+
+
+def test_a_regression_ends_with_1_and_is_named(tmp_path: Path) -> None:
+    """Slower by half: named, with both values; the other way round all is well."""
+    fast, slow = _run(tmp_path / "a.json", 10.0), _run(tmp_path / "b.json", 15.0)
+    worse = CliRunner().invoke(app, ["bench", "compare", str(fast), str(slow)])
+    assert worse.exit_code == 1
+    assert "regression   check.ms: 10 -> 15 ms, worse by 50.0%" in worse.stdout
+    better = CliRunner().invoke(app, ["bench", "compare", str(slow), str(fast)])
+    assert better.exit_code == 0
+    assert "improvement" in better.stdout
+
+
+def test_the_threshold_is_the_operators(tmp_path: Path) -> None:
+    """A change of a half within a threshold of 60 % is none; --all shows it all the same."""
+    fast, slow = _run(tmp_path / "a.json", 10.0), _run(tmp_path / "b.json", 15.0)
+    call = ["bench", "compare", str(fast), str(slow), "--threshold", "0.6"]
+    result = CliRunner().invoke(app, call)
+    assert result.exit_code == 0
+    assert "check.ms" not in result.stdout
+    assert "same         check.ms" in CliRunner().invoke(app, [*call, "--all"]).stdout
+
+
+def test_a_comparison_prints_json_lines(tmp_path: Path) -> None:
+    """One object per metric, the last one for the whole."""
+    fast, slow = _run(tmp_path / "a.json", 10.0), _run(tmp_path / "b.json", 15.0)
+    result = CliRunner().invoke(app, ["bench", "compare", str(fast), str(slow), "--json"])
+    assert result.exit_code == 1
+    row, whole = (json.loads(line) for line in result.stdout.splitlines())
+    assert row["change"] == "regression"
+    assert row["worse_by"] == 0.5
+    assert whole == {"differences": [], "regressions": 1}
+
+
+@pytest.mark.models
+@pytest.mark.faces
+@pytest.mark.slow
+def test_one_section_runs_from_the_command_line(
+    tmp_path: Path, faces_dir: Path, pack_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real thing in a process of its own: files written, targets told, exit code 0."""
+    monkeypatch.setenv("BENREN_MODELS", str(pack_dir))
+    call = ["bench", "--quick", "--section", "stages", "-o", str(tmp_path), "--json"]
+    result = CliRunner().invoke(app, [*call, "--faces", str(faces_dir)])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[-1])["failed"] == {}
+    record = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
+    stages = [row["stage"] for row in record["sections"]["stages"]["detail"]["stages"]]
+    assert stages[0] == "decode"
+    assert stages[-2:] == ["decide", "rest"]
+    assert "Where the time goes" in (tmp_path / "bench.html").read_text(encoding="utf-8")

@@ -1,0 +1,102 @@
+"""A run: which sections, what is written, what a failure does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import bench
+from benchmarks.bench import chosen_sections, run
+from benchmarks.job import Job
+from benchmarks.sections import SECTIONS
+from verifier.errors import BadRequest, ConfigurationError, InferenceFailed
+
+
+def _job(**more: Any) -> Job:
+    return Job(**({"pack": "open", "faces": Path("faces"), "quick": True} | more))
+
+
+def _found(name: str) -> dict[str, Any]:
+    return {
+        "metrics": [],
+        "warnings": [f"{name} warns"],
+        "detail": {
+            "checks": 10,
+            "after_mb": 400.0,
+            "growth_20k_mb": 0.0,
+            "slope_kb_per_1000": 0.0,
+            "slope_error_kb_per_1000": 0.0,
+            "before_mb": 1.0,
+            "loaded_mb": 2.0,
+            "pack": "open",
+            "curve": [[1, 1.0], [2, 1.0]],
+        },
+    }
+
+
+def test_all_sections_run_on_a_cpu_and_fewer_elsewhere() -> None:
+    """Peers and the roof of a core belong to the CPU."""
+    assert chosen_sections(_job(), []) == list(SECTIONS)
+    elsewhere = chosen_sections(_job(provider="cuda"), [])
+    assert "peers" not in elsewhere
+    assert "roofline" not in elsewhere
+    assert "throughput" in elsewhere
+
+
+def test_an_unknown_section_is_refused() -> None:
+    """The remedy lists those that exist."""
+    with pytest.raises(BadRequest, match="speed") as caught:
+        chosen_sections(_job(), ["speed"])
+    assert "stages" in caught.value.remedy
+
+
+def test_a_run_writes_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record holds machine, versions, sections and warnings; the page exists."""
+    monkeypatch.setattr(bench, "run_apart", lambda name, job, watch: _found(name))
+    seen: list[tuple[str, float]] = []
+    ran = run(
+        _job(),
+        tmp_path / "new" / "folder",
+        sections=["memory"],
+        watch=lambda name, done, _: seen.append((name, done)),
+        command="benren bench",
+    )
+    record = json.loads(ran.json_file.read_text(encoding="utf-8"))
+    assert set(record["sections"]) == {"memory"}
+    assert record["versions"]["numpy"]
+    assert record["machine"]["granted_processors"] >= 1
+    assert "Memory: memory warns" in record["warnings"]
+    assert any("quick" in warning for warning in record["warnings"])
+    assert ran.html_file.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert ("memory", 1.0) in seen
+    assert not ran.failed
+
+
+def test_a_failed_section_is_named_and_the_others_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One failure costs its own numbers only."""
+
+    def some(name: str, job: Job, watch: object) -> dict[str, Any]:
+        if name == "matching":
+            raise InferenceFailed("no photographs left")
+        return _found(name)
+
+    monkeypatch.setattr(bench, "run_apart", some)
+    ran = run(_job(), tmp_path, sections=["memory", "matching"], watch=lambda *_: None)
+    assert set(ran.record["sections"]) == {"memory"}
+    assert ran.failed == {"matching": "no photographs left"}
+    assert "no photographs left" in ran.html_file.read_text(encoding="utf-8")
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody measures for ten minutes to learn that the result has no place."""
+    monkeypatch.setattr(bench, "run_apart", lambda *_: pytest.fail("it ran"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        run(_job(), tmp_path / "file" / "folder", watch=lambda *_: None)
