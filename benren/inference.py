@@ -41,8 +41,11 @@ def load_inference(config: Config) -> tuple[Engine, str]:
     from verifier.pipeline.engine import Engine  # noqa: PLC0415
     from verifier.pipeline.profile import load_profile  # noqa: PLC0415
 
-    # One thread per inference: on a CPU parallelism comes from workers (DESIGN, facts measured).
-    runtime = Runtime(config.provider, threads=1)
+    runtime = Runtime(
+        config.provider,
+        threads=config.threads,
+        memory_limit_mb=config.gpu_memory_mb or None,
+    )
     profile = load_profile(config.profile or None)
     return Engine(load_pack(config.pack, Store.default(), runtime), profile), runtime.provider
 

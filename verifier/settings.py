@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     """What runs the networks; what is asked for runs, or start-up fails. `auto` measures."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads within one inference on a CPU; several workers with one thread each are faster."""
+    gpu_memory_mb: int = Field(default=0, ge=0, le=1_048_576)
+    """Largest GPU arena of one network in MiB; 0: no limit. Refused where no GPU can run."""
     profile: str = Field(default="", max_length=4_096)
     """Threshold profile: a name or a path; empty: the pack's own."""
     data_directory: Path = Path("benren-data")

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benren.inference import BATCH, assess_files, read_frame
+from benren.config import Config
+from benren.inference import BATCH, assess_files, load_inference, read_frame
 from verifier.errors import ImageTooLarge, ImageUnreadable
 from verifier.pipeline.intake import Limits
 from verifier.types import Evidence, Frame
@@ -73,3 +74,24 @@ def test_long_file_is_refused_unread(tmp_path: Path) -> None:
         read_frame(long, LIMITS)
     with pytest.raises(ImageUnreadable, match="cannot be read"):
         read_frame(tmp_path, LIMITS)
+
+
+def test_the_settings_reach_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Provider, threads and the limit of GPU memory are those configured; 0 is no limit."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    class Refused(Exception):
+        """Ends the loading where enough is known."""
+
+    def runtime(provider: str, **options: Any) -> None:
+        asked.append((provider, options))
+        raise Refused
+
+    monkeypatch.setattr("verifier.models.runtime.Runtime", runtime)
+    for config in (Config(), Config(provider="cuda", threads=3, gpu_memory_mb=512)):
+        with pytest.raises(Refused):
+            load_inference(config)
+    assert asked == [
+        ("cpu", {"threads": 1, "memory_limit_mb": None}),
+        ("cuda", {"threads": 3, "memory_limit_mb": 512}),
+    ]
