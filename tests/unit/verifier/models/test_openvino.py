@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from verifier.errors import InferenceFailed, ModelError, ModelTooLarge, ProviderUnavailable
 from verifier.models import openvino as module
 from verifier.models.manifest import bundled_manifest
-from verifier.models.openvino import NAME, OpenVino
+from verifier.models.openvino import NAME, STEPS, OpenVino
 from verifier.models.runtime import Runtime
 
 installed = pytest.mark.skipif(
@@ -219,6 +219,7 @@ def test_a_graph_runs_on_openvino(doubling):
     """The real one gives the numbers, on any length of batch, in the order of the file."""
     network = Runtime("openvino", threads=1).load(doubling)
     assert (network.output_names, network.provider) == (("y", "s"), NAME)
+    assert network.ladder == STEPS
     batch = np.arange(21, dtype=np.float32).reshape(7, 3)
     doubled, sums = network.run(batch)
     np.testing.assert_array_equal(doubled, 2 * batch)
