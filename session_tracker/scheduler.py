@@ -27,6 +27,7 @@ class Scheduler:
         self._clock = clock
         self._work = work
         self._deadlines: dict[str, int] = {}
+        self._pursued: dict[str, Callable[[], Awaitable[None]]] = {}
         self._heap: list[tuple[int, str]] = []
         self._changed = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -63,6 +64,15 @@ class Scheduler:
         task = asyncio.create_task(self._guarded(work, what))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def pursue(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work` now, and after a failure again and again until it is done.
+
+        It may run twice at once, and once more than needed. What is not done when the process
+        ends has to be found in the store and begun again.
+        """
+        self._pursued[name] = work
+        self.spawn(self._due(name), what=name)
 
     async def settled(self) -> None:
         """Return once nothing is due and nothing is in flight."""
@@ -109,11 +119,14 @@ class Scheduler:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _due(self, name: str) -> None:
+        pursued = self._pursued.get(name)
         try:
-            await self._work(name)
+            await (self._work(name) if pursued is None else pursued())
         except Exception:
             self.at(name, self._clock.stamp().monotonic_ms + _RETRY_MS)
             raise
+        if pursued is not None and self._pursued.get(name) is pursued:
+            del self._pursued[name]
 
     async def _guarded(self, work: Coroutine[Any, Any, None], what: str) -> None:
         try:

@@ -308,8 +308,6 @@ class SessionService:
             await stage.carry_out(live, asked)
         await stage.end(live, CloseReason.LEARNER)
         await stage.settle(live)
-        # Where the end came from elsewhere a moment ago, its grading may still be under way.
-        await stage.grade(live.course)
         return await self.view(session_id)
 
     async def withdraw_consent(self, learner_id: str, consent_id: str) -> Consent:
@@ -325,9 +323,21 @@ class SessionService:
         return count
 
     async def _end_all(self, concerns: Callable[[SessionRecord], bool]) -> None:
+        """End what is concerned; one that cannot be ended now holds up no other."""
+        failures = []
         for live in [*self._stage.sessions.values()]:
             if concerns(live.record):
-                await self._stage.end(live, CloseReason.LEARNER)
+                try:
+                    await self._stage.end(live, CloseReason.LEARNER)
+                except Exception as error:  # noqa: BLE001 - told below, once all were tried
+                    _log.exception("session %s could not be ended", live.id)
+                    self._stage.end_soon(live, CloseReason.LEARNER)
+                    failures.append(error)
+        if failures:
+            raise StorageError(
+                f"{len(failures)} sessions could not be ended yet: {failures[0]}",
+                remedy="They are ended as soon as the store allows it; asking again does no harm.",
+            ) from failures[0]
 
     async def sink(self, event: StreamEvent) -> None:
         """Take in a stream event; returns once it is durable. Repeats are welcome."""

@@ -98,7 +98,7 @@ class Stage:
         live = await self._load(record)
         self.sessions[live.id] = live
         if live.machine.state is State.CLOSED:
-            self.scheduler.spawn(self.settle(live), what=f"settling {live.id}")
+            self._settle_soon(live)
             return
         async with live.lock:
             turn = self.turn(live)
@@ -220,12 +220,12 @@ class Stage:
             spawn(self._expect_identity(live), what=f"stream of {live.id}")
             other = self.sessions.get(live.record.taking_over or "")
             if other is not None and other.open:
-                spawn(self.end(other, CloseReason.TAKEN_OVER), what=f"taking over {other.id}")
+                self.end_soon(other, CloseReason.TAKEN_OVER)
         if turn.closed is not None:
             stream_id, live.stream_id = live.stream_id, None
             if stream_id is not None:
                 spawn(self.close_stream(stream_id), what=f"stream of {live.id}")
-            spawn(self.settle(live), what=f"settling {live.id}")
+            self._settle_soon(live)
 
     async def _on_deadline(self, name: str) -> None:
         if name == _HEAD:
@@ -364,26 +364,37 @@ class Stage:
             turn.close(Close(reason=reason))
             await self.commit(live, turn)
 
+    def end_soon(self, live: Live, reason: CloseReason) -> None:
+        """End a session in the background, however often the store refuses."""
+        self.scheduler.pursue(f"ending {live.id}", lambda: self.end(live, reason))
+
+    def _settle_soon(self, live: Live) -> None:
+        self.scheduler.pursue(f"settling {live.id}", lambda: self.settle(live))
+
     async def settle(self, live: Live) -> None:
         """Write down what a closed session came to, and certify what is due."""
         async with self.fresh(live):
-            if live.machine.state is not State.CLOSED or live.record.settled_ms is not None:
+            if live.machine.state not in (State.CLOSED, State.SETTLED):
                 return
-            closed = next(f for f in live.facts.values() if isinstance(f, Closed))
-            state = await self.course_credit(live.course)
-            digest = await self.settlement.evidence_digest(live.id)
-            turn = self.turn(live)
-            now = turn.now
-            data = settlement_data(state.of(live.id), live.course, live.policy, digest)
-            turn.settle(Settled(key="settled", t=now), data, reason=str(closed.reason))
-
-            async def before(tx: Transaction) -> None:
-                await rows.mark(tx.connection, live.id, settled_ms=now)
-
-            await self.commit(live, turn, before)
+            if live.record.settled_ms is None:
+                await self._write_settlement(live)
         self.sessions.pop(live.id, None)
         self.scheduler.at(live.id, None)
         await self.grade(live.course)
+
+    async def _write_settlement(self, live: Live) -> None:
+        closed = next(f for f in live.facts.values() if isinstance(f, Closed))
+        state = await self.course_credit(live.course)
+        digest = await self.settlement.evidence_digest(live.id)
+        turn = self.turn(live)
+        now = turn.now
+        data = settlement_data(state.of(live.id), live.course, live.policy, digest)
+        turn.settle(Settled(key="settled", t=now), data, reason=str(closed.reason))
+
+        async def before(tx: Transaction) -> None:
+            await rows.mark(tx.connection, live.id, settled_ms=now)
+
+        await self.commit(live, turn, before)
 
     async def grade(self, course: Course) -> None:
         """Settle anew what has changed, and certify what is due; one at a time."""

@@ -638,3 +638,68 @@ async def test_the_same_medium_counts_once(studio: Studio) -> None:
     view = await again.close()
     assert view.credited_s < 30
     assert VoidReason.MEDIA_REPEATED in await void_s(again)
+
+
+# --- what the store refuses once is done later ------------------------------------------------
+
+
+def refuse_once(monkeypatch: pytest.MonkeyPatch, place: object, name: str) -> list[int]:
+    """Make the next call of an async method fail as a full disk does; counts the calls."""
+    real, calls = getattr(place, name), [0]
+
+    async def first_refused(*args: Any, **more: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise StorageError("disk full")
+        return await real(*args, **more)
+
+    monkeypatch.setattr(place, name, first_refused)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [("settlement", "evidence_digest"), ("certification", "certify")]
+)
+async def test_a_settlement_that_failed_is_tried_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, place: str, name: str
+) -> None:
+    """A session closes and its settlement, or its certificate, is refused once: it comes later."""
+    lesson = await studio.open()
+    await lesson.watch(600)
+    calls = refuse_once(monkeypatch, getattr(studio.service._stage, place), name)
+    await lesson.watch(200, frames=False)
+    for _ in range(3):
+        studio.clock.advance(5_000)
+        await studio.service.settled()
+    assert calls[0] >= 2
+    assert "settled" in await ledger_kinds(lesson)
+    state = await studio.service.course_credit(studio.learner_id, "demo")
+    assert state.certificate_number is not None
+
+
+async def test_the_end_after_a_take_over_is_tried_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session that was taken over ends, though the store refused its end once."""
+    old = await studio.open()
+    await old.watch(60)
+    new = await studio.open(take_over=True)
+    calls = refuse_once(monkeypatch, studio.service._stage, "end")
+    await new.watch(60)
+    assert calls[0] >= 2
+    assert (await old.view()).state == "settled"
+
+
+async def test_a_session_that_cannot_be_ended_holds_up_no_other(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Consent withdrawn: every session ends, one of them later, and the caller is told."""
+    first = await studio.open()
+    await first.watch(60)
+    second = await studio.open(take_over=True)
+    refuse_once(monkeypatch, studio.service._stage, "end")
+    with pytest.raises(StorageError, match="1 sessions could not be ended yet"):
+        await studio.service.withdraw_consent(studio.learner_id, studio.consent_id)
+    await studio.service.settled()
+    for lesson in (first, second):
+        assert (await lesson.view()).state == "settled"
