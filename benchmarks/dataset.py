@@ -23,6 +23,8 @@ LAYOUT: Final = "docs/tuning.md says how a data set is laid out."
 class DatasetUnusable(ConfigurationError):
     """The data set cannot be used."""
 
+    status = 422
+
 
 class Role(StrEnum):
     """What a picture is for."""
@@ -63,6 +65,8 @@ class Picture:
     """The person whom an attack shows, where known and among the identities."""
     live: bool = False
     """An identity picture that was taken live, and so counts as bona fide too."""
+    genuine: bool = True
+    """Whether it is compared with others of its person; otherwise it is an impostor only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +124,11 @@ def checked(dataset: Dataset) -> Dataset:
             f"{dataset.name} holds pictures of one person only: nobody to be told apart from.",
             remedy="Put each person's pictures into a folder of identities/ of their own.",
         )
-    if identities and max(Counter((p.subject, p.source) for p in identities).values()) < 2:
+    within = Counter((one.subject, one.source) for one in identities if one.genuine)
+    if identities and max(within.values(), default=0) < 2:
         raise DatasetUnusable(
-            f"{dataset.name} holds one picture of each of {len(persons)} persons: no genuine pair.",
+            f"{dataset.name} holds no two pictures of one of {len(persons)} persons in one source:"
+            " no genuine pair.",
             remedy="Add a second picture of some persons.",
         )
     bona_fide = any(one.role is Role.BONA_FIDE or one.live for one in dataset.pictures)

@@ -146,11 +146,12 @@ def gallery_of(items: Sequence[Item]) -> Gallery:
     usable = [item for item in items if item.comparable]
     _, person = np.unique([item.picture.subject for item in usable], return_inverse=True)
     _, source = np.unique([item.picture.source for item in usable], return_inverse=True)
+    of_genuine = [item.picture.genuine for item in usable]
     vectors = [item.seen.embedding for item in usable if item.seen.embedding is not None]
     return Gallery(
         vectors=np.stack(vectors) if vectors else np.empty((0, 1), dtype=np.float32),
         person=person.astype(np.int32).reshape(-1),
-        source=source.astype(np.int32).reshape(-1),
+        source=np.where(of_genuine, source.reshape(-1), -1).astype(np.int32),
         persons=int(person.max(initial=-1)) + 1,
     )
 
@@ -334,11 +335,10 @@ def _sets(
     items: Sequence[Item], lists: Sequence[PairList], threshold: float, bootstrap: Bootstrap
 ) -> Iterator[SetRates]:
     """Measure each source by itself, and each list of pairs."""
+    for source in sorted({item.picture.source for item in items}):
+        some = [item for item in items if item.picture.source == source]
+        yield _set(source, compare_all(gallery_of(some)), threshold, bootstrap)
     gallery = gallery_of(items)
-    sources = sorted({item.picture.source for item in items})
-    for number, source in enumerate(sources):
-        compared = compare_all(gallery.where(gallery.source == number))
-        yield _set(source, compared, threshold, bootstrap)
     rows = {(item.picture.source, item.picture.key): row for row, item in enumerate(items)}
     for one in lists:
         known = [

@@ -56,7 +56,7 @@ def profile_of(tuning: Tuning) -> ThresholdProfile:
         )
     return ThresholdProfile(
         version=tuning.options.version,
-        evidence=" ".join(_words(tuning)),
+        evidence=" ".join(_words(tuning)).replace("\u00a0", " "),
         provenance=Provenance(
             made_on=tuning.options.made_on,
             command=tuning.options.command,
@@ -221,12 +221,13 @@ def chosen(found: Matching) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Write a rate for people: 0.0022 -> 0.22 %, 0.00008 -> 8e-05; no value -> an en dash."""
+    """Write a rate for people: 0.00086 -> 0.086 %, 0.000001 -> 1e-06; no value -> an en dash."""
     if value is None:
         return "–"
     if value == 0:
         return "0"
-    return f"{value * 100:.3g} %" if value >= 1e-3 else f"{value:.2g}"
+    # The space does not break: a lone per cent sign at a line's start reads badly.
+    return f"{value * 100:.3g}\u00a0%" if value >= 1e-5 else f"{value:.2g}"
 
 
 def _words(tuning: Tuning) -> Iterator[str]:
@@ -244,7 +245,7 @@ def _words(tuning: Tuning) -> Iterator[str]:
             f"{study.embedder}: threshold {found.threshold:.3f}, {chosen(found)}. On"
             f" {found.report.size.persons} other persons: FMR {rate(at.fmr)}"
             f"{_between(at.fmr_interval)}, FNMR {rate(at.fnmr)}{_between(at.fnmr_interval)}."
-            f" {said(found)}"
+            f" {said(found)} Set by set, FNMR and FMR there: {_sets(found)}."
         )
     if tuning.liveness is None:
         yield f"Liveness thresholds: those of {options.base.version}."
@@ -253,6 +254,13 @@ def _words(tuning: Tuning) -> Iterator[str]:
     yield f"Quality limits, and networks not named here: as in {options.base.version}."
     if options.note:
         yield options.note
+
+
+def _sets(found: Matching) -> str:
+    return "; ".join(
+        f"{one.name} ({one.size.persons} persons) {rate(one.rates.fnmr)} and {rate(one.rates.fmr)}"
+        for one in found.sets
+    )
 
 
 def _between(interval: Interval | None) -> str:

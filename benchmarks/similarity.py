@@ -32,19 +32,9 @@ class Gallery:
     person: Numbers
     """(n,): whose face it is."""
     source: Numbers
-    """(n,): from which set. Genuine pairs are formed within a set only: two sets may hold copies
-    of one picture."""
+    """(n,): from which set; below 0: of impostors only. Genuine pairs are formed within a set only:
+    two sets may hold copies of one picture."""
     persons: int
-
-    def where(self, chosen: NDArray[np.bool_]) -> Gallery:
-        """Keep some faces (n,), and number the remaining persons anew."""
-        remaining, person = np.unique(self.person[chosen], return_inverse=True)
-        return Gallery(
-            vectors=self.vectors[chosen],
-            person=person.astype(np.int32).reshape(-1),
-            source=self.source[chosen],
-            persons=len(remaining),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +133,12 @@ def _worst(
 def _genuine(gallery: Gallery) -> Entries:
     """Score all pairs of one person within a set; each person's weights sum to 1."""
     order = np.lexsort((gallery.source, gallery.person))
-    key = gallery.person[order].astype(np.int64) * (int(gallery.source.max(initial=0)) + 1)
-    key += gallery.source[order]
-    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else key
+    order = order[gallery.source[order] >= 0]
+    key = np.stack([gallery.person[order], gallery.source[order]], axis=1)
+    starts = np.flatnonzero((key[1:] != key[:-1]).any(axis=1)) + 1
     persons: list[Numbers] = []
     places: list[Numbers] = []
-    for rows in np.split(order, starts[1:]):
+    for rows in np.split(order, starts):
         if len(rows) < 2:
             continue
         for i in range(0, len(rows), BLOCK):

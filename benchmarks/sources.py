@@ -77,6 +77,8 @@ class IdentitySource(Source):
     """Put before the names of persons, where those of two sources do not mean the same people."""
     live: bool = False
     """Taken live (a phone, a webcam), so that they count as bona fide presentations too."""
+    genuine: bool = True
+    """Whether pictures of one person are compared; `false` makes a set of impostors only."""
 
 
 class PresentationSource(Source):
@@ -227,6 +229,7 @@ def _identities(source: IdentitySource, root: Path, problems: list[Problem]) -> 
             key=str(path.with_suffix("")),
             read=read,
             live=source.live,
+            genuine=source.genuine,
         )
 
 
