@@ -218,14 +218,17 @@ def rates_at(compared: Comparisons, threshold: float) -> Rates:
 
 
 def resampled_rates(
-    compared: Comparisons, thresholds: Sequence[float], bootstrap: Bootstrap
+    compared: Comparisons,
+    thresholds: Sequence[float],
+    bootstrap: Bootstrap,
+    label: str = "report side",
 ) -> dict[float, Rates]:
     """Give the rates at some thresholds with 95 % intervals by the bootstrap over persons."""
     indices = [grid_index(one) for one in thresholds]
     entries = compared.impostor_entries.from_index(min(indices))
     replicates = bootstrap.replicates
     draws = draw_persons(compared.persons, replicates, np.random.default_rng(bootstrap.seed))
-    with bootstrap.stage("Resampling persons", 2 * replicates) as done:
+    with bootstrap.stage(f"Resampling {label}", 2 * replicates) as done:
         fmr = fmr_replicates(entries, draws, done)
         fnmr = fnmr_replicates(compared.genuine_entries, draws, done)
     found = {}
@@ -353,5 +356,5 @@ def _sets(
 
 
 def _set(name: str, compared: Comparisons, threshold: float, bootstrap: Bootstrap) -> SetRates:
-    rates = resampled_rates(compared, [threshold], bootstrap)[threshold]
+    rates = resampled_rates(compared, [threshold], bootstrap, name)[threshold]
     return SetRates(name=name, size=size_of(compared), rates=rates)
