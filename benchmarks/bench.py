@@ -94,7 +94,7 @@ def chosen_sections(job: Job, names: Sequence[str]) -> list[str]:
     return [
         name
         for name, section in SECTIONS.items()
-        if (not names or name in names) and section.only_on in ("", job.provider)
+        if (not names or name in names) and not (section.of_a_core and job.provider == "cuda")
     ]
 
 

@@ -17,60 +17,31 @@ import numpy as np
 
 from benchmarks.frames import Sample, arms_length_frames, near_frames
 from benchmarks.job import Found, Job, Tell
-from benchmarks.rivals import NOBODY, Answer, Checker, InsightFace, OpenCv
+from benchmarks.ours import Ours
+from benchmarks.rivals import Answer, Checker, InsightFace, OpenCv
 from benchmarks.timing import Clocked, Json, Metric, interleaved, pin_to_one_core
 from verifier.errors import BenrenError, InferenceFailed
-from verifier.models.packs import load_pack
-from verifier.models.runtime import Runtime
 from verifier.models.store import Store
-from verifier.pipeline.engine import Engine
-from verifier.pipeline.intake import decode
-from verifier.pipeline.profile import load_profile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from verifier.types import Vector
 
 BATCH: Final = 8
+TOGETHER: Final = f"batch{BATCH}"
+AUTO: Final = "auto"
 INSIGHTFACE: Final = "insightface"
 OPENCV: Final = "opencv"
 PAIRS: Final = (("edgeface", INSIGHTFACE), ("open", INSIGHTFACE), ("open", OPENCV))
 """Pack and peer; the first and the last have the same embedder, the second is our default."""
+MODES: Final = ("", f".{TOGETHER}", f".{AUTO}", f".{AUTO}.{TOGETHER}")
+"""Ways in which ours may run."""
 WORDS: Final[Mapping[str, str]] = {
     INSIGHTFACE: "insightface FaceAnalysis: SCRFD-500M at 640 × 640, EdgeFace-XS",
     OPENCV: "OpenCV FaceDetectorYN (YuNet at 640 × 480) and cv2.dnn: retail-0095",
     "edgeface": "benren, pack edgeface",
     "open": "benren, pack open",
 }
-
-
-class Ours:
-    """The engine of this project, one frame or several at a time."""
-
-    def __init__(self, pack: str, store: Store) -> None:
-        self.engine = Engine(load_pack(pack, store, Runtime("cpu", threads=1)), load_profile())
-
-    def check(self, jpeg: bytes, reference: Vector | None) -> Answer:
-        """Check one frame."""
-        return self.check_all([jpeg], reference)[0]
-
-    def check_all(self, jpegs: Sequence[bytes], reference: Vector | None) -> list[Answer]:
-        """Check frames in one batch, each for itself."""
-        frames = [decode(jpeg) for jpeg in jpegs]
-        evidence = self.engine.assess(frames, references=[reference] * len(frames))
-        answers = []
-        for one in evidence:
-            if one.embedding is None:
-                answers.append(NOBODY)
-                continue
-            known = one.embedding if reference is None else reference
-            verdict = self.engine.judge([one], known)
-            live = () if one.liveness_score is None else (one.liveness_score,)
-            answers.append(
-                Answer(embedding=one.embedding, similarity=verdict.similarity, liveness=live)
-            )
-        return answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +82,9 @@ def run(job: Job, tell: Tell) -> Found:
     return Found(
         metrics=_metrics(per_check),
         detail=_detail(field, per_check, _near(field, job)),
-        warnings=[f"{WORDS[name]} was not measured: {why}" for name, why in field.missing.items()],
+        warnings=[
+            f"{words_of(name)} was not measured: {why}" for name, why in field.missing.items()
+        ],
     )
 
 
@@ -126,16 +99,24 @@ def _field(job: Job, store: Store) -> Field:
     checkers: dict[str, Checker] = {}
     missing: dict[str, str] = {}
     makers: dict[str, Callable[[], Checker]] = {
-        "edgeface": lambda: Ours("edgeface", store),
-        "open": lambda: Ours("open", store),
+        "edgeface": lambda: Ours("edgeface", store, job.provider),
+        "open": lambda: Ours("open", store, job.provider),
+        f"edgeface.{AUTO}": lambda: Ours("edgeface", store, AUTO),
+        f"open.{AUTO}": lambda: Ours("open", store, AUTO),
         INSIGHTFACE: lambda: InsightFace(store, scrfd_path(store)),
         OPENCV: lambda: OpenCv(store),
     }
     for name, make in makers.items():
+        if name.endswith(AUTO) and job.provider == AUTO:
+            continue
         try:
-            checkers[name] = make()
+            made = make()
         except BenrenError as error:
             missing[name] = str(error)
+            continue
+        if isinstance(made, Ours) and name.endswith(AUTO) and not _is_of_a_core(made.runs_on):
+            continue
+        checkers[name] = made
     samples = arms_length_frames(job.faces)
     answers = {
         name: [checker.check(sample.jpeg, None) for sample in samples]
@@ -160,6 +141,20 @@ def _field(job: Job, store: Store) -> Field:
     )
 
 
+def _is_of_a_core(engines: str) -> bool:
+    """Whether what `auto` chose is another engine of the CPU than onnxruntime, and no GPU."""
+    return "CUDA" not in engines and "OpenVINO".lower() in engines.lower()
+
+
+def words_of(name: str) -> str:
+    """Say in words what a system is: ``edgeface.auto.batch8``."""
+    system, *more = name.split(".")
+    words = WORDS[system]
+    if AUTO in more:
+        words += ", fastest engine for each network"
+    return words + (f", {BATCH} frames at a time" if TOGETHER in more else "")
+
+
 def _runs(field: Field) -> dict[str, Callable[[], object]]:
     """Make one round of each system: every frame once."""
     jpegs = [sample.jpeg for sample in field.frames]
@@ -177,7 +172,7 @@ def _runs(field: Field) -> dict[str, Callable[[], object]]:
     for name, checker in field.checkers.items():
         runs[name] = one_by_one(name)
         if isinstance(checker, Ours):
-            runs[f"{name}.batch{BATCH}"] = together(name, checker)
+            runs[f"{name}.{TOGETHER}"] = together(name, checker)
     for work in runs.values():
         work()  # everybody warm
     return runs
@@ -186,23 +181,21 @@ def _runs(field: Field) -> dict[str, Callable[[], object]]:
 def _metrics(per_check: Mapping[str, Sequence[Clocked]]) -> list[Metric]:
     metrics = []
     for name, rounds in per_check.items():
-        system, _, batch = name.partition(".")
-        words = WORDS[system] + (f", {BATCH} frames at a time" if batch else "")
         walls = tuple(one.wall_ms for one in rounds)
         metrics.append(
             Metric(
                 name=f"check.{name}.wall_ms",
                 value=median(walls),
                 unit="ms",
-                better="lower" if system not in (INSIGHTFACE, OPENCV) else "neither",
-                about=f"whole check on one core: {words}",
+                better="neither" if name in (INSIGHTFACE, OPENCV) else "lower",
+                about=f"whole check on one core: {words_of(name)}",
                 rounds=walls,
             )
         )
     metrics += [
         _ratio(ours + mode, peer, per_check)
         for ours, peer in PAIRS
-        for mode in ("", f".batch{BATCH}")
+        for mode in MODES
         if ours + mode in per_check and peer in per_check
     ]
     return metrics
@@ -212,14 +205,12 @@ def _ratio(ours: str, peer: str, per_check: Mapping[str, Sequence[Clocked]]) -> 
     """Compare round by round: what disturbed one system disturbed its neighbour in time too."""
     pairs = zip(per_check[peer], per_check[ours], strict=True)
     ratios = tuple(theirs.wall_ms / own.wall_ms for theirs, own in pairs)
-    pack, _, batch = ours.partition(".")
-    mode = f", {BATCH} frames at a time" if batch else ""
     return Metric(
         name=f"speedup.{ours}_over_{peer}",
         value=median(ratios),
         unit="×",
         better="higher",
-        about=f"{WORDS[pack]}{mode}, over {WORDS[peer]}",
+        about=f"{words_of(ours)}, over {words_of(peer)}",
         rounds=ratios,
         relative=True,
     )
@@ -239,8 +230,7 @@ def _detail(field: Field, per_check: Mapping[str, Sequence[Clocked]], near: Json
         "systems": [
             {
                 "name": name,
-                "words": WORDS[name.partition(".")[0]]
-                + (f", {BATCH} frames at a time" if "." in name else ""),
+                "words": words_of(name),
                 "wall_ms": median(one.wall_ms for one in rounds),
                 "cpu_ms": median(one.cpu_ms for one in rounds),
                 "fastest_ms": min(one.wall_ms for one in rounds),

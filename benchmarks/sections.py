@@ -39,8 +39,8 @@ class Section:
     weight: int
     """Seconds on two cores of 2025, for the progress bar."""
     timeout_s: float = 480.0
-    only_on: str = ""
-    """Provider, where it makes sense on one only."""
+    of_a_core: bool = False
+    """Whether it is about one core of the CPU, and says nothing of another device."""
 
     def run(self, job: Job, tell: Tell) -> Found:
         """Measure, in this process."""
@@ -52,12 +52,13 @@ class Section:
 
 
 SECTIONS: Final[Mapping[str, Section]] = {
-    "peers": Section(title="Peers", where="peers:run", weight=75, only_on="cpu"),
+    "peers": Section(title="Peers", where="peers:run", weight=75, of_a_core=True),
     "stages": Section(title="Stages", where="latency:stages", weight=15),
-    "throughput": Section(title="Throughput", where="latency:throughput", weight=105),
-    "providers": Section(title="Providers", where="latency:providers", weight=20),
-    "roofline": Section(title="Roofline", where="roofline:run", weight=12, only_on="cpu"),
+    "throughput": Section(title="Throughput", where="throughput:throughput", weight=105),
+    "providers": Section(title="Providers", where="throughput:providers", weight=20),
+    "roofline": Section(title="Roofline", where="roofline:run", weight=12, of_a_core=True),
     "service": Section(title="HTTP service", where="service:run", weight=80),
+    "half_load": Section(title="Half load", where="half_load:run", weight=30),
     "capacity": Section(title="Capacity", where="capacity:run", weight=35),
     "memory": Section(title="Memory", where="memory:run", weight=60),
     "matching": Section(title="Accuracy", where="error_rates:matching", weight=150),

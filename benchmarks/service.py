@@ -28,8 +28,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from benchmarks.job import Found, Job, Tell
-from benchmarks.latency import Bench, Cell, Filled, bench_of, fill_threads
+from benchmarks.latency import Bench, bench_of
 from benchmarks.load import Orders, Report
+from benchmarks.throughput import Cell, Filled, fill_threads
 from benchmarks.timing import Json, Metric, percentiles
 from verifier.errors import InferenceFailed
 from verifier.models.processors import available_processors
@@ -95,6 +96,7 @@ def run(job: Job, tell: Tell) -> Found:
 def serving(job: Job) -> Iterator[Server]:
     """Start `benren serve` on a free port of loopback; end it with SIGTERM, as operators do."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("BENREN_") or k in KEPT}
+    environ["BENREN_PROVIDER"] = job.provider
     with tempfile.TemporaryDirectory(prefix="benren-serve-") as folder:
         command = [sys.executable, "-m", "benren.cli", "serve", "--only", "verifier"]
         command += ["--port", "0", "--pack", job.pack, "--data-dir", folder]

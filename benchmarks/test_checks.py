@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.kinds import WORDS, kinds_of
-from benchmarks.latency import BATCHES, Bench
+from benchmarks.latency import Bench
+from benchmarks.throughput import BATCHES
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

@@ -82,7 +82,7 @@ def bench(
     for row in ran.record["targets"]:
         if json:
             emit(row)
-        else:
+        elif row["state"] != "not measured":
             out().print(_told_target(row), soft_wrap=True, markup=False)
     if json:
         emit({"json": str(ran.json_file), "html": str(ran.html_file), "failed": ran.failed})
@@ -184,7 +184,7 @@ def _command() -> str:
 def _told_target(row: Mapping[str, Any]) -> str:
     binds = f"\n        {row['binds']}" if row["binds"] else ""
     state = row["state"].upper() if row["state"] == "missed" else row["state"]
-    return f"{state:<12} {row['what']}: {row['measured']} ({row['wanted']}){binds}"
+    return f"{state:<7} {row['what']}: {row['measured']} ({row['wanted']}){binds}"
 
 
 def _tell_comparison(comparison: Comparison, *, every: bool) -> None:

@@ -91,7 +91,7 @@ def test_a_wrong_number_of_axes_is_refused() -> None:
 
 @pytest.mark.models
 def test_known_networks_have_known_sizes(model_store: object) -> None:
-    """The authors of MiniFASNet publish 0.081 GFLOP at 80 x 80; a graph with computed sizes, too."""
+    """The authors publish 0.081 GFLOP for MiniFASNet at 80 x 80; EdgeFace computes its sizes."""
     from verifier.models.store import Store
 
     assert isinstance(model_store, Store)
