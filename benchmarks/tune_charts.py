@@ -78,7 +78,8 @@ Det = Sequence[tuple[float, float, float]]
 def det_chart(curves: Mapping[str, Det], marks: Sequence[tuple[float, float, str]]) -> Chart:
     """Draw DET curves on normal deviate axes: normal scores make straight lines there.
 
-    Martin et al., Eurospeech 1997. `curves`: css class -> points; `marks`: FMR, FNMR and title of operating points.
+    Martin et al., Eurospeech 1997. `curves`: css class -> points; `marks`: FMR, FNMR and
+    title of operating points.
     """
     x, y = _Deviate(FMR_TICKS, LEFT, WIDTH - RIGHT), _Deviate(FNMR_TICKS, HEIGHT - BOTTOM, TOP)
     lines = [
