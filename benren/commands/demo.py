@@ -95,13 +95,17 @@ def _play(config: Config, album: Album, output: Path, *, quiet: bool) -> Play:
 
 
 def _make(output: Path) -> None:
+    from tempfile import TemporaryFile  # noqa: PLC0415
+
     from verifier.errors import ConfigurationError  # noqa: PLC0415
 
     try:
         output.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output):  # told now, not after the lessons were played
+            pass
     except OSError as error:
         raise ConfigurationError(
-            f"The directory {output} cannot be made: {error.strerror}.",
+            f"The directory {output} cannot be written: {error.strerror}.",
             remedy="Name another with --out.",
         ) from error
 
