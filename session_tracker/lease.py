@@ -40,18 +40,23 @@ async def current(connection: AsyncConnection, learner_id: str) -> Lease | None:
 
 async def take(
     connection: AsyncConnection, *, learner_id: str, session_id: str, epoch: int, expires_ms: int
-) -> None:
-    """Give the lease to a session, under an epoch above every earlier one."""
+) -> str | None:
+    """Give the lease to a session, under an epoch above every earlier one.
+
+    Returns the session that had it before, if any. Raises Conflict where a session of the same or
+    of a higher epoch has it.
+    """
+    before = await current(connection, learner_id)
     values = {"session_id": session_id, "epoch": epoch, "expires_ms": expires_ms}
     changed = await connection.execute(
         update(leases).where(leases.c.learner_id == learner_id, leases.c.epoch < epoch), values
     )
     if changed.rowcount:
-        return
-    held = await current(connection, learner_id)
-    if held is not None:
+        return None if before is None else before.session_id
+    if before is not None:
         raise refuse_parallel()
     await connection.execute(insert(leases), {"learner_id": learner_id, **values})
+    return None
 
 
 async def extend(

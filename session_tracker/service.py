@@ -23,7 +23,7 @@ from session_tracker.machine import AskCheck, Machine
 from session_tracker.policy import Policy
 from session_tracker.records import SessionRecord, StreamRecord
 from session_tracker.settlement import CourseCredit
-from session_tracker.stage import Stage, token_hash, unknown_session
+from session_tracker.stage import Stage, holds_lease, token_hash, unknown_session
 from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
 from session_tracker.store.writer import Transaction
@@ -276,7 +276,7 @@ class SessionService:
             answer = json.dumps(view.as_json(), separators=(",", ":"))
             turn.playback[-1]["answer"] = answer
             turn.answer = (report.seq, report.digest, answer)
-            holds = live.record.taking_over is None or live.has_run
+            holds = holds_lease(live)
 
             async def before(tx: Transaction) -> None:
                 if holds and turn.closed is None:

@@ -108,6 +108,11 @@ class Stage:
                 turn.note(SystemFault(key=key, t=min(known, now), end=max(known, now)))
             turn.let_pass()
             await self.commit(live, turn)
+        async with self.database.read() as connection:
+            held = await lease.current(connection, record.learner_id)
+        if held is not None and held.epoch > record.epoch and holds_lease(live):
+            # It was taken over, and we went down before it had ended.
+            self.end_soon(live, CloseReason.TAKEN_OVER)
 
     # --- sessions in memory ----------------------------------------------------------------
 
@@ -173,16 +178,23 @@ class Stage:
         """Make a turn durable, apply it, and set going what follows from it.
 
         `before` runs first in the same transaction; without `send` the checks of the turn are
-        left to the caller.
+        left to the caller. Where the turn needs the learner's lease and another session has it
+        for good, the turn ends this session instead.
         """
 
-        async def job(tx: Transaction) -> None:
+        async def job(tx: Transaction) -> str | None:
             if before is not None:
                 await before(tx)
-            await self._store(tx, live, turn)
+            return await self._store(tx, live, turn)
 
         try:
-            await self.database.write(job)
+            try:
+                ousted = await self.database.write(job)
+            except Conflict:
+                if not _needs_lease(live, turn):
+                    raise
+                turn.give_way()
+                ousted = await self.database.write(job)
         except IntegrityError as error:
             live.stale = True
             raise Conflict(
@@ -194,10 +206,13 @@ class Stage:
             raise
         turn.apply()
         self._follow_up(live, turn, send=send)
+        other = self.sessions.get(ousted or "")
+        if other is not None and other is not live and other.open:
+            self.end_soon(other, CloseReason.TAKEN_OVER)
 
-    async def _store(self, tx: Transaction, live: Live, turn: Turn) -> None:
-        if turn.resumed and live.record.taking_over is not None and not live.has_run:
-            await self.take_lease(tx, live)
+    async def _store(self, tx: Transaction, live: Live, turn: Turn) -> str | None:
+        """Store a turn; returns the session that it took the lease from, if it did."""
+        ousted = await self.take_lease(tx, live) if _needs_lease(live, turn) else None
         if turn.closed is not None:
             await lease.release(tx.connection, session_id=live.id)
             await rows.mark(tx.connection, live.id, closed_ms=turn.closed.t)
@@ -208,6 +223,7 @@ class Stage:
         if turn.stream is not None and turn.stream.last_event_id:
             tx.set_position(turn.stream.id, turn.stream.last_event_id)
         await tx.append(turn.entries)
+        return ousted
 
     def _follow_up(self, live: Live, turn: Turn, *, send: bool) -> None:
         spawn = self.scheduler.spawn
@@ -218,9 +234,6 @@ class Stage:
                 spawn(self.carry_out(live, asked), what=f"check of {live.id}")
         if turn.resumed:
             spawn(self._expect_identity(live), what=f"stream of {live.id}")
-            other = self.sessions.get(live.record.taking_over or "")
-            if other is not None and other.open:
-                self.end_soon(other, CloseReason.TAKEN_OVER)
         if turn.closed is not None:
             stream_id, live.stream_id = live.stream_id, None
             if stream_id is not None:
@@ -333,9 +346,9 @@ class Stage:
 
     # --- leases ----------------------------------------------------------------------------
 
-    async def take_lease(self, tx: Transaction, live: Live) -> None:
-        """Make a session the one that its learner studies in."""
-        await lease.take(
+    async def take_lease(self, tx: Transaction, live: Live) -> str | None:
+        """Make a session the one that its learner studies in; returns the one before it."""
+        return await lease.take(
             tx.connection,
             learner_id=live.record.learner_id,
             session_id=live.id,
@@ -438,6 +451,15 @@ class Stage:
             return view_of(live.id, live.machine, live.suspended, totals, live.policy)
         turn.totals = totals
         return view_of(live.id, turn.machine, turn.suspended, totals, live.policy)
+
+
+def holds_lease(live: Live) -> bool:
+    """Tell whether a session has been given its learner's lease: to take over needs a pass."""
+    return live.record.taking_over is None or live.has_run
+
+
+def _needs_lease(live: Live, turn: Turn) -> bool:
+    return turn.resumed and not holds_lease(live)
 
 
 def token_hash(token: str) -> str:

@@ -8,6 +8,7 @@ away, and the session is read from the store again before its next turn.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,9 +38,10 @@ from session_tracker.records import StreamRecord, Totals
 from session_tracker.sampling import Draw
 from session_tracker.store.writer import NewEntry
 from session_tracker.transitions import absorb
-from verifier.errors import BadRequest, NotFound
+from verifier.errors import BadRequest
 from verifier.types import Decision, EventKind, StreamEvent
 
+_log = logging.getLogger("benren.tracker")
 _MOST_ACTIONS: Final = 64
 """Actions of one turn; more would be a circle in the rules."""
 _OUTCOMES: Final = {
@@ -166,6 +168,11 @@ class Turn:
         self.note(fact)
         self.closed = fact
 
+    def give_way(self) -> None:
+        """End the session where it was let go: another one has the learner's lease for good."""
+        self.resumed = False
+        self.close(Close(reason=CloseReason.TAKEN_OVER))
+
     def settle(self, fact: Settled, data: Mapping[str, Any], *, reason: str) -> None:
         """Write down what the closed session came to."""
         self.facts.append(fact)
@@ -224,7 +231,10 @@ class Turn:
     ) -> None:
         asked = self.live.asked.get(event.check_id or "")
         if asked is None:
-            raise NotFound(f"Nobody asked for the check {event.check_id!r}.")
+            # Refused, it would come again for ever and hold up all that follows it.
+            _log.warning("session %s: nobody asked for %s", self.live.id, event.check_id)
+            self.flag("unknown_check", {"stream": event.stream_id, "event": event.event_id})
+            return
         if asked.cause is CheckCause.SUSPICION and asked.not_before is not None:
             # The window of a check that a sample called reaches back to that sample.
             since = asked.not_before
