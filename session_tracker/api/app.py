@@ -8,7 +8,9 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Response
 from pydantic import BaseModel, Field
 
+from session_tracker.api import pages
 from session_tracker.api.learners import learners_router
+from session_tracker.api.pages import pages_router
 from session_tracker.api.records import records_router
 from session_tracker.api.sessions import sessions_router
 from session_tracker.service import SessionService
@@ -42,6 +44,7 @@ RULES: Final = (
         path="/v1/certificates/{number}/{rest:path}", by=KeyScope.TRACKER, max_body_bytes=_SMALL
     ),
     RouteRule(path="/v1/ledger/{rest:path}", by=Entry.ANYONE, max_body_bytes=_SMALL),
+    *pages.RULES,
 )
 """What the edge has to ask for on the tracker's paths; heads and public checks are for anybody."""
 HEALTH_RULES: Final = (
@@ -67,7 +70,12 @@ class Alive(BaseModel):
 def tracker_router(service: SessionService) -> APIRouter:
     """Make every route of the tracker but those about health; the edge has to apply `RULES`."""
     router = APIRouter()
-    for part in (learners_router(service), sessions_router(service), records_router(service)):
+    for part in (
+        learners_router(service),
+        sessions_router(service),
+        records_router(service),
+        pages_router(),
+    ):
         router.include_router(part)
     return router
 
