@@ -18,7 +18,7 @@ import httpx
 
 from benren.problems import UnexpectedAnswer, json_object, raise_for_problem, unreachable
 from verifier.errors import StreamGone, Unauthorised
-from verifier.streaming.advice import Advice, FrameReceipt
+from verifier.streaming.cues import Cue
 
 _SIGNATURES = {b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 
@@ -233,7 +233,7 @@ class StudySession:
 
     async def push_frame(
         self, picture: bytes, *, captured_utc_ms: int | None = None, media_type: str | None = None
-    ) -> FrameReceipt:
+    ) -> Cue:
         """Send one JPEG, PNG or WebP picture.
 
         Where the stream was lost or the token is over, another stream is asked for, once, and
@@ -293,7 +293,7 @@ class StudySession:
 
     async def _push(
         self, picture: bytes, captured_utc_ms: int | None, media_type: str | None
-    ) -> FrameReceipt:
+    ) -> Cue:
         headers = {
             "Content-Type": media_type or _SIGNATURES.get(picture[:4], "image/jpeg"),
             "Benren-Seq": str(self._frame_seq),
@@ -305,13 +305,9 @@ class StudySession:
         )
         body = json_object(response)
         try:
-            return FrameReceipt(
-                seq=int(body["seq"]),
-                accepted=bool(body["accepted"]),
-                advice=Advice(body["advice"]),
-            )
+            return Cue.from_json(body)
         except (KeyError, TypeError, ValueError) as error:
-            raise _not_as_documented("frame receipt", error) from error
+            raise _not_as_documented("cue", error) from error
 
     async def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None

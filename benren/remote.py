@@ -21,7 +21,7 @@ from benren.problems import UnexpectedAnswer, error_of, json_object, raise_for_p
 from verifier.clock import Clock
 from verifier.errors import StreamGone
 from verifier.streaming.wire import event_from_json, spec_to_json, stamp_to_json
-from verifier.types import CheckRequest, EventSink, StreamEvent, StreamGrant, StreamSpec
+from verifier.types import CheckRequest, EventSink, IceServer, StreamEvent, StreamGrant, StreamSpec
 
 _log = logging.getLogger(__name__)
 
@@ -242,6 +242,14 @@ async def _ask(
         raise unreachable(str(http.base_url), error) from error
 
 
+def _ice_server(body: Mapping[str, Any]) -> IceServer:
+    return IceServer(
+        urls=tuple(str(url) for url in body["urls"]),
+        username=body.get("username"),
+        credential=body.get("credential"),
+    )
+
+
 def _grant(body: Mapping[str, Any]) -> StreamGrant:
     try:
         return StreamGrant(
@@ -249,7 +257,10 @@ def _grant(body: Mapping[str, Any]) -> StreamGrant:
             client_token=str(body["client_token"]),
             expires_utc_ms=int(body["expires_utc_ms"]),
             frames_path=str(body["frames_path"]),
+            socket_path=str(body["socket_path"]),
+            offer_path=str(body["offer_path"]),
             sample_period_ms=int(body["sample_period_ms"]),
+            ice_servers=tuple(_ice_server(server) for server in body["ice_servers"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UnexpectedAnswer(f"This is not a stream grant: {error!r}.") from error

@@ -79,6 +79,8 @@ class ScriptedVerifier:
             client_token=f"tok_{stream.id}",
             expires_utc_ms=self._clock.stamp().utc_ms + 3_600_000,
             frames_path=f"/v1/streams/{stream.id}/frames",
+            socket_path=f"/v1/streams/{stream.id}/socket",
+            offer_path=f"/v1/streams/{stream.id}/offer",
             sample_period_ms=spec.policy.sample_period_ms,
         )
 

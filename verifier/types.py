@@ -224,15 +224,38 @@ class StreamSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IceServer:
+    """A STUN or TURN server for WebRTC (the RTCIceServer of browsers)."""
+
+    urls: tuple[str, ...]
+    """``stun:``, ``turn:`` or ``turns:`` addresses."""
+    username: str | None = None
+    credential: str | None = None
+    """Goes to learners' devices: best one that is over soon."""
+
+    def as_json(self) -> dict[str, object]:
+        """Give the dictionary that ``new RTCPeerConnection`` takes."""
+        body: dict[str, object] = {"urls": list(self.urls)}
+        if self.username is not None:
+            body |= {"username": self.username, "credential": self.credential}
+        return body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamGrant:
-    """What the tracker hands on to the learning client."""
+    """What the tracker hands on to the learning client; paths lie at the verifier's address."""
 
     stream_id: str
     client_token: str
     expires_utc_ms: int
     frames_path: str
-    """Where the client posts frames, relative to the verifier's address."""
+    """Where the client posts frames."""
+    socket_path: str
+    """Where the client opens a WebSocket."""
+    offer_path: str
+    """Where the client posts a WebRTC offer."""
     sample_period_ms: int
+    ice_servers: tuple[IceServer, ...] = ()
 
 
 class EventKind(StrEnum):

@@ -187,6 +187,13 @@ class StreamGrantBody(BaseModel):
     client_token: str
     expires_utc_ms: int = Field(examples=[_EXAMPLE_MS])
     frames_path: str = Field(examples=["/v1/streams/q3J8/frames"])
+    socket_path: str = Field(examples=["/v1/streams/q3J8/socket"])
+    offer_path: str = Field(examples=["/v1/streams/q3J8/offer"])
+    ice_servers: list[dict[str, Any]] = Field(
+        default=[],
+        examples=[[{"urls": ["stun:stun.example.org"]}]],
+        description="For `new RTCPeerConnection`, as they are.",
+    )
     sample_period_ms: int = Field(examples=[5000])
 
 

@@ -131,6 +131,9 @@ def _grant(grant: StreamGrant) -> StreamGrantBody:
         client_token=grant.client_token,
         expires_utc_ms=grant.expires_utc_ms,
         frames_path=grant.frames_path,
+        socket_path=grant.socket_path,
+        offer_path=grant.offer_path,
+        ice_servers=[server.as_json() for server in grant.ice_servers],
         sample_period_ms=grant.sample_period_ms,
     )
 

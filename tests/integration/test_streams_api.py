@@ -177,7 +177,7 @@ async def test_a_lesson_over_http(verifier: Verifier, tracker, phone) -> None:
     for _ in range(3):
         answer = await verifier.push(phone, grant, "li")
         assert answer.status_code == 200
-        assert set(answer.json()) == {"seq", "accepted", "advice"}
+        assert set(answer.json()) == {"seq", "accepted", "advice", "period_ms", "challenge"}
         assert answer.json()["accepted"] is True
     checked = await tracker.post(
         f"/v1/streams/{grant['stream_id']}/checks", json={"check_id": "c-1"}
@@ -342,7 +342,7 @@ async def test_the_document_shows_examples_and_ways_in(verifier: Verifier, track
     frames = document["paths"]["/v1/streams/{stream_id}/frames"]["post"]
     assert frames["security"] == [{"clientToken": []}]
     assert set(frames["requestBody"]["content"]) == {"image/jpeg", "image/png", "image/webp"}
-    for name in ("OpenStream", "AskCheck", "Acknowledge", "ReceiptBody"):
+    for name in ("OpenStream", "AskCheck", "Acknowledge", "CueBody"):
         assert document["components"]["schemas"][name]["examples"]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from verifier.api.bodies import Subject, TemplateBytes
 from verifier.streaming.advice import Advice
+from verifier.streaming.cues import Turn
 from verifier.types import Decision, EventKind, Reason
 
 MAX_NUMBER: Final = 2**53 - 1  # what JSON numbers hold exactly (RFC 8259, 6)
@@ -77,19 +78,49 @@ class GrantBody(BaseModel):
     client_token: str = Field(description="For `Authorization: Bearer`, with every frame.")
     expires_utc_ms: int = Field(description="End of the token's life.", examples=[1795482804331])
     frames_path: str = Field(examples=[f"/v1/streams/{_EXAMPLE_ID}/frames"])
+    socket_path: str = Field(examples=[f"/v1/streams/{_EXAMPLE_ID}/socket"])
+    offer_path: str = Field(examples=[f"/v1/streams/{_EXAMPLE_ID}/offer"])
+    ice_servers: list[dict[str, Any]] = Field(
+        default=[],
+        examples=[[{"urls": ["stun:stun.example.org"]}]],
+        description="For `new RTCPeerConnection`, as they are.",
+    )
     sample_period_ms: int = Field(examples=[5000])
 
 
-class ReceiptBody(BaseModel):
-    """The answer to a frame: the same shape for every frame, and never a score."""
+class ShownBody(BaseModel):
+    """The challenge that the device has to show now."""
+
+    id: str
+    step: int = Field(description="Counts from 1.", examples=[1])
+    steps: int = Field(examples=[3])
+    turn: Turn = Field(description="Left and right are the learner's own.")
+    remaining_ms: int = Field(description="Until the challenge is over.", examples=[8_000])
+    attempt: int = Field(examples=[1])
+
+
+class CueBody(BaseModel):
+    """What a device is told, the same on every transport: never a score."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"seq": 17, "accepted": True, "advice": "ok"}]}
+        json_schema_extra={
+            "examples": [
+                {
+                    "seq": 17,
+                    "accepted": True,
+                    "advice": "ok",
+                    "period_ms": 5000,
+                    "challenge": None,
+                }
+            ]
+        }
     )
 
-    seq: int
-    accepted: bool = Field(description="Whether the frame became a sample.")
+    seq: int | None = Field(description="The frame that this answers; null where pushed.")
+    accepted: bool | None = Field(description="Whether the frame became a sample.")
     advice: Advice
+    period_ms: int = Field(description="Wished time between two frames.")
+    challenge: ShownBody | None
 
 
 class AskCheck(BaseModel):

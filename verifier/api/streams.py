@@ -18,10 +18,10 @@ from verifier.api.stream_bodies import (
     MAX_NUMBER,
     Acknowledge,
     AskCheck,
+    CueBody,
     EventBody,
     GrantBody,
     OpenStream,
-    ReceiptBody,
 )
 from verifier.clock import Stamp
 from verifier.edge import Entry, KeyScope, RouteRule
@@ -183,16 +183,16 @@ def _add_frame_route(router: APIRouter, hub: StreamHub) -> None:
                 examples=[1795482204331],
             ),
         ] = None,
-    ) -> ReceiptBody:
+    ) -> CueBody:
         """Take a frame; returns once what was seen on it is recorded."""
-        receipt = await hub.push_frame(
+        cue = await hub.push_frame(
             stream_id,
             _bearer(request),
             seq=seq,
             data=await request.body(),
             captured_utc_ms=captured_ms,
         )
-        return ReceiptBody(seq=receipt.seq, accepted=receipt.accepted, advice=receipt.advice)
+        return CueBody.model_validate(cue.as_json())
 
 
 def _grant(grant: StreamGrant) -> GrantBody:
@@ -201,6 +201,9 @@ def _grant(grant: StreamGrant) -> GrantBody:
         client_token=grant.client_token,
         expires_utc_ms=grant.expires_utc_ms,
         frames_path=grant.frames_path,
+        socket_path=grant.socket_path,
+        offer_path=grant.offer_path,
+        ice_servers=[server.as_json() for server in grant.ice_servers],
         sample_period_ms=grant.sample_period_ms,
     )
 

@@ -22,7 +22,7 @@ from verifier.errors import (
     Overloaded,
     StreamGone,
 )
-from verifier.streaming.advice import FrameReceipt
+from verifier.streaming.cues import Cue
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.ports import Inference, Vault
 from verifier.streaming.stream import Stream
@@ -31,6 +31,7 @@ from verifier.streaming.wire import Signer
 from verifier.types import (
     CheckRequest,
     EventSink,
+    IceServer,
     PresencePolicy,
     StreamEvent,
     StreamGrant,
@@ -40,6 +41,8 @@ from verifier.types import (
 _log = logging.getLogger(__name__)
 
 FRAMES_PATH = "/v1/streams/{stream_id}/frames"
+SOCKET_PATH = "/v1/streams/{stream_id}/socket"
+OFFER_PATH = "/v1/streams/{stream_id}/offer"
 MAX_CLIENT_SKEW_MS = 5_000  # CREDIT_MODEL, row "clock": more is flagged
 _SYSTEM_RANDOM = secrets.SystemRandom()
 _REMEDY_GONE = "Ask the session tracker for a new stream."
@@ -57,13 +60,18 @@ class StreamHub:
         clock: Clock,
         draw: Callable[[], float] = _SYSTEM_RANDOM.random,
         limits: StreamLimits | None = None,
+        ice_servers: Callable[[], tuple[IceServer, ...]] = tuple,
     ) -> None:
-        """`draw` gives numbers in [0, 1) and decides which samples are looked at."""
+        """`draw` gives numbers in [0, 1) and decides which samples are looked at.
+
+        `ice_servers` gives the STUN and TURN servers that a device is told of with its token.
+        """
         self._batcher = batcher
         self._vault = vault
         self._keyring = keyring
         self._clock = clock
         self._draw = draw
+        self._ice_servers = ice_servers
         self.limits = limits if limits is not None else StreamLimits()
         self._tokens = ClientTokens(clock, self.limits.token_life_ms)
         self._sinks: list[EventSink] = []
@@ -163,7 +171,7 @@ class StreamHub:
         seq: int,
         data: bytes,
         captured_utc_ms: int | None = None,
-    ) -> FrameReceipt:
+    ) -> Cue:
         """Take one picture (JPEG, PNG or WebP bytes) from the client that holds `token`.
 
         Time is taken here; `captured_utc_ms`, the client's own, is advisory. Returns once the
@@ -185,7 +193,7 @@ class StreamHub:
             self.counts["undecodable" if isinstance(error, ImageError) else error.code] += 1
             raise
         self.counts["accepted" if receipt.accepted else receipt.advice.value] += 1
-        return receipt
+        return stream.cues.answer(receipt)
 
     # --- housekeeping ----------------------------------------------------------------------
 
@@ -214,7 +222,10 @@ class StreamHub:
             client_token=token,
             expires_utc_ms=expires_utc_ms,
             frames_path=FRAMES_PATH.format(stream_id=stream.id),
+            socket_path=SOCKET_PATH.format(stream_id=stream.id),
+            offer_path=OFFER_PATH.format(stream_id=stream.id),
             sample_period_ms=stream.sample_period_ms,
+            ice_servers=self._ice_servers(),
         )
 
     def _find(self, stream_id: str) -> Stream:

@@ -32,6 +32,7 @@ from verifier.clock import Clock, Stamp
 from verifier.errors import StreamGone
 from verifier.streaming.advice import FrameReceipt, advise
 from verifier.streaming.arrivals import Arrival, Arrivals
+from verifier.streaming.cues import CueBoard
 from verifier.streaming.eventlog import EventLog
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.ports import Inference
@@ -76,6 +77,8 @@ class Stream:
         self.sample_period_ms = spec.policy.sample_period_ms
         self.last_frame_at: Stamp = clock.stamp()
         """Arrival of the newest frame, or the opening."""
+        self.cues = CueBoard(clock, spec.policy.sample_period_ms)
+        """What the device is told; a challenge shows its prompts here."""
         self._policy = spec.policy
         self._reference = reference
         self._inference = inference
@@ -175,6 +178,7 @@ class Stream:
         self._record(sample, sighting, evidence, frame, asked)
         receipt = self._arrivals.became_sample(arrival, advise(presence))
         await self.log.deliver()
+        self.cues.advise(receipt.advice)
         return receipt
 
     def _record(

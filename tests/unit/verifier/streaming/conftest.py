@@ -9,7 +9,7 @@ import pytest
 
 from verifier.clock import ManualClock
 from verifier.keys import KeyRing
-from verifier.streaming.advice import FrameReceipt
+from verifier.streaming.cues import Cue
 from verifier.streaming.hub import StreamHub
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.testing import Person, ScriptedEngine, ScriptedVault, scene
@@ -63,9 +63,7 @@ class Studio:
         self._shot += 1
         return scene(*people, shot=self._shot)
 
-    async def show(
-        self, grant: StreamGrant, *people: Person | str, after_ms: int = 5_000
-    ) -> FrameReceipt:
+    async def show(self, grant: StreamGrant, *people: Person | str, after_ms: int = 5_000) -> Cue:
         """Wait, then send the next frame of a stream."""
         self.clock.advance(after_ms)
         self._seq[grant.stream_id] = self._seq.get(grant.stream_id, 0) + 1

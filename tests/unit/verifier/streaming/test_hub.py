@@ -49,6 +49,9 @@ async def test_a_grant_says_all_that_a_client_needs(studio) -> None:
     assert len(grant.stream_id) == 32
     assert grant.stream_id != other.stream_id
     assert grant.frames_path == f"/v1/streams/{grant.stream_id}/frames"
+    assert grant.socket_path == f"/v1/streams/{grant.stream_id}/socket"
+    assert grant.offer_path == f"/v1/streams/{grant.stream_id}/offer"
+    assert grant.ice_servers == ()
     assert grant.sample_period_ms == 4_000
     assert grant.expires_utc_ms == studio.clock.stamp().utc_ms + 600_000
 
