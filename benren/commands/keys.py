@@ -27,7 +27,11 @@ def new(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="Name of the caller, for logs.")],
     scope: Annotated[
         list[str],
-        typer.Option("--scope", help="verifier, tracker or admin; may be given several times."),
+        typer.Option(
+            "--scope",
+            help="verifier, tracker, staff, reviewer, institution, inspector or admin; "
+            "may be given several times.",
+        ),
     ],
     json: Json = False,
 ) -> None:

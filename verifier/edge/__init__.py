@@ -22,6 +22,7 @@ from verifier.edge.access import (
     new_api_key,
     require_loopback_without_keys,
 )
+from verifier.edge.actors import LOCAL_ACTOR, Actor, actor_of
 from verifier.edge.metrics import HttpMetrics
 from verifier.edge.openapi import document_edge
 from verifier.edge.problems import (
@@ -38,7 +39,9 @@ from verifier.edge.problems import (
 from verifier.edge.wire import EdgeLimits, EdgeMiddleware
 
 __all__ = [
+    "LOCAL_ACTOR",
     "MEDIA_TYPE",
+    "Actor",
     "ApiKey",
     "ApiKeys",
     "EdgeLimits",
@@ -49,6 +52,7 @@ __all__ = [
     "KeyScope",
     "Problem",
     "RouteRule",
+    "actor_of",
     "install_edge",
     "is_loopback",
     "new_api_key",
@@ -74,7 +78,8 @@ def install_edge(
 
     `default` is what a path asks for that no rule names; `service` labels the metrics. Within a
     request ``request.state.request_id`` and ``request.state.api_key`` (an `ApiKey` or None) are
-    set. Routes declare whole paths, so that metrics and rules name them alike.
+    set; `actor_of(request)` names the caller for the records. Routes declare whole paths, so that
+    metrics and rules name them alike.
     """
     chosen = metrics if metrics is not None else HttpMetrics()
     gate = Gate(api_keys, default, rules)

@@ -22,6 +22,7 @@ _KEY_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _SECRET: Final = re.compile(r"benren_([a-z0-9-]{1,32})_[A-Za-z0-9_-]{43}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_KEYS: Final = 1_000
+_READING: Final = frozenset({"GET", "HEAD"})
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
@@ -30,6 +31,14 @@ class KeyScope(StrEnum):
 
     VERIFIER = "verifier"
     TRACKER = "tracker"
+    STAFF = "staff"
+    """Approves and refuses enrolments, confirms learners, enters supervised sessions."""
+    REVIEWER = "reviewer"
+    """Decides reviews and appeals."""
+    INSTITUTION = "institution"
+    """A training institution: enters offline class hours."""
+    INSPECTOR = "inspector"
+    """Reads reviews and the trail of who looked at what; changes nothing."""
     ADMIN = "admin"
 
 
@@ -51,7 +60,10 @@ class RouteRule:
 
     path: str
     """As routes are written: ``/v1/streams/{stream_id}/frames``."""
-    by: KeyScope | Entry
+    by: KeyScope | Entry | tuple[KeyScope, ...]
+    """Several scopes: any one of them will do."""
+    readers: tuple[KeyScope, ...] = ()
+    """Scopes that are let in too, but only to read (GET and HEAD)."""
     accepts: tuple[str, ...] = ("application/json",)
     """Media types of bodies; a wildcard such as ``image/*`` is understood."""
     max_body_bytes: int | None = None
@@ -71,6 +83,14 @@ class ApiKey:
     def opens(self, scope: KeyScope) -> bool:
         """Whether this key opens what asks for `scope`."""
         return scope in self.scopes or KeyScope.ADMIN in self.scopes
+
+
+def scopes_of(rule: RouteRule, method: str) -> tuple[KeyScope, ...]:
+    """Name the scopes of which a request needs one; none where the way in is no scope."""
+    if isinstance(rule.by, Entry):
+        return ()
+    writers = (rule.by,) if isinstance(rule.by, KeyScope) else rule.by
+    return (*writers, *rule.readers) if method in _READING else writers
 
 
 class ApiKeys:
@@ -174,9 +194,10 @@ class Gate:
                 "A valid API key is needed.",
                 remedy="Send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`.",
             )
-        if isinstance(rule.by, KeyScope) and not key.opens(rule.by):
+        wanted = scopes_of(rule, str(connection.get("method", "GET")))
+        if wanted and not any(key.opens(scope) for scope in wanted):
             raise Refused(
-                f"The API key {key.id} lacks the scope {rule.by.value}.",
+                f"The API key {key.id} lacks the scope {' or '.join(wanted)}.",
                 remedy="Use a key with that scope, or make one with `benren keys new`.",
             )
         return key

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from verifier.edge.access import Entry, Gate, KeyScope, RouteRule
+from verifier.edge.access import Entry, Gate, RouteRule, scopes_of
 from verifier.edge.problems import MEDIA_TYPE, Problem
 
 _REF: Final = "#/components/schemas/{model}"
@@ -55,14 +55,14 @@ def _completed(document: dict[str, Any], gate: Gate) -> dict[str, Any]:
         rule = gate.rule(path)
         for method in _METHODS:
             if method in item:
-                _complete_operation(item[method], rule)
+                _complete_operation(item[method], rule, method.upper())
     return document
 
 
-def _complete_operation(operation: dict[str, Any], rule: RouteRule) -> None:
+def _complete_operation(operation: dict[str, Any], rule: RouteRule, method: str) -> None:
     statuses = ["503"]
     if rule.by is not Entry.ANYONE:
-        operation["security"] = _security(rule)
+        operation["security"] = _security(rule, method)
         statuses += ["401", "403"]
     if "requestBody" in operation:
         statuses += ["413", "415"]
@@ -81,10 +81,11 @@ def _problem_answer(description: str) -> dict[str, Any]:
     return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
-def _security(rule: RouteRule) -> list[dict[str, list[str]]]:
+def _security(rule: RouteRule, method: str) -> list[dict[str, list[str]]]:
     if rule.by is Entry.TOKEN:
         return [{"clientToken": []}]
     if rule.by is Entry.LOCAL:
         return [{}, {"bearer": []}, {"apiKey": []}]  # nothing is asked of this machine itself
-    scopes = [rule.by.value] if isinstance(rule.by, KeyScope) else []
-    return [{"bearer": scopes}, {"apiKey": scopes}]
+    scopes = scopes_of(rule, method) or ("",)  # several: any one of them will do
+    wanted = [[scope] if scope else [] for scope in scopes]
+    return [{scheme: list(each)} for each in wanted for scheme in ("bearer", "apiKey")]
