@@ -205,6 +205,7 @@ async def _start_tracker(
     verifier: StreamVerifier,
     endings: list[Callable[[], Awaitable[None]]],
 ) -> SessionService:
+    from session_tracker.paper import Paper  # noqa: PLC0415
     from session_tracker.policy import load_policy  # noqa: PLC0415
     from session_tracker.service import SessionService  # noqa: PLC0415
     from session_tracker.store.database import Database  # noqa: PLC0415
@@ -215,6 +216,7 @@ async def _start_tracker(
         database=Database(config.database),
         policies=[load_policy(name) for name in config.policies],
         keyring=keyring,
+        paper=Paper(check_url=config.check_url, font=config.certificate_font),
     )
     endings.append(service.stop)
     await service.start()

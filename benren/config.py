@@ -30,10 +30,21 @@ class Config(Settings):
     )
     """Programme policies in force: names of policies that come along, or paths of files."""
 
+    public_url: str = Field(default="", pattern=r"^(https?://[^\s?#]+)?$", max_length=1_024)
+    """Where people reach the pages, such as `https://hours.example`; in QR codes of certificates.
+    Empty: this machine's own address."""
+    certificate_font: Path | None = None
+    """A TrueType file with Chinese characters, embedded in certificates; none: referenced."""
+
     @field_validator("policies", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @property
+    def check_url(self) -> str:
+        """Where anybody checks a certificate; its number follows."""
+        return f"{(self.public_url or f'http://127.0.0.1:{self.port}').rstrip('/')}/check/"
 
     @property
     def database(self) -> str:

@@ -142,6 +142,17 @@ class Certification:
             )
         return Issued(**{**row, "document": bytes(row["document"])})
 
+    async def of_learner(self, learner_id: str) -> tuple[Issued, ...]:
+        """Give every certificate of a learner, the oldest first."""
+        query = (
+            select(certificates)
+            .where(certificates.c.learner_id == learner_id)
+            .order_by(certificates.c.issued_ms, certificates.c.number)
+        )
+        async with self._database.read() as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return tuple(Issued(**{**row, "document": bytes(row["document"])}) for row in found)
+
     async def revoke(self, number: str, *, reason: str, context: Context) -> Issued:
         """Revoke a certificate; revoking twice keeps the first reason. Raises NotFound."""
         found = await self.issued(number)

@@ -20,7 +20,9 @@ from session_tracker.events import Closed, CloseReason, Fact, Opened
 from session_tracker.ledger import Context, Head, Ledger
 from session_tracker.live import Live, Report
 from session_tracker.machine import AskCheck, Machine
+from session_tracker.paper import Paper
 from session_tracker.policy import Policy
+from session_tracker.printing import Printer
 from session_tracker.records import SessionRecord, StreamRecord
 from session_tracker.settlement import CourseCredit
 from session_tracker.stage import Stage, holds_lease, token_hash, unknown_session
@@ -60,6 +62,7 @@ class SessionService:
         policies: Sequence[Policy],
         keyring: KeyRing,
         draw: Callable[[], float] = _SYSTEM_RANDOM.random,
+        paper: Paper | None = None,
     ) -> None:
         self._stage = Stage(
             clock=clock, verifier=verifier, database=database, keyring=keyring, draw=draw
@@ -68,6 +71,10 @@ class SessionService:
         self._database = database
         self._policies = tuple(policies)
         self._keyring = keyring
+        self.printer = Printer(
+            self._stage.certification, keyring, paper if paper is not None else Paper()
+        )
+        """Prints certificates."""
 
     # --- life ------------------------------------------------------------------------------
 

@@ -22,7 +22,9 @@ def _group() -> None:
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The certificate, as issued.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The certificate as issued, JSON or PDF.")
+    ],
     *,
     public_key: Annotated[
         Path | None,
@@ -32,25 +34,24 @@ def verify(
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Where our keys are.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check signature, check code, ledger proofs and sums, offline; 1 where it does not hold.
+    """Check signatures, check code, ledger proofs and sums, offline; 1 where it does not hold.
+
+    A PDF is checked byte for byte, then the record inside it.
 
     A revocation, or a later decision on the hours, cannot be seen offline: ask the public check,
     GET /v1/certificates/NUMBER.
     """
-    from session_tracker.certificate import (  # noqa: PLC0415
-        OFFLINE_LIMITS,
-        CertificateInvalid,
-        verify_certificate,
-    )
+    from session_tracker.certificate import OFFLINE_LIMITS, CertificateInvalid  # noqa: PLC0415
+    from session_tracker.signed_pdf import verify_file  # noqa: PLC0415
     from verifier.errors import BadRequest, UnknownKey  # noqa: PLC0415
 
     try:
         document = file.read_bytes()
     except OSError as error:
         raise BadRequest(f"{file} cannot be read: {error.strerror}.") from error
-    ring = _ring(document, public_key, config, data_dir)
     try:
-        checked = verify_certificate(document, ring)
+        ring = _ring(document, public_key, config, data_dir)
+        checked = verify_file(document, ring)
     except (CertificateInvalid, UnknownKey) as error:
         if json:
             emit({"valid": False, "code": error.code, "detail": error.detail})
@@ -78,8 +79,8 @@ def _ring(
     import os  # noqa: PLC0415
 
     from benren.config import Config, load_settings  # noqa: PLC0415
-    from session_tracker.certificate import key_ids  # noqa: PLC0415
     from session_tracker.public_keys import read_public_keys  # noqa: PLC0415
+    from session_tracker.signed_pdf import file_key_ids  # noqa: PLC0415
     from verifier.errors import BadRequest  # noqa: PLC0415
     from verifier.keys import KeyRing  # noqa: PLC0415
 
@@ -90,4 +91,4 @@ def _ring(
         content = public_key.read_bytes()
     except OSError as error:
         raise BadRequest(f"{public_key} cannot be read: {error.strerror}.") from error
-    return read_public_keys(content, key_ids=key_ids(document))
+    return read_public_keys(content, key_ids=file_key_ids(document))

@@ -83,12 +83,31 @@ def _add_certificate_routes(router: APIRouter, service: SessionService) -> None:
         found = await service.certification.issued(number)
         return Response(found.document, media_type="application/json")
 
+    @router.get(
+        "/v1/certificates/{number}/pdf",
+        summary="Get the certificate to print",
+        response_class=Response,
+        responses={200: {"content": {"application/pdf": {}}, "description": "Signed, one page."}},
+    )
+    async def pdf(number: Number) -> Response:
+        """Give the certificate on paper; the file can be checked offline as well."""
+        return pdf_response(number, await service.printer.pdf(number))
+
     @router.post("/v1/certificates/{number}/revoke", summary="Revoke a certificate")
     async def revoke(number: Number, body: Because) -> CertificateBody:
         """Revoke for a reason; the first reason stays."""
         context = service.context()
         found = await service.certification.revoke(number, reason=body.reason, context=context)
         return _public(found, None)
+
+
+def pdf_response(number: str, content: bytes) -> Response:
+    """Send a certificate under the name that it should be saved by."""
+    headers = {
+        "Content-Disposition": f'inline; filename="{number}.pdf"',
+        "Cache-Control": "private, no-store",
+    }
+    return Response(content, media_type="application/pdf", headers=headers)
 
 
 def _public(issued: Issued, code: str | None) -> CertificateBody:
