@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from verifier.clock import ManualClock
 
 if TYPE_CHECKING:
+    from session_tracker.store.testing import PostgresServer
     from session_tracker.testing import Studio
 from verifier.models.store import Store, cache_folder
 
@@ -59,22 +61,42 @@ def _why_no_faces() -> str:
     return f"no photographs in {folder}: put shared/ beside the checkout"
 
 
-NEEDS: dict[str, Callable[[], str]] = {"models": _why_no_models, "faces": _why_no_faces}
-"""Marker -> why a test so marked cannot run here; empty where it can."""
+def _why_no_postgres() -> str:
+    from session_tracker.store.testing import find_postgres
+
+    return "" if find_postgres() else "no initdb: install the package postgresql"
+
+
+NEEDS: dict[str, tuple[Callable[[], str], str]] = {
+    "models": (_why_no_models, "BENREN_REQUIRE_MODELS"),
+    "faces": (_why_no_faces, "BENREN_REQUIRE_MODELS"),
+    "postgres": (_why_no_postgres, "BENREN_REQUIRE_POSTGRES"),
+}
+"""Marker -> why a test so marked cannot run here, empty where it can; and what demands it."""
 
 
 def _demand(marker: str) -> None:
-    """Skip with the reason what cannot run here, or fail where BENREN_REQUIRE_MODELS=1 says so."""
-    reason = NEEDS[marker]()
+    """Skip with the reason what cannot run here, or fail where the environment demands it."""
+    why, demand = NEEDS[marker]
+    reason = why()
     if not reason:
         return
-    if os.environ.get("BENREN_REQUIRE_MODELS") == "1":
-        pytest.fail(f"BENREN_REQUIRE_MODELS=1, but {reason}", pytrace=False)
+    if os.environ.get(demand) == "1":
+        pytest.fail(f"{demand}=1, but {reason}", pytrace=False)
     pytest.skip(reason)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `both_databases` on SQLite and on PostgreSQL."""
+    markers = {marker.name for marker in metafunc.definition.iter_markers()}
+    wanted = "both_databases" in markers and "sqlite_only" not in markers
+    if wanted and "database_url" in metafunc.fixturenames:
+        both = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+        metafunc.parametrize("database_url", both, indirect=True)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Apply the markers `models` and `faces`, also to tests that use no fixture of that name."""
+    """Apply the markers of `NEEDS`, also to tests that use no fixture of that name."""
     for marker in NEEDS:
         if item.get_closest_marker(marker) is not None:
             _demand(marker)
@@ -106,10 +128,41 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this test session, careless of crashes."""
+    from session_tracker.store.testing import PostgresServer
+
+    _demand("postgres")
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: PostgresServer) -> str:
+    """A PostgreSQL database with the newest tables, to make others from."""
+    from session_tracker.store.database import Database
+
+    async def migrate(url: str) -> None:
+        database = Database(url)
+        await database.open()
+        await database.close()
+
+    name = postgres.create()
+    asyncio.run(migrate(postgres.url(name)))
+    return name
+
+
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """Address of a SQLite file that is not there yet."""
-    return f"sqlite:///{tmp_path}/tracker.sqlite3"
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of an empty database: a SQLite file not there yet, or PostgreSQL where asked for."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path}/tracker.sqlite3"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.create(template=request.getfixturevalue("migrated"))
+    yield server.url(name)
+    server.drop(name)
 
 
 @pytest_asyncio.fixture

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from session_tracker.audit import audit_database, audit_export, export_ledger
 from session_tracker.ledger import Head
 from session_tracker.merkle import leaf_hash
 from session_tracker.store.database import Database
+from session_tracker.store.schema import ledger_entries
+from session_tracker.store.testing import tamper
 from session_tracker.testing import Studio
 from verifier.errors import BadRequest
 from verifier.keys import KeyRing
 
-TRIGGERS = (
-    "ledger_entries_no_UPDATE",
-    "ledger_entries_no_DELETE",
-    "ledger_entries_in_order",
-    "ledger_heads_no_UPDATE",
-    "ledger_heads_no_DELETE",
-)
+pytestmark = pytest.mark.both_databases
 
 
 class Vault:
@@ -34,23 +30,19 @@ class Vault:
         self.keyring = keyring
         self.held = held
 
-    def tamper(self, *statements: tuple[str, tuple[object, ...]]) -> None:
+    async def tamper(self, *statements: str | tuple[str, Mapping[str, object]]) -> None:
         """Drop the triggers and change whatever it is."""
-        connection = sqlite3.connect(self.url.removeprefix("sqlite:///"))
-        for trigger in TRIGGERS:
-            connection.execute(f"DROP TRIGGER {trigger}")
-        for statement, values in statements:
-            connection.execute(statement, values)
-        connection.commit()
-        connection.close()
+        await tamper(self.url, *statements)
 
-    def entry(self, index: int) -> tuple[bytes, bytes]:
-        """Body and leaf hash."""
-        connection = sqlite3.connect(self.url.removeprefix("sqlite:///"))
-        query = "SELECT body, leaf_hash FROM ledger_entries WHERE idx = ?"
-        found = connection.execute(query, (index,)).fetchone()
-        connection.close()
-        return bytes(found[0]), bytes(found[1])
+    async def entry(self, index: int) -> bytes:
+        """Give a body."""
+        database = Database(self.url)
+        await database.open_to_read()
+        async with database.read() as connection:
+            query = select(ledger_entries.c.body).where(ledger_entries.c.idx == index)
+            body = await connection.scalar(query)
+        await database.close()
+        return bytes(body or b"")
 
     async def findings(self, *, held: bool = False) -> set[str]:
         """What an audit finds."""
@@ -81,22 +73,27 @@ async def test_an_honest_ledger_is_intact(vault: Vault) -> None:
 @pytest.mark.parametrize("index", [0, 5, 11])
 async def test_one_changed_byte_is_found(vault: Vault, index: int, where: float) -> None:
     """A single bit flipped anywhere in any body is found."""
-    body, _ = vault.entry(index)
+    body = await vault.entry(index)
     changed = bytearray(body)
     changed[round(where * (len(body) - 1))] ^= 1
-    vault.tamper(("UPDATE ledger_entries SET body = ? WHERE idx = ?", (bytes(changed), index)))
+    await vault.tamper(
+        (
+            "UPDATE ledger_entries SET body = :body WHERE idx = :idx",
+            {"body": bytes(changed), "idx": index},
+        )
+    )
     assert {"altered", "head"} <= await vault.findings()
 
 
 async def test_a_change_with_a_matching_leaf_hash_is_found(vault: Vault) -> None:
     """Whoever recomputes the leaf hash too is found by the signed head."""
-    body, _ = vault.entry(4)
+    body = await vault.entry(4)
     forged = body.replace(b'"at_ms":', b'"at_ms":1')
     assert forged != body
-    vault.tamper(
+    await vault.tamper(
         (
-            "UPDATE ledger_entries SET body = ?, leaf_hash = ? WHERE idx = 4",
-            (forged, leaf_hash(forged)),
+            "UPDATE ledger_entries SET body = :body, leaf_hash = :leaf WHERE idx = 4",
+            {"body": forged, "leaf": leaf_hash(forged)},
         )
     )
     assert await vault.findings() == {"head"}
@@ -105,46 +102,48 @@ async def test_a_change_with_a_matching_leaf_hash_is_found(vault: Vault) -> None
 @pytest.mark.parametrize("column", ["subject", "key", "kind"])
 async def test_a_changed_column_is_found(vault: Vault, column: str) -> None:
     """The columns beside the body must say what the body says."""
-    vault.tamper((f"UPDATE ledger_entries SET {column} = 'other' WHERE idx = 3", ()))  # noqa: S608
+    await vault.tamper(f"UPDATE ledger_entries SET {column} = 'other' WHERE idx = 3")  # noqa: S608
     assert await vault.findings() == {"altered"}
 
 
 async def test_a_removed_entry_is_found(vault: Vault) -> None:
     """An entry taken out of the middle is missed."""
-    vault.tamper(("DELETE FROM ledger_entries WHERE idx = 6", ()))
+    await vault.tamper("DELETE FROM ledger_entries WHERE idx = 6")
     assert "missing" in await vault.findings()
 
 
 async def test_a_removed_and_renumbered_entry_is_found(vault: Vault) -> None:
     """Closing the gap does not help: the root under the head is another."""
-    vault.tamper(
-        ("DELETE FROM ledger_entries WHERE idx = 6", ()),
-        ("UPDATE ledger_entries SET idx = idx - 1 WHERE idx > 6", ()),
+    await vault.tamper(
+        "DELETE FROM ledger_entries WHERE idx = 6",
+        "UPDATE ledger_entries SET idx = idx - 1 WHERE idx > 6",
     )
     assert "missing" in await vault.findings()
 
 
 async def test_reordered_entries_are_found(vault: Vault) -> None:
     """Two entries that changed places are found by the head."""
-    vault.tamper(
-        ("UPDATE ledger_entries SET idx = -1 WHERE idx = 4", ()),
-        ("UPDATE ledger_entries SET idx = 4 WHERE idx = 5", ()),
-        ("UPDATE ledger_entries SET idx = 5 WHERE idx = -1", ()),
+    await vault.tamper(
+        "UPDATE ledger_entries SET idx = -1 WHERE idx = 4",
+        "UPDATE ledger_entries SET idx = 4 WHERE idx = 5",
+        "UPDATE ledger_entries SET idx = 5 WHERE idx = -1",
     )
     assert await vault.findings() == {"head"}
 
 
 async def test_truncation_before_a_head_is_found(vault: Vault) -> None:
     """Cutting off the end is found by our own head."""
-    vault.tamper(("DELETE FROM ledger_entries WHERE idx >= ?", (vault.held.size - 2,)))
+    await vault.tamper(
+        ("DELETE FROM ledger_entries WHERE idx >= :size", {"size": vault.held.size - 2})
+    )
     assert await vault.findings() == {"missing"}
 
 
 async def test_truncation_with_the_head_is_found_by_whoever_kept_it(vault: Vault) -> None:
     """Cutting off the end and our heads is invisible to us, and plain to who holds a head."""
-    vault.tamper(
-        ("DELETE FROM ledger_entries WHERE idx >= ?", (vault.held.size - 2,)),
-        ("DELETE FROM ledger_heads WHERE size > ?", (vault.held.size - 2,)),
+    await vault.tamper(
+        ("DELETE FROM ledger_entries WHERE idx >= :size", {"size": vault.held.size - 2}),
+        ("DELETE FROM ledger_heads WHERE size > :size", {"size": vault.held.size - 2}),
     )
     assert await vault.findings() == set()
     assert await vault.findings(held=True) == {"missing"}
@@ -152,7 +151,7 @@ async def test_truncation_with_the_head_is_found_by_whoever_kept_it(vault: Vault
 
 async def test_a_forged_head_is_found(vault: Vault) -> None:
     """A head with another time does not have our signature."""
-    vault.tamper(("UPDATE ledger_heads SET at_ms = at_ms + 1", ()))
+    await vault.tamper("UPDATE ledger_heads SET at_ms = at_ms + 1")
     assert await vault.findings() == {"signature"}
 
 
@@ -166,7 +165,7 @@ async def test_a_forged_head_is_found(vault: Vault) -> None:
 )
 async def test_changed_evidence_outside_the_ledger_is_found(vault: Vault, statement: str) -> None:
     """Presence runs and heartbeats are bound by the digest in the settlement."""
-    vault.tamper((statement, ()))
+    await vault.tamper(statement)
     assert await vault.findings() == {"evidence"}
 
 

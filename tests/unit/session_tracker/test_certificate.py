@@ -27,6 +27,8 @@ from verifier.clock import ManualClock
 from verifier.errors import BadRequest, UnknownKey
 from verifier.keys import KeyRing, canonical_json
 
+pytestmark = pytest.mark.both_databases
+
 
 @dataclass(frozen=True)
 class Paper:

@@ -14,6 +14,8 @@ from session_tracker.store.schema import learners
 from session_tracker.store.writer import Transaction
 from verifier.errors import Conflict
 
+pytestmark = pytest.mark.both_databases
+
 LEARNER = {
     "id": "l",
     "category": "principal",

@@ -17,6 +17,8 @@ from verifier.clock import ManualClock
 from verifier.errors import BadRequest, NotFound
 from verifier.keys import KeyRing, canonical_json
 
+pytestmark = pytest.mark.both_databases
+
 CONTEXT = Context(policy="demo@1", models={"embedder": "e@1"}, profile="p-1")
 
 

@@ -43,6 +43,8 @@ from verifier.errors import (
 )
 from verifier.types import Decision
 
+pytestmark = pytest.mark.both_databases
+
 
 async def facts(lesson: Lesson) -> list[Any]:
     """The lesson's facts, in order of time."""
@@ -63,9 +65,15 @@ async def ledger_kinds(lesson: Lesson) -> list[str]:
 
 
 async def lock_database(studio: Studio, *, locked: bool) -> None:
-    """Let the database file grow no further, or again."""
+    """Let the database grow no further, or again."""
 
     async def job(tx: Transaction) -> None:
+        if tx.connection.dialect.name == "postgresql":
+            mode = "ONLY" if locked else "WRITE"
+            await tx.connection.execute(
+                text(f"SET SESSION CHARACTERISTICS AS TRANSACTION READ {mode}")
+            )
+            return
         pages = await tx.connection.scalar(text("PRAGMA page_count"))
         limit = pages if locked else 1_000_000
         await tx.connection.execute(text(f"PRAGMA max_page_count = {limit}"))
