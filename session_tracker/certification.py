@@ -61,7 +61,7 @@ class Certification:
         due = (
             state.certificate_number is None
             and credit.credited_s >= state.target_s
-            and credit.provisional_s == 0
+            and credit.final
             and all(record.settled_ms is not None for record in state.records)
         )
         if not due:

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeVar
 
 from session_tracker.brackets import Labelled, Verified, verify
 from session_tracker.events import (
     Closed,
+    Disputed,
     Fact,
     Granted,
     Opened,
@@ -28,6 +30,7 @@ from session_tracker.events import (
     Presence,
     Resumed,
     Supervised,
+    Upheld,
     VoidReason,
 )
 from session_tracker.intervals import Interval, Intervals, intersect, subtract, total_ms, union
@@ -53,6 +56,8 @@ class SessionFacts:
     facts: Sequence[Fact]
     provisional: bool = False
     """Whether the enrolment it was verified against still waits for its confirmation."""
+    refused: bool = False
+    """Whether staff refused that enrolment: what the face said then says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,14 @@ class SessionCredit:
     void: tuple[VoidInterval, ...]
     jumps: tuple[Jump, ...]
     """Anomalies of the player."""
+    played: Intervals
+    """When the player was let go and its medium moved: what evidence could credit."""
+    disputed: Intervals
+    """Of what somebody's decision was asked for, by a review or an appeal."""
+    upheld: Intervals
+    """Where a reviewer found that what is void stays void."""
+    granted: Intervals
+    """Where a reviewer granted, whether or not it was played."""
 
     @property
     def wall_ms(self) -> int:
@@ -109,8 +122,15 @@ class SessionCredit:
     @property
     def pending_ms(self) -> int:
         """How much may still be credited: by a pass to come, or by review after a system fault."""
-        void = self.void_ms
-        return void.get(VoidReason.PENDING, 0) + void.get(VoidReason.SYSTEM_ERROR, 0)
+        return total_ms(self.pending)
+
+    @property
+    def pending(self) -> Intervals:
+        """What may still be credited; what a reviewer has decided about is not pending."""
+        tail = union((i.start, i.end) for i in self.void if i.reason is VoidReason.PENDING)
+        faults = union((i.start, i.end) for i in self.void if i.reason is VoidReason.SYSTEM_ERROR)
+        decided = union((*self.granted, *self.upheld))
+        return union((*tail, *subtract(faults, decided)))
 
     def in_seconds(self) -> tuple[int, dict[VoidReason, int]]:
         """Round credited and void time to whole seconds that add up to the session's, for people.
@@ -218,6 +238,7 @@ class _Draft:
     session: _Session
     seen: Verified
     player: Played
+    played: Intervals
     supervised: Intervals
     granted: Intervals
     parallel: Intervals
@@ -242,7 +263,14 @@ class _Draft:
                 self.session.wall,
             ),
             jumps=self.player.jumps,
+            played=self.played,
+            disputed=_clipped(self._all(Disputed), self.session.wall),
+            upheld=_clipped(self._all(Upheld), self.session.wall),
+            granted=self.granted,
         )
+
+    def _all(self, kind: type[_Span]) -> Iterable[_Span]:
+        return (f for f in self.session.facts if isinstance(f, kind))
 
     def _typed(self, c: Slice) -> Iterable[CreditedInterval]:
         left: Intervals = ((c.start, c.end),)
@@ -299,7 +327,11 @@ def _draft(
 ) -> _Draft:
     session = known[index]
     wall = session.wall
-    seen = verify(session.facts, policy, wall=wall, closed=session.closed)
+    seen = (
+        Verified(verified=(), unverified=((*wall, VoidReason.ENROLMENT_REFUSED),))
+        if session.given.refused
+        else verify(session.facts, policy, wall=wall, closed=session.closed)
+    )
     supervised = _clipped((f for f in session.facts if isinstance(f, Supervised)), wall)
     granted = _clipped((f for f in session.facts if isinstance(f, Granted)), wall)
     # Known are sorted by when they were begun: whoever comes later holds the lease.
@@ -315,8 +347,13 @@ def _draft(
         for start, end in intersect(((s.start, s.end),), counts)
     )
     parallel = intersect(later, union([wall]))
-    return _Draft(session, seen, player, supervised, granted, parallel, still, slices)
+    moved = union((s.start, s.end) for s in player.stretches if s.void is None)
+    at_large = subtract(intersect(moved, union([wall])), union((s, e) for s, e, _ in still))
+    return _Draft(session, seen, player, at_large, supervised, granted, parallel, still, slices)
 
 
-def _clipped(spans: Iterable[Supervised | Granted], wall: Interval) -> Intervals:
+_Span = TypeVar("_Span", Supervised, Granted, Disputed, Upheld)
+
+
+def _clipped(spans: Iterable[_Span], wall: Interval) -> Intervals:
     return union((max(f.t, wall[0]), min(f.end, wall[1])) for f in spans)

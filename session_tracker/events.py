@@ -103,6 +103,8 @@ class VoidReason(StrEnum):
     DAILY_CAP = "daily_cap"
     PROVISIONAL = "provisional"
     """Credit that waits for the enrolment to be confirmed."""
+    ENROLMENT_REFUSED = "enrolment_refused"
+    """Staff refused the picture that it was verified against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +213,24 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disputed:
+    """Somebody's decision is asked for about an interval: a review was opened, or an appeal."""
+
+    key: str
+    t: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upheld:
+    """A reviewer found that what was not credited of an interval stays so."""
+
+    key: str
+    t: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Supervised:
     """Staff confirmed an interval without a face check (the non-face route)."""
 
@@ -255,8 +275,12 @@ Fact: TypeAlias = (
     | Resumed
     | SystemFault
     | Granted
+    | Disputed
+    | Upheld
     | Supervised
     | Suspended
     | Closed
     | Settled
 )
+Decision: TypeAlias = Granted | Disputed | Upheld | Supervised
+"""What people decide about an interval of a session, at any time after it."""

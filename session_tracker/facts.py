@@ -10,6 +10,7 @@ from typing import Any, Final, cast, get_type_hints
 from session_tracker.events import (
     Check,
     Closed,
+    Disputed,
     Fact,
     Granted,
     Identity,
@@ -22,6 +23,7 @@ from session_tracker.events import (
     Supervised,
     Suspended,
     SystemFault,
+    Upheld,
 )
 from verifier.errors import StorageError
 
@@ -34,6 +36,8 @@ _KINDS: Final[dict[str, type]] = {
     "resumed": Resumed,
     "system_fault": SystemFault,
     "granted": Granted,
+    "disputed": Disputed,
+    "upheld": Upheld,
     "supervised": Supervised,
     "suspended": Suspended,
     "closed": Closed,

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from session_tracker import lease, rebuild, states
 from session_tracker.audit import Audit, audit_database
 from session_tracker.certification import Certification
+from session_tracker.credit import SessionCredit
 from session_tracker.enrolment import Admission, Consent, Registry, begin_course, course_of
-from session_tracker.events import Closed, CloseReason, Fact, Opened
+from session_tracker.events import Closed, CloseReason, Decision, Fact, Opened
+from session_tracker.explain import Explanation, explain, for_learner
 from session_tracker.ledger import Context, Head, Ledger
 from session_tracker.live import Live, Report
 from session_tracker.machine import AskCheck, Machine
@@ -48,6 +50,25 @@ class OpenedSession:
     """For the learner's device; kept by us as a hash only."""
     grant: StreamGrant
     view: SessionView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """A session, what it came to, and the facts behind it in order of time."""
+
+    record: SessionRecord
+    state: CourseCredit
+    facts: tuple[Fact, ...]
+    told: Explanation
+
+    @property
+    def credit(self) -> SessionCredit:
+        """The session's part of the course."""
+        return self.state.of(self.record.id)
+
+    def to_learner(self) -> Explanation:
+        """Give what the learner's own device may know of it."""
+        return for_learner(self.told, self.facts, self.state.policy)
 
 
 class SessionService:
@@ -381,6 +402,29 @@ class SessionService:
             async with self._database.read() as connection:
                 found = await rebuild.facts_of(connection, session_id)
         return sorted(found.values(), key=lambda fact: (fact.t, fact.key))
+
+    async def explain(self, session_id: str) -> Explained:
+        """Explain every second of a session. Raises NotFound."""
+        record, state = await self.session_credit(session_id)
+        facts = tuple(await self.facts(session_id))
+        told = explain(state.of(session_id), facts)
+        return Explained(record=record, state=state, facts=facts, told=told)
+
+    async def decide(
+        self,
+        session_id: str,
+        decisions: Sequence[Decision],
+        *,
+        reason: str,
+        data: Mapping[str, Any] | None = None,
+    ) -> CourseCredit:
+        """Record what people decided about a session, and settle anew what it changes.
+
+        A decision is a fact like any other: credit follows by derivation only. Its key makes it
+        one however often it is sent. Raises NotFound, BadRequest where it lies outside of the
+        session.
+        """
+        return await self._stage.decide(session_id, decisions, reason=reason, data=data or {})
 
     async def confirm_template(self, learner_id: str, *, reason: str) -> None:
         """Confirm the enrolment, settle provisional hours for good, and certify what is due."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
@@ -16,9 +16,11 @@ from session_tracker.audit import evidence_digest
 from session_tracker.credit import LearnerCredit, SessionCredit, SessionFacts, derive
 from session_tracker.enrolment import Registry
 from session_tracker.events import Fact
+from session_tracker.explain import fate_of
 from session_tracker.ledger import Context
 from session_tracker.policy import Policy, Provenance
 from session_tracker.records import Course, SessionRecord
+from session_tracker.segments import Segment, segments_of
 from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
 from session_tracker.store.schema import certificates, ledger_entries, templates
@@ -39,6 +41,8 @@ class CourseCredit:
     course: Course
     policy: Policy
     credit: LearnerCredit
+    facts: Mapping[str, Sequence[Fact]]
+    """By session id: what the credit was derived from."""
     records: tuple[SessionRecord, ...]
     certificate_number: str | None
 
@@ -112,6 +116,7 @@ class Settlement:
             course=course,
             policy=policy,
             credit=derive(sessions, policy, now=now_ms),
+            facts={s.session_id: s.facts for s in sessions},
             records=inputs.records,
             certificate_number=inputs.certificate_number,
         )
@@ -144,6 +149,10 @@ class Settlement:
                 self._settled.popitem(last=False)
         return found
 
+    def forget(self, session_id: str) -> None:
+        """Read a session's facts again next time: somebody decided about it."""
+        self._settled.pop(session_id, None)
+
     async def evidence_digest(self, session_id: str) -> str:
         """Digest what of a session lies outside the ledger, for its settlement."""
         async with self._database.read() as connection:
@@ -156,11 +165,8 @@ class Settlement:
                 continue
             session = state.of(record.id)
             last = await self.last_settlement(record.id)
-            data = last.content["data"]
-            if (data["credited_ms"], data["provisional"]) == (
-                session.credited_ms,
-                session.provisional,
-            ):
+            cut = segments_of(session, state.facts[record.id])
+            if _as_settled(last.content["data"], session, cut):
                 continue
             digest = await self.evidence_digest(record.id)
             now = self._clock.stamp().utc_ms
@@ -171,13 +177,34 @@ class Settlement:
                 at_ms=now,
                 context=context,
                 reason="regraded",
-                data={"t": now, **settlement_data(session, state.course, state.policy, digest)},
+                data={
+                    "t": now,
+                    **settlement_data(session, cut, state.course, state.policy, digest),
+                },
             )
-            await self._append(entry)
+            before = {tuple(s) for s in last.content["data"].get("segments", ())}
+            changed = [s for s in cut if _compact(s) not in before]
+            await self._append(
+                [
+                    *(
+                        ledger.entry(
+                            subject=record.id,
+                            key=f"segment:{s.start}:{last.index}",
+                            kind="segment",
+                            at_ms=now,
+                            context=context,
+                            reason=fate_of(s),
+                            data=segment_data(s),
+                        )
+                        for s in changed
+                    ),
+                    entry,
+                ]
+            )
 
-    async def _append(self, entry: NewEntry) -> None:
+    async def _append(self, entries: Sequence[NewEntry]) -> None:
         async def job(tx: Transaction) -> None:
-            await tx.append([entry])
+            await tx.append(entries)
 
         await self._database.write(job)
 
@@ -194,7 +221,11 @@ class Settlement:
 
 
 def settlement_data(
-    session: SessionCredit, course: Course, policy: Policy, evidence_sha256: str
+    session: SessionCredit,
+    cut: Sequence[Segment],
+    course: Course,
+    policy: Policy,
+    evidence_sha256: str,
 ) -> dict[str, Any]:
     """Give what the ledger keeps of a settled session: every second with its reason."""
     return {
@@ -213,9 +244,36 @@ def settlement_data(
             [i.start, i.end, str(i.evidence), i.media_id, i.media_ms] for i in session.credited
         ],
         "void": [[i.start, i.end, str(i.reason)] for i in session.void],
+        "segments": [list(_compact(s)) for s in cut],
         "jumps": [[j.t, j.media_id, j.by_ms] for j in session.jumps],
         "evidence_sha256": evidence_sha256,
     }
+
+
+def segment_data(segment: Segment) -> dict[str, Any]:
+    """Give what the ledger keeps of a segment."""
+    return {
+        "start": segment.start,
+        "end": segment.end,
+        "state": str(segment.state),
+        "void_reason": "" if segment.reason is None else str(segment.reason),
+        "evidence_type": "" if segment.evidence is None else str(segment.evidence),
+        "facts": list(segment.keys),
+    }
+
+
+def _compact(segment: Segment) -> tuple[int, int, str, str]:
+    reason = "" if segment.reason is None else str(segment.reason)
+    return segment.start, segment.end, str(segment.state), reason
+
+
+def _as_settled(data: Mapping[str, Any], session: SessionCredit, cut: Sequence[Segment]) -> bool:
+    """Tell whether a settlement still says what the facts come to."""
+    if (data["credited_ms"], data["provisional"]) != (session.credited_ms, session.provisional):
+        return False
+    # Settlements of the first version named no segments.
+    said = data.get("segments")
+    return said is None or [tuple(s) for s in said] == [_compact(s) for s in cut]
 
 
 def days_of(intervals: Iterable[tuple[int, int]], policy: Policy) -> dict[str, int]:

@@ -11,9 +11,9 @@ import contextlib
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import IntegrityError
@@ -22,7 +22,8 @@ from session_tracker import lease, rebuild
 from session_tracker.axis import Axis
 from session_tracker.certification import Certification
 from session_tracker.enrolment import Registry, course_of
-from session_tracker.events import Closed, CloseReason, Fact, Settled, SystemFault
+from session_tracker.events import Closed, CloseReason, Decision, Fact, Settled, SystemFault
+from session_tracker.explain import fate_of
 from session_tracker.ledger import Context, Ledger
 from session_tracker.live import Asked, Live
 from session_tracker.machine import Close, State
@@ -30,7 +31,8 @@ from session_tracker.policy import Policy
 from session_tracker.records import Course, SessionRecord
 from session_tracker.sampling import Draw
 from session_tracker.scheduler import Scheduler
-from session_tracker.settlement import CourseCredit, Settlement, settlement_data
+from session_tracker.segments import segments_of
+from session_tracker.settlement import CourseCredit, Settlement, segment_data, settlement_data
 from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
 from session_tracker.store.writer import Transaction
@@ -38,6 +40,7 @@ from session_tracker.turn import Turn
 from session_tracker.views import SessionView, totals_of, view_of
 from verifier.clock import Clock
 from verifier.errors import (
+    BadRequest,
     BenrenError,
     Conflict,
     NotFound,
@@ -401,13 +404,43 @@ class Stage:
         digest = await self.settlement.evidence_digest(live.id)
         turn = self.turn(live)
         now = turn.now
-        data = settlement_data(state.of(live.id), live.course, live.policy, digest)
+        session = state.of(live.id)
+        cut = segments_of(session, state.facts[live.id])
+        for s in cut:
+            turn.add_entry(
+                kind="segment",
+                key=f"segment:{s.start}",
+                at_ms=now,
+                reason=fate_of(s),
+                data=segment_data(s),
+            )
+        data = settlement_data(session, cut, live.course, live.policy, digest)
         turn.settle(Settled(key="settled", t=now), data, reason=str(closed.reason))
 
         async def before(tx: Transaction) -> None:
             await rows.mark(tx.connection, live.id, settled_ms=now)
 
         await self.commit(live, turn, before)
+
+    async def decide(
+        self,
+        session_id: str,
+        decisions: Sequence[Decision],
+        *,
+        reason: str,
+        data: Mapping[str, Any],
+    ) -> CourseCredit:
+        """Add decisions of people to a session, in whatever state it is, and grade its course."""
+        async with self.held(session_id, token=None) as live:
+            turn = self.turn(live)
+            for fact in decisions:
+                _require_within(live, fact)
+                turn.take_decision(fact, reason=reason, data=data)
+            turn.let_pass()
+            await self.commit(live, turn)
+            self.settlement.forget(session_id)
+        await self.grade(live.course)
+        return await self.course_credit(live.course)
 
     async def grade(self, course: Course) -> None:
         """Settle anew what has changed, and certify what is due; one at a time."""
@@ -451,6 +484,17 @@ class Stage:
             return view_of(live.id, live.machine, live.suspended, totals, live.policy)
         turn.totals = totals
         return view_of(live.id, turn.machine, turn.suspended, totals, live.policy)
+
+
+def _require_within(live: Live, fact: Decision) -> None:
+    record = live.record
+    end = record.closed_ms
+    if fact.t < fact.end and fact.t >= record.opened_ms and (end is None or fact.end <= end):
+        return
+    raise BadRequest(
+        f"The interval {fact.t}-{fact.end} does not lie within the session.",
+        remedy=f"It lasted from {record.opened_ms} to {'now' if end is None else end} (UTC ms).",
+    )
 
 
 def holds_lease(live: Live) -> bool:

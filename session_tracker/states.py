@@ -19,6 +19,7 @@ from session_tracker.events import (
     CheckCause,
     Closed,
     CloseReason,
+    Disputed,
     Fact,
     Granted,
     Identity,
@@ -31,6 +32,7 @@ from session_tracker.events import (
     Supervised,
     Suspended,
     SystemFault,
+    Upheld,
 )
 from session_tracker.machine import (
     LIVE_STATES,
@@ -70,6 +72,8 @@ CAUSAL_ORDER: tuple[type[Fact], ...] = (
     Check,
     SystemFault,
     Granted,
+    Disputed,
+    Upheld,
     Supervised,
     Resumed,
     Paused,

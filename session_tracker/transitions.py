@@ -8,6 +8,7 @@ from session_tracker.events import (
     Check,
     CheckCause,
     Closed,
+    Disputed,
     Fact,
     Granted,
     Identity,
@@ -22,6 +23,7 @@ from session_tracker.events import (
     Supervised,
     Suspended,
     SystemFault,
+    Upheld,
 )
 from session_tracker.machine import LIVE_STATES, AskCheck, Machine, State, Suspicion
 from session_tracker.policy import Policy
@@ -63,7 +65,9 @@ def absorb(machine: Machine, fact: Fact, policy: Policy, draw: Draw) -> Machine:
             m = replace(m, state=State.SUSPENDED, pause_reason=fact.reason)
         case Closed():
             m = replace(m, state=State.CLOSED)
-        case Opened() | SystemFault() | Granted() | Supervised() | Settled():
+        case (
+            Opened() | SystemFault() | Granted() | Disputed() | Upheld() | Supervised() | Settled()
+        ):
             pass
     return m
 

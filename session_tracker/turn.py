@@ -21,6 +21,7 @@ from session_tracker.events import (
     CheckCause,
     Closed,
     CloseReason,
+    Decision,
     Fact,
     Identity,
     Outcome,
@@ -39,16 +40,17 @@ from session_tracker.sampling import Draw
 from session_tracker.store.writer import NewEntry
 from session_tracker.transitions import absorb
 from verifier.errors import BadRequest
-from verifier.types import Decision, EventKind, StreamEvent
+from verifier.types import Decision as Verdict
+from verifier.types import EventKind, StreamEvent
 
 _log = logging.getLogger("benren.tracker")
 _MOST_ACTIONS: Final = 64
 """Actions of one turn; more would be a circle in the rules."""
 _OUTCOMES: Final = {
-    Decision.MATCH: Outcome.PASS,
-    Decision.MISMATCH: Outcome.MISMATCH,
-    Decision.SPOOF: Outcome.SPOOF,
-    Decision.NO_EVIDENCE: Outcome.NO_EVIDENCE,
+    Verdict.MATCH: Outcome.PASS,
+    Verdict.MISMATCH: Outcome.MISMATCH,
+    Verdict.SPOOF: Outcome.SPOOF,
+    Verdict.NO_EVIDENCE: Outcome.NO_EVIDENCE,
 }
 
 
@@ -109,6 +111,22 @@ class Turn:
                     context=context,
                 )
             )
+
+    def take_decision(self, fact: Decision, *, reason: str, data: Mapping[str, Any]) -> None:
+        """Take in what somebody decided about the past, with its reason."""
+        if fact.key in self.live.facts or any(f.key == fact.key for f in self.facts):
+            return
+        self.facts.append(fact)
+        self.machine = absorb(self.machine, fact, self.live.policy, self._draw)
+        self.entries.append(
+            self._entry(
+                kind=codec.kind_of(fact),
+                key=fact.key,
+                at_ms=self.now,
+                reason=reason,
+                data={**codec.encode(fact), "decision": dict(data)},
+            )
+        )
 
     def let_pass(self, now: int | None = None) -> None:
         """Let time pass up to `now`, and carry out what the machine wants, until it is content."""
@@ -197,9 +215,12 @@ class Turn:
             self._entry(kind="flag", key=f"flag:{kind}", at_ms=self.now, reason=kind, data=data)
         )
 
-    def add_entry(self, *, kind: str, key: str, at_ms: int, data: Mapping[str, Any]) -> None:
+    def add_entry(
+        self, *, kind: str, key: str, at_ms: int, data: Mapping[str, Any], reason: str = ""
+    ) -> None:
         """Add an entry that is no fact of the rules."""
-        self.entries.append(self._entry(kind=kind, key=key, at_ms=at_ms, data=data))
+        entry = self._entry(kind=kind, key=key, at_ms=at_ms, data=data, reason=reason)
+        self.entries.append(entry)
 
     # --- stream events ---------------------------------------------------------------------
 

@@ -312,6 +312,23 @@ class FactBody(BaseModel):
     data: dict[str, Any]
 
 
+class SpanBody(BaseModel):
+    """Time of a session with one fate: [from_ms, to_ms)."""
+
+    model_config = _ANSWER
+
+    from_ms: int
+    to_ms: int
+    state: Literal["pending", "credited", "void", "disputed", "granted", "upheld"]
+    reason: str | None = Field(
+        description="Why it does not count, or not yet for good; null where it counts.",
+        examples=["absent"],
+    )
+    evidence: list[str] = Field(
+        description="Keys of the facts that say so.", examples=[["presence:3", "paused:17"]]
+    )
+
+
 class ExplainBody(BaseModel):
     """The whole story of a session, for servers and reviewers."""
 
@@ -330,6 +347,17 @@ class ExplainBody(BaseModel):
     void: list[VoidBody]
     anomalies: list[dict[str, Any]]
     facts: list[FactBody]
+    from_ms: int = Field(description="As `start_ms`.")
+    to_ms: int = Field(description="As `end_ms`.")
+    credited_s: int = Field(description="Whole seconds that count, provisional ones too.")
+    seconds: dict[str, int] = Field(
+        description="Whole seconds by state and reason; they add up to the session's.",
+        examples=[{"credited": 2_520, "void:absent": 40}],
+    )
+    spans: list[SpanBody] = Field(description="The session without rest, in order of time.")
+    words: dict[str, dict[str, str]] = Field(
+        description="Plain words for the codes of `spans`, by language."
+    )
 
 
 class HeadBody(BaseModel):

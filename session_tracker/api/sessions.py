@@ -6,19 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path
 
-from session_tracker import facts as codec
 from session_tracker.api.bodies import (
-    CreditedBody,
     ExplainBody,
-    FactBody,
     NewSession,
     OpenedBody,
     PlaybackReport,
     SessionBody,
     StreamGrantBody,
-    VoidBody,
 )
-from session_tracker.events import Fact, Presence
+from session_tracker.api.explanations import for_staff
 from session_tracker.live import Report
 from session_tracker.service import SessionService
 from session_tracker.views import SessionView
@@ -54,37 +50,7 @@ def _add_server_routes(router: APIRouter, service: SessionService) -> None:
     @router.get("/v1/sessions/{session_id}/explain", summary="Explain every second")
     async def explain(session_id: SessionId) -> ExplainBody:
         """Give the timeline: what was credited, what was not and why, and every fact."""
-        record, state = await service.session_credit(session_id)
-        credit = state.of(session_id)
-        return ExplainBody(
-            session_id=session_id,
-            learner_id=record.learner_id,
-            policy=f"{record.programme}@{record.policy_version}",
-            start_ms=credit.start,
-            end_ms=credit.end,
-            closed=credit.closed,
-            verified_ms=credit.verified_ms,
-            credited_ms=credit.credited_ms,
-            void_ms={str(reason): ms for reason, ms in credit.void_ms.items()},
-            credited=[
-                CreditedBody(
-                    start_ms=i.start,
-                    end_ms=i.end,
-                    evidence=str(i.evidence),
-                    media_id=i.media_id,
-                    media_ms=i.media_ms,
-                )
-                for i in credit.credited
-            ],
-            void=[
-                VoidBody(start_ms=i.start, end_ms=i.end, reason=str(i.reason)) for i in credit.void
-            ],
-            anomalies=[
-                {"kind": "jump", "at_ms": j.t, "media_id": j.media_id, "by_ms": j.by_ms}
-                for j in credit.jumps
-            ],
-            facts=[_fact(fact) for fact in await service.facts(session_id)],
-        )
+        return for_staff(await service.explain(session_id))
 
 
 def _add_device_routes(router: APIRouter, service: SessionService) -> None:
@@ -136,8 +102,3 @@ def _grant(grant: StreamGrant) -> StreamGrantBody:
         ice_servers=[server.as_json() for server in grant.ice_servers],
         sample_period_ms=grant.sample_period_ms,
     )
-
-
-def _fact(fact: Fact) -> FactBody:
-    kind = "presence" if isinstance(fact, Presence) else codec.kind_of(fact)
-    return FactBody(kind=kind, key=fact.key, at_ms=fact.t, data=codec.encode(fact))

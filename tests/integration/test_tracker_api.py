@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 import asyncio
 import base64
 from collections.abc import AsyncIterator
@@ -188,6 +189,14 @@ async def test_every_second_is_explained(site: Site) -> None:
     assert {"opened", "presence", "identity", "check", "playback"} <= {
         fact["kind"] for fact in story["facts"]
     }
+    spans = story["spans"]
+    assert (spans[0]["from_ms"], spans[-1]["to_ms"]) == (story["from_ms"], story["to_ms"])
+    assert all(a["to_ms"] == b["from_ms"] for a, b in pairwise(spans))
+    assert sum(story["seconds"].values()) == (story["to_ms"] - story["from_ms"]) // 1_000
+    keys = {fact["key"] for fact in story["facts"]}
+    assert keys >= {key for span in spans for key in span["evidence"]}
+    codes = {span["reason"] or span["state"] for span in spans}
+    assert codes <= story["words"].keys()
 
 
 async def test_the_device_sees_no_scores(site: Site) -> None:

@@ -12,6 +12,7 @@ from session_tracker.events import (
     CheckCause,
     Closed,
     CloseReason,
+    Disputed,
     Fact,
     Granted,
     Identity,
@@ -26,6 +27,7 @@ from session_tracker.events import (
     Supervised,
     Suspended,
     SystemFault,
+    Upheld,
 )
 from verifier.errors import StorageError
 
@@ -46,6 +48,8 @@ FACTS: list[Fact] = [
     Resumed(key="resumed:6", t=6),
     SystemFault(key="fault:b", t=6, end=8),
     Granted(key="granted:1", t=1, end=2),
+    Disputed(key="disputed:1", t=1, end=2),
+    Upheld(key="upheld:1", t=1, end=2),
     Supervised(key="supervised:1", t=1, end=2),
     Suspended(key="suspended:7", t=7, reason=PauseReason.SPOOF),
     Closed(key="closed", t=9, reason=CloseReason.NETWORK_GAP),

@@ -13,6 +13,7 @@ from session_tracker.events import (
     CheckCause,
     Closed,
     CloseReason,
+    Disputed,
     Fact,
     Granted,
     Identity,
@@ -25,8 +26,11 @@ from session_tracker.events import (
     Resumed,
     Supervised,
     SystemFault,
+    Upheld,
 )
+from session_tracker.explain import fate_of
 from session_tracker.policy import Policy, load_policy
+from session_tracker.segments import segments_of
 
 NOON = 1_800_000_000_000
 """Friday, 15 January 2027, 16:00 in Shanghai."""
@@ -144,6 +148,16 @@ class Story:
         self.facts.append(Granted(key=self.key(), t=self.at(a), end=self.at(b)))
         return self
 
+    def disputed(self, a: float, b: float) -> Story:
+        """A review is opened, or the learner appeals."""
+        self.facts.append(Disputed(key=self.key(), t=self.at(a), end=self.at(b)))
+        return self
+
+    def upheld(self, a: float, b: float) -> Story:
+        """A reviewer finds that it stays as it is."""
+        self.facts.append(Upheld(key=self.key(), t=self.at(a), end=self.at(b)))
+        return self
+
     def supervised(self, a: float, b: float) -> Story:
         """Staff confirm."""
         self.facts.append(Supervised(key=self.key(), t=self.at(a), end=self.at(b)))
@@ -158,10 +172,13 @@ class Story:
         """Open, play, show one face and close: everything but evidence."""
         return self.opened().frames(0, length).plays(0, length).closed(length)
 
-    def given(self, *, provisional: bool = False) -> SessionFacts:
+    def given(self, *, provisional: bool = False, refused: bool = False) -> SessionFacts:
         """Hand the session over."""
         return SessionFacts(
-            session_id=self.session_id, facts=tuple(self.facts), provisional=provisional
+            session_id=self.session_id,
+            facts=tuple(self.facts),
+            provisional=provisional,
+            refused=refused,
         )
 
     def credit(self, *, now: float = 100_000) -> SessionCredit:
@@ -170,16 +187,29 @@ class Story:
         return session
 
     def total(
-        self, *others: Story, now: float = 100_000, provisional: bool = False
+        self,
+        *others: Story,
+        now: float = 100_000,
+        provisional: bool = False,
+        refused: bool = False,
     ) -> LearnerCredit:
         """Derive the credit of the learner from this session and others."""
-        given = [self.given(provisional=provisional), *(o.given() for o in others)]
+        own = self.given(provisional=provisional, refused=refused)
+        given = [own, *(o.given() for o in others)]
         return derive(given, self.policy, now=self.at(now))
 
     def credited(self, *, now: float = 100_000) -> list[tuple[float, float]]:
         """Give the credited intervals in seconds of the story."""
         spans = [(i.start, i.end) for i in self.credit(now=now).credited]
         return [((a - self.origin) / 1_000, (b - self.origin) / 1_000) for a, b in spans]
+
+    def segments(self, *, now: float = 100_000) -> list[tuple[float, float, str]]:
+        """Give the segments in seconds of the story: from, to, state with its reason."""
+        cut = segments_of(self.credit(now=now), self.facts)
+        return [
+            ((s.start - self.origin) / 1_000, (s.end - self.origin) / 1_000, fate_of(s))
+            for s in cut
+        ]
 
     def void(self, *, now: float = 100_000) -> list[tuple[float, float, str]]:
         """Give the void intervals in seconds of the story."""

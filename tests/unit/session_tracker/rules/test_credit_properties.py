@@ -15,6 +15,7 @@ from session_tracker.events import (
     CheckCause,
     Closed,
     CloseReason,
+    Disputed,
     Fact,
     Granted,
     Identity,
@@ -27,8 +28,10 @@ from session_tracker.events import (
     Resumed,
     Supervised,
     SystemFault,
+    Upheld,
     VoidReason,
 )
+from session_tracker.explain import explain
 from session_tracker.intervals import intersect, total_ms, union
 from session_tracker.policy import load_policy
 
@@ -146,7 +149,7 @@ def others(rng: Random, start: int, end: int) -> list[Fact]:
     for n in range(rng.randrange(1, 4)):
         t = rng.randrange(start, end)
         until = t + rng.randrange(1, 90_000)
-        kind = rng.choice(("pause", "fault", "grant", "staff"))
+        kind = rng.choice(("pause", "fault", "grant", "staff", "appeal", "upheld"))
         if kind == "pause":
             reason = rng.choice(tuple(PauseReason))
             facts += [Paused(key=f"o{n}a", t=t, reason=reason), Resumed(key=f"o{n}b", t=until)]
@@ -154,6 +157,10 @@ def others(rng: Random, start: int, end: int) -> list[Fact]:
             facts.append(SystemFault(key=f"o{n}", t=t, end=until))
         elif kind == "grant":
             facts.append(Granted(key=f"o{n}", t=t, end=until))
+        elif kind == "appeal":
+            facts.append(Disputed(key=f"o{n}", t=t, end=until))
+        elif kind == "upheld":
+            facts.append(Upheld(key=f"o{n}", t=t, end=until))
         else:
             facts.append(Supervised(key=f"o{n}", t=t, end=until))
     return facts
@@ -190,6 +197,21 @@ def test_credited_is_verified_is_wall(rng: Random) -> None:
         assert s.credited_ms + sum(s.void_ms.values()) == s.wall_ms
         credited_s, void_s = s.in_seconds()
         assert credited_s + sum(void_s.values()) == s.wall_ms // 1_000
+
+
+@given(CHANCES)
+def test_every_second_has_one_place_and_every_uncredited_one_a_reason(rng: Random) -> None:
+    """Explained, the seconds add up, those that count to the rounded credit."""
+    one = world(rng, "a")
+    (session,) = derive([one.given()], FOSHAN, now=NOW).sessions
+    story = explain(session, one.facts)
+    for t in range(session.start, session.end, 1_000):
+        span = story.at(t)
+        assert (span.reason is None) == (span.evidence is not None)
+    assert sum(story.seconds.values()) == session.wall_ms // 1_000
+    assert story.credited_s == session.in_seconds()[0]
+    counted = sum(story.seconds.get(fate, 0) for fate in ("credited", "granted"))
+    assert counted == story.credited_s
 
 
 @given(CHANCES)
@@ -261,8 +283,8 @@ def test_the_worlds_are_worth_testing() -> None:
     assert earned > 200
     assert raised > 20
     assert lowered > 40
-    # The one that is left is a mark on credit, not a reason against it.
-    assert set(VoidReason) - reasons == {VoidReason.PROVISIONAL}
+    # Those that are left are about the enrolment, not about what happened.
+    assert set(VoidReason) - reasons == {VoidReason.PROVISIONAL, VoidReason.ENROLMENT_REFUSED}
 
 
 @given(CHANCES, st.integers(0, 400_000))
