@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import httpx
