@@ -42,6 +42,13 @@ class Services:
     endings: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What `stop` does, the last one first."""
 
+    async def settled(self) -> None:
+        """Return once nothing is left to do at this instant; for a clock moved by hand."""
+        if self.hub is not None:
+            await self.hub.settled()
+        if self.tracker is not None:
+            await self.tracker.settled()
+
     async def stop(self) -> None:
         """End the work in hand, and close what was opened; stopping twice is fine."""
         while self.endings:

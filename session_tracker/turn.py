@@ -232,7 +232,8 @@ class Turn:
             models=event.models or self.context.models,
             profile=event.profile_version or self.context.profile,
         )
-        if event.kind in (EventKind.PRESENCE, EventKind.IDENTITY):
+        known = self.run is not None and at <= self.run.end
+        if event.kind is EventKind.PRESENCE or (event.kind is EventKind.IDENTITY and not known):
             self.note(self._presence(at, track, event.faces))
         if event.kind is EventKind.IDENTITY:
             fact: Fact = Identity(

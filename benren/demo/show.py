@@ -51,7 +51,7 @@ async def run(
         tracker = services.tracker
         assert tracker is not None  # noqa: S101 - the demo's settings ask for both services
         async with listening(services.app) as url, BenrenClient(url) as client:
-            player = Player(client, clock, album, settled=tracker.settled)
+            player = Player(client, clock, album, settled=services.settled)
             outcomes = await player.play(roles, progress)
             certificate = await _certificate(client, outcomes, out)
             await client.ledger_head()

@@ -87,15 +87,20 @@ class School:
             self.clock.advance(5_000)
             self._shot += 1
             await session.push_frame(scene(who, shot=self._shot))
-            await self.service.settled()
+            await self.settled()
             media_ms += 5_000 * session.status.play
             status = await session.look()
             if status.state in ENDED:
                 break
             if second % 15 == 0 or not status.play:
                 await session.report(media_id="lesson-1", media_ms=media_ms, playing=status.play)
-            await self.service.settled()
+            await self.settled()
         return media_ms
+
+    async def settled(self) -> None:
+        """Let the services do what is left to do at this instant."""
+        await self.hub.settled()
+        await self.service.settled()
 
     async def stop(self) -> None:
         """End everything."""

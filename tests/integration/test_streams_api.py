@@ -81,11 +81,13 @@ class Verifier:
         path = body["frames_path"]
         self._seq[path] = self._seq.get(path, 0) + 1
         self.clock.advance(5_000)
-        return await http.post(
+        answer = await http.post(
             path,
             content=scene(*people, shot=self._seq[path]),
             headers=frame_headers(body["client_token"], self._seq[path]),
         )
+        await self.hub.settled()
+        return answer
 
 
 def vars_of(grant: StreamGrant) -> dict[str, Any]:
@@ -184,11 +186,12 @@ async def test_a_lesson_over_http(verifier: Verifier, tracker, phone) -> None:
     )
     assert checked.status_code == 200
     assert checked.json()["decision"] == "match"
-    events = await read_events(tracker, grant["stream_id"], 4)
-    assert [event["kind"] for event in events] == ["identity", "presence", "presence", "check"]
+    events = await read_events(tracker, grant["stream_id"], 5)
+    kinds = [event["kind"] for event in events]
+    assert kinds == ["presence", "identity", "presence", "presence", "check"]
     assert events[-1] == checked.json()
     acknowledged = await tracker.post(
-        f"/v1/streams/{grant['stream_id']}/events/ack", json={"event_id": 4}
+        f"/v1/streams/{grant['stream_id']}/events/ack", json={"event_id": 5}
     )
     assert acknowledged.status_code == 204
     for _ in range(2):
@@ -321,7 +324,7 @@ async def test_reading_ends_with_the_stream(verifier: Verifier, tracker, phone) 
     await verifier.push(phone, grant, "li")
     await tracker.delete(f"/v1/streams/{grant['stream_id']}")
     events = await read_events(tracker, grant["stream_id"], 99)
-    assert [event["event_id"] for event in events] == [1]
+    assert [event["event_id"] for event in events] == [1, 2]
 
 
 async def test_wrong_requests_for_events(tracker) -> None:
@@ -455,11 +458,13 @@ async def test_the_remote_verifier_keeps_the_contract(verifier: Verifier, phone)
         assert (event.decision, len(event.frame_digests)) == (Decision.MATCH, 1)
         assert verify_event(event, verifier.keys)
         await remote.close_stream(grant.stream_id)
-        await sink.wait_for(4)
+        await sink.wait_for(6)
         assert sink.events[-1] == event
         kinds = [event.kind for event in sink.events]
         assert kinds == [
+            EventKind.PRESENCE,
             EventKind.IDENTITY,
+            EventKind.PRESENCE,
             EventKind.PRESENCE,
             EventKind.IDENTITY,
             EventKind.CHECK,
@@ -479,7 +484,7 @@ async def test_taken_events_are_acknowledged(verifier: Verifier, phone) -> None:
         for _ in range(3):
             await verifier.push(phone, grant, "li")
         await until(lambda: len(stream.log) == 0)
-        assert sink.ids == [1, 2, 3]
+        assert sink.ids == [1, 2, 3, 4]
 
 
 async def test_a_dropped_line_loses_and_doubles_nothing(verifier: Verifier, phone) -> None:
@@ -506,8 +511,8 @@ async def test_an_event_that_the_sink_refused_comes_again(verifier: Verifier, ph
         grant = await remote.open_stream(SPEC)
         for _ in range(4):
             await verifier.push(phone, grant, "li")
-        await sink.wait_for(4)
-    assert sink.ids == [1, 2, 3, 4]
+        await sink.wait_for(5)
+    assert sink.ids == [1, 2, 3, 4, 5]
 
 
 async def test_a_tracker_that_starts_again_goes_on_where_it_was(verifier: Verifier, phone) -> None:
@@ -517,13 +522,13 @@ async def test_a_tracker_that_starts_again_goes_on_where_it_was(verifier: Verifi
         grant = await remote.open_stream(SPEC)
         for _ in range(3):
             await verifier.push(phone, grant, "li")
-        await first.wait_for(3)
+        await first.wait_for(4)
     for _ in range(3):
         await verifier.push(phone, grant, "li")
     async with connected(verifier, second) as remote:
-        remote.attach(grant.stream_id, after=3)
+        remote.attach(grant.stream_id, after=4)
         await second.wait_for(3)
-    assert first.ids + second.ids == [1, 2, 3, 4, 5, 6]
+    assert first.ids + second.ids == [1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_a_stream_that_is_lost_ends_its_reader(verifier: Verifier) -> None:

@@ -17,6 +17,7 @@ from verifier.clock import Stamp
 from verifier.errors import BadRequest, Conflict, StreamGone, TooManyRequests
 from verifier.streaming.advice import Advice, FrameReceipt
 from verifier.streaming.limits import StreamLimits
+from verifier.types import Frame
 
 _MAX_SEQ = 2**53 - 1  # what JSON numbers hold exactly (RFC 8259, 6)
 
@@ -28,9 +29,11 @@ class Arrival:
     seq: int
     data: bytes
     digest: str
-    """SHA-256 of `data`, 64 hex digits."""
+    """SHA-256 of `data`, 64 hex digits; of a video frame that of its pixels."""
     stamp: Stamp
     """When it arrived."""
+    frame: Frame | None = None
+    """The picture decoded, where it came so; `data` is then its copy to be kept."""
 
 
 @dataclass(slots=True)
@@ -65,7 +68,14 @@ class Arrivals:
         self._waiting: _Entry | None = None
         self._worker: asyncio.Task[None] | None = None
 
-    async def push(self, seq: int, data: bytes, stamp: Stamp) -> FrameReceipt:
+    @property
+    def next_seq(self) -> int:
+        """A number above all that were seen."""
+        return 1 + max([self._highest, *self._answers, *(e.arrival.seq for e in self._pending())])
+
+    async def push(
+        self, seq: int, data: bytes, stamp: Stamp, *, frame: Frame | None = None
+    ) -> FrameReceipt:
         """Give the receipt of a frame. Raises Conflict, TooManyRequests and what `process` does.
 
         The same number gets its first answer again; the same number with other bytes is a
@@ -76,7 +86,7 @@ class Arrivals:
                 f"A frame's number lies between 0 and {_MAX_SEQ}, not {seq}.",
                 remedy="Count frames up from 1 within the stream.",
             )
-        digest = hashlib.sha256(data).hexdigest()
+        digest = hashlib.sha256(data).hexdigest() if frame is None else frame.digest
         for entry in self._pending():
             if entry.arrival.seq == seq:
                 _require_same(entry.arrival.digest, digest, seq)
@@ -92,7 +102,7 @@ class Arrivals:
             return self._answer(seq, digest, accepted=False, advice=Advice.NEWER_FRAME)
         if self._is_repeat(digest):
             return self._answer(seq, digest, accepted=False, advice=Advice.DUPLICATE)
-        arrival = Arrival(seq=seq, data=data, digest=digest, stamp=stamp)
+        arrival = Arrival(seq=seq, data=data, digest=digest, stamp=stamp, frame=frame)
         return await asyncio.shield(self._enqueue(arrival))
 
     async def stop(self) -> None:

@@ -22,15 +22,17 @@ from verifier.errors import (
     Overloaded,
     StreamGone,
 )
-from verifier.streaming.cues import Cue
+from verifier.streaming.cues import Cue, CueBoard
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.ports import Inference, Vault
 from verifier.streaming.stream import Stream
 from verifier.streaming.tokens import ClientTokens
+from verifier.streaming.ways import End, Way
 from verifier.streaming.wire import Signer
 from verifier.types import (
     CheckRequest,
     EventSink,
+    Frame,
     IceServer,
     PresencePolicy,
     StreamEvent,
@@ -178,22 +180,53 @@ class StreamHub:
         frame's event is durable. Raises StreamGone, Unauthorised, TooManyRequests, Conflict,
         ImageError, StorageError, Overloaded.
         """
-        stream = self._find(stream_id)
-        self._tokens.check(token, stream_id, stream.session_id)
+        stream = self._admitted(stream_id, token)
+        return await self.take(stream, seq=seq, data=data, captured_utc_ms=captured_utc_ms)
+
+    def enter(self, stream_id: str, token: str, end: Callable[[End], None]) -> Line:
+        """Open a live way in, which takes over from the one before; `end` is how it is ended.
+
+        It lives until it leaves, another takes over or the stream ends, however long the token
+        does. Raises StreamGone, Unauthorised.
+        """
+        stream = self._admitted(stream_id, token)
+        way = Way(end)
+        stream.enter(way)
+        self._open.move_to_end(stream_id)
+        self.counts["ways_opened"] += 1
+        return Line(self, stream, way)
+
+    async def take(
+        self,
+        stream: Stream,
+        *,
+        seq: int,
+        data: bytes,
+        way: Way | None = None,
+        frame: Frame | None = None,
+        captured_utc_ms: int | None = None,
+    ) -> Cue:
+        """Take one picture of an admitted client; for `push_frame` and `Line`."""
         try:
             if len(data) > self.limits.frame_bytes:
                 raise ImageTooLarge(
                     f"The picture has {len(data)} bytes, more than {self.limits.frame_bytes}.",
                     remedy="Send JPEG pictures of about 640 x 480.",
                 )
-            self._open.move_to_end(stream_id)
+            if stream.id in self._open:
+                self._open.move_to_end(stream.id)
             self._note_skew(captured_utc_ms)
-            receipt = await stream.push(seq, data)
+            receipt = await stream.push(seq, data, way=way, frame=frame)
         except BenrenError as error:
             self.counts["undecodable" if isinstance(error, ImageError) else error.code] += 1
             raise
         self.counts["accepted" if receipt.accepted else receipt.advice.value] += 1
         return stream.cues.answer(receipt)
+
+    def _admitted(self, stream_id: str, token: str) -> Stream:
+        stream = self._find(stream_id)
+        self._tokens.check(token, stream_id, stream.session_id)
+        return stream
 
     # --- housekeeping ----------------------------------------------------------------------
 
@@ -206,6 +239,10 @@ class StreamHub:
     def held_bytes(self) -> int:
         """Bytes of the pictures of all streams."""
         return sum(stream.held_bytes for stream in self._open.values())
+
+    async def settled(self) -> None:
+        """Return once no frame is being looked at any more; for a clock moved by hand."""
+        await asyncio.gather(*(stream.settled() for stream in self._open.values()))
 
     async def aclose(self) -> None:
         """Close every stream and end the work in the background. For the end of the process."""
@@ -288,6 +325,50 @@ class StreamHub:
         if captured_utc_ms is not None:
             skew_ms = abs(self._clock.stamp().utc_ms - captured_utc_ms)
             self.counts["skewed"] += skew_ms > MAX_CLIENT_SKEW_MS
+
+
+class Line:
+    """One live way in, as its transport holds it; made by `StreamHub.enter`."""
+
+    def __init__(self, hub: StreamHub, stream: Stream, way: Way) -> None:
+        self._hub = hub
+        self._stream = stream
+        self._way = way
+
+    @property
+    def cues(self) -> CueBoard:
+        """What the device is to be told."""
+        return self._stream.cues
+
+    @property
+    def period_ms(self) -> int:
+        """The policy's time between two samples."""
+        return self._stream.sample_period_ms
+
+    async def push(
+        self,
+        *,
+        seq: int,
+        data: bytes,
+        frame: Frame | None = None,
+        captured_utc_ms: int | None = None,
+    ) -> Cue:
+        """Take a picture, or a video frame with the JPEG copy that is kept of it.
+
+        Raises what `StreamHub.push_frame` does; StreamGone where another way took over.
+        """
+        return await self._hub.take(
+            self._stream,
+            seq=seq,
+            data=data,
+            way=self._way,
+            frame=frame,
+            captured_utc_ms=captured_utc_ms,
+        )
+
+    def leave(self) -> None:
+        """Say that the way is over; leaving twice is fine."""
+        self._stream.leave(self._way)
 
 
 def _check_policy(policy: PresencePolicy) -> None:

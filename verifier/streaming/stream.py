@@ -5,38 +5,39 @@ the probability of the policy, and always while one is *owed*: from the first fa
 (stream opened, face lost, face jumped, gap in time), from a face that joins or leaves, and from
 `expect_identity` (a pause is over), until a frame gave evidence for or against the identity.
 
-Nothing about a frame is recorded before all of its inference has succeeded, and then all of it at
-once, between two awaits: a frame is a sample with its event, or it is nothing.
+Nothing about a frame is recorded before its presence is known, and then all of it at once, between
+two awaits: a frame is a sample with its event, or it is nothing.
 
 A check neither waits for frames nor makes them wait, and its event is handed to the tracker in
 the background, so that the tracker may ask for a check while it takes an event. An event's `at`
 is when its newest judged frame arrived: the events of checks may lie before older ids in time.
 
-What the time of an answer tells: the upload of an identity sample is answered later than that of
-a plain sample, by the time of embedding and liveness (tens of milliseconds), because its event
-has to be durable first. The sender so learns, of a frame it can no longer change, that it was
-looked at. As samples are drawn without memory this says nothing about the next frame; an owed
-sample it can foresee anyway, having caused it. Transports that push frames without an answer for
-each (WebRTC, WebSocket) do not show even that.
+A frame is answered from its presence alone, once *that* is durable; whether it is looked at is
+drawn before and carried out after (`looks`), so that neither the answer nor its time tells. The
+event of an identity sample follows the presence event of the same frame.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from verifier.clock import Clock, Stamp
-from verifier.errors import StreamGone
+from verifier.errors import BenrenError, StorageError, StreamGone
 from verifier.streaming.advice import FrameReceipt, advise
 from verifier.streaming.arrivals import Arrival, Arrivals
 from verifier.streaming.cues import CueBoard
 from verifier.streaming.eventlog import EventLog
 from verifier.streaming.limits import StreamLimits
+from verifier.streaming.looks import Look, Looks
 from verifier.streaming.ports import Inference
 from verifier.streaming.track import Sighting, Track, anchored, follow
+from verifier.streaming.ways import End, Way
 from verifier.streaming.window import Sample, Window, select
 from verifier.streaming.wire import PURPOSE, Signer, in_millionths, signed_payload
 from verifier.types import (
@@ -45,6 +46,7 @@ from verifier.types import (
     EventKind,
     EventSink,
     Evidence,
+    Face,
     Frame,
     Reason,
     StreamEvent,
@@ -54,6 +56,8 @@ from verifier.types import (
 
 if TYPE_CHECKING:
     from verifier.types import Vector
+
+_log = logging.getLogger(__name__)
 
 
 class Stream:
@@ -95,9 +99,14 @@ class Stream:
         )
         self._track = Track()
         self._newest_seq = 0
+        self._looks = Looks(self._look)
         self._asked = 0
         """How often identity was asked for; owed while above `_answered`."""
         self._answered = 0
+        self._way: Way | None = None
+        self._uploads = Way()
+        self._anew = False
+        """Whether another camera may stand behind the next frame: a way has been taken over."""
         self._checks: OrderedDict[str, asyncio.Task[StreamEvent]] = OrderedDict()
         self._closed = False
 
@@ -106,11 +115,39 @@ class Stream:
         """Bytes of the pictures kept."""
         return self._window.bytes
 
-    async def push(self, seq: int, data: bytes) -> FrameReceipt:
-        """Take one picture; returns once its event is durable."""
+    def enter(self, way: Way) -> None:
+        """Let `way` be the live one; the one before ends."""
         self._require_open()
+        before, self._way = self._way, way
+        way.offset = self._arrivals.next_seq if before is not None or self._newest_seq else 0
+        if before is not None:
+            self._anew = True
+            before.end(End.TAKEN_OVER)
+
+    def leave(self, way: Way) -> None:
+        """Note that a way is over; leaving twice is fine."""
+        if self._way is way:
+            self._way = None
+            self._anew = True
+
+    async def push(
+        self, seq: int, data: bytes, *, way: Way | None = None, frame: Frame | None = None
+    ) -> FrameReceipt:
+        """Take one picture of a live way, or an upload; returns once its event is durable.
+
+        The receipt bears the way's own number. Raises StreamGone where the way was taken over.
+        """
+        self._require_open()
+        if way is None:
+            if self._way is not self._uploads:
+                self._uploads = Way()
+                self.enter(self._uploads)
+            way = self._uploads
+        elif way is not self._way:
+            raise StreamGone("Another way in has taken over.", remedy="Send frames there.")
         self.last_frame_at = self._clock.stamp()
-        return await self._arrivals.push(seq, data, self.last_frame_at)
+        receipt = await self._arrivals.push(way.offset + seq, data, self.last_frame_at, frame=frame)
+        return replace(receipt, seq=seq)
 
     def expect_identity(self) -> None:
         """Make the next face that arrives an identity sample."""
@@ -129,6 +166,9 @@ class Stream:
     def close(self) -> None:
         """Forget the pictures; no event follows. What is on the list is still handed over."""
         self._closed = True
+        way, self._way = self._way, None
+        if way is not None:
+            way.end(End.GONE)
         self._window.clear()
         self.log.end()
         self.log.deliver_in_background()
@@ -136,6 +176,7 @@ class Stream:
     async def stop(self) -> None:
         """End everything in hand. For the end of the process."""
         self.close()
+        await self._looks.stop()
         await self._arrivals.stop()
         checks = [task for task in self._checks.values() if not task.done()]
         for task in checks:
@@ -143,31 +184,47 @@ class Stream:
         await asyncio.gather(*checks, return_exceptions=True)
         await self.log.stop()
 
+    async def settled(self) -> None:
+        """Return once no frame is being looked at; for a clock moved by hand."""
+        await self._looks.settled()
+
     # --- samples ---------------------------------------------------------------------------
 
     async def _process(self, arrival: Arrival) -> FrameReceipt:
         self._require_open()
         self.log.require_room()
-        (frame,) = await self._inference.decode([arrival.data])
+        frame = arrival.frame
+        if frame is None:
+            (frame,) = await self._inference.decode([arrival.data])
         (faces,) = await self._inference.detect([frame])
         (presence,) = await self._inference.assess(
             [frame], faces=[faces], liveness=False, embed=False
         )
+        self._require_open()
+        sample, sighting = self._record(arrival, frame, faces, presence)
+        receipt = self._arrivals.became_sample(arrival, advise(presence))
+        looked_at = bool(faces) and self._is_looked_at(sighting)
+        look = Look(sample=sample, frame=frame, asked=self._asked)
+        try:
+            await self.log.deliver()
+        finally:
+            if looked_at:
+                self._looks.add(look)
+        self.cues.advise(receipt.advice)
+        return receipt
+
+    def _record(
+        self, arrival: Arrival, frame: Frame, faces: tuple[Face, ...], presence: Evidence
+    ) -> tuple[Sample, Sighting]:
+        """Make the frame a sample: event, window and track, without an await in between."""
+        last = replace(self._track, box=None) if self._anew else self._track
         sighting = follow(
-            self._track,
+            last,
             faces,
             longer_side_px=max(frame.pixels.shape[:2]),
             at=arrival.stamp,
             gap_ms=self._policy.gap_ms,
         )
-        asked = self._asked
-        evidence: Evidence | None = None
-        owed = sighting.fresh or sighting.company_changed or asked > self._answered
-        if faces and (owed or self._draw() < self._policy.identity_share):
-            (evidence,) = await self._inference.assess(
-                [frame], faces=[faces], references=[self._reference]
-            )
-        self._require_open()
         sample = Sample(
             seq=arrival.seq,
             stamp=arrival.stamp,
@@ -175,37 +232,49 @@ class Stream:
             data=arrival.data,
             presence=presence,
         )
-        self._record(sample, sighting, evidence, frame, asked)
-        receipt = self._arrivals.became_sample(arrival, advise(presence))
-        await self.log.deliver()
-        self.cues.advise(receipt.advice)
-        return receipt
-
-    def _record(
-        self,
-        sample: Sample,
-        sighting: Sighting,
-        evidence: Evidence | None,
-        frame: Frame,
-        asked: int,
-    ) -> None:
-        """Make the frame a sample: event, window and track, without an await in between."""
-        track = sighting.track
-        if evidence is None:
-            self._append(EventKind.PRESENCE, sample, None)
-        else:
-            verdict = self._inference.judge([evidence], self._reference)
-            self._append(EventKind.IDENTITY, sample, verdict)
-            if verdict.decision is Decision.NO_EVIDENCE:
-                self._asked += 1
-            else:
-                self._answered = asked
-            if verdict.decision is Decision.MATCH:
-                longer_side_px = max(frame.pixels.shape[:2])
-                track = anchored(track, evidence.faces[0], longer_side_px=longer_side_px)
-        self._track = track
+        self._append(EventKind.PRESENCE, sample, None)
+        self._track = sighting.track
+        self._anew = False
         self._newest_seq = sample.seq
-        self._window.add(sample, evidence)
+        self._window.add(sample, None)
+        return sample, sighting
+
+    def _is_looked_at(self, sighting: Sighting) -> bool:
+        """Tell whether a frame with a face becomes an identity sample.
+
+        One that is being looked at may still serve what is owed.
+        """
+        if sighting.fresh or sighting.company_changed:
+            self._asked += 1
+        owed = self._asked > max(self._answered, self._looks.asked)
+        return owed or self._draw() < self._policy.identity_share
+
+    async def _look(self, look: Look) -> None:
+        """Take an identity sample; where that fails, the next face is looked at in its stead."""
+        sample = look.sample
+        try:
+            (evidence,) = await self._inference.assess(
+                [look.frame], faces=[sample.faces], references=[self._reference]
+            )
+            self.log.require_room()
+        except BenrenError as error:
+            _log.warning("a sample of session %s was not looked at: %s", self.session_id, error)
+            self._asked += 1
+            return
+        if self._closed:
+            return
+        verdict = self._inference.judge([evidence], self._reference)
+        self._append(EventKind.IDENTITY, sample, verdict)
+        self._window.remember(sample.seq, evidence)
+        if verdict.decision is Decision.NO_EVIDENCE:
+            self._asked += 1
+        else:
+            self._answered = max(self._answered, look.asked)
+        if verdict.decision is Decision.MATCH and self._newest_seq == sample.seq:
+            longer_side_px = max(look.frame.pixels.shape[:2])
+            self._track = anchored(self._track, evidence.faces[0], longer_side_px=longer_side_px)
+        with contextlib.suppress(StorageError):  # it is offered again in the background
+            await self.log.deliver()
 
     # --- checks ----------------------------------------------------------------------------
 
@@ -238,7 +307,11 @@ class Stream:
         known = {sample.seq: self._window.evidence(sample.seq) for sample in samples}
         missing = [sample for sample in samples if known[sample.seq] is None]
         if missing:
-            frames = await self._inference.decode([sample.data for sample in missing])
+            decoded = await self._inference.decode([sample.data for sample in missing])
+            frames = [
+                replace(frame, digest=sample.presence.digest)
+                for frame, sample in zip(decoded, missing, strict=True)
+            ]
             computed = await self._inference.assess(
                 frames,
                 faces=[sample.faces for sample in missing],

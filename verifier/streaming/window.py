@@ -25,7 +25,7 @@ class Sample:
     track: int
     """0: no face."""
     data: bytes
-    """The picture as received."""
+    """The picture as received; of a video frame a JPEG copy."""
     presence: Evidence
     """Faces and quality; no embedding, no liveness."""
 

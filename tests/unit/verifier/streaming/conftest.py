@@ -67,12 +67,14 @@ class Studio:
         """Wait, then send the next frame of a stream."""
         self.clock.advance(after_ms)
         self._seq[grant.stream_id] = self._seq.get(grant.stream_id, 0) + 1
-        return await self.hub.push_frame(
+        cue = await self.hub.push_frame(
             grant.stream_id,
             grant.client_token,
             seq=self._seq[grant.stream_id],
             data=self.picture(*people),
         )
+        await self.hub.settled()
+        return cue
 
 
 MakeStudio = Callable[..., Studio]

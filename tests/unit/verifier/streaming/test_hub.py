@@ -250,8 +250,8 @@ async def test_the_events_of_a_closed_stream_wait_for_their_reader(studio) -> No
     grant = await studio.open(listed=True)
     await studio.show(grant, "li")
     await studio.hub.close_stream(grant.stream_id)
-    assert [event.event_id async for event in studio.hub.events(grant.stream_id)] == [1]
-    await studio.hub.acknowledge(grant.stream_id, 1)
+    assert [event.event_id async for event in studio.hub.events(grant.stream_id)] == [1, 2]
+    await studio.hub.acknowledge(grant.stream_id, 2)
     with pytest.raises(StreamGone):
         studio.hub.events(grant.stream_id)
 
@@ -266,12 +266,12 @@ async def test_events_that_nobody_reads_are_given_up_in_the_end(studio, caplog) 
     studio.clock.advance(1)
     with pytest.raises(StreamGone):
         studio.hub.events(grant.stream_id)
-    assert "1 events of session s-1 were never taken" in caplog.text
+    assert "2 events of session s-1 were never taken" in caplog.text
 
 
 async def test_a_full_list_refuses_frames_and_checks(make_studio) -> None:
     """A tracker that does not read stops the stream; reading lets it go on."""
-    studio = make_studio(limits=StreamLimits(events_waiting=2))
+    studio = make_studio(limits=StreamLimits(events_waiting=3))
     grant = await studio.open(listed=True)
     for _ in range(2):
         await studio.show(grant, "li")
@@ -279,7 +279,7 @@ async def test_a_full_list_refuses_frames_and_checks(make_studio) -> None:
         await studio.show(grant, "li")
     with pytest.raises(StorageError):
         await studio.hub.check(grant.stream_id, CheckRequest(check_id="c-1"))
-    await studio.hub.acknowledge(grant.stream_id, 2)
+    await studio.hub.acknowledge(grant.stream_id, 3)
     assert (await studio.show(grant, "li")).accepted
 
 
@@ -317,7 +317,7 @@ async def test_the_end_of_the_process_ends_all_streams(studio) -> None:
     """After closing the hub nothing is open, and readers come to their end."""
     grant = await studio.open(listed=True)
     await studio.show(grant, "li")
-    reader = studio.hub.events(grant.stream_id)
+    reader = studio.hub.events(grant.stream_id, after=1)
     await anext(reader)
     waiting = asyncio.ensure_future(anext(reader, None))
     await settle()

@@ -24,8 +24,13 @@ from verifier.types import (
 
 
 def kinds(events: list[StreamEvent]) -> str:
-    """The events as one letter each: p, i, c."""
-    return "".join(event.kind.value[0] for event in events)
+    """The events as one letter each: p, i, c; of a frame that was looked at, the i only."""
+    looked_at = {event.frame_seq for event in events if event.kind is EventKind.IDENTITY}
+    return "".join(
+        event.kind.value[0]
+        for event in events
+        if event.kind is not EventKind.PRESENCE or event.frame_seq not in looked_at
+    )
 
 
 # --- samples ---------------------------------------------------------------------------------
@@ -38,8 +43,9 @@ async def test_the_first_face_is_an_identity_sample_and_the_rest_are_drawn(studi
         receipt = await studio.show(grant, "li")
         assert (receipt.accepted, receipt.advice) == (True, Advice.OK)
     assert kinds(studio.events) == "ipppp"
-    assert [event.event_id for event in studio.events] == [1, 2, 3, 4, 5]
-    assert [event.track for event in studio.events] == [1] * 5
+    assert [event.event_id for event in studio.events] == [1, 2, 3, 4, 5, 6]
+    assert [event.frame_seq for event in studio.events] == [1, 1, 2, 3, 4, 5]
+    assert [event.track for event in studio.events] == [1] * 6
     assert studio.engine.frames["identity"] == 1
 
 
@@ -47,7 +53,8 @@ async def test_an_identity_event_carries_a_signed_verdict(studio) -> None:
     """Decision, scores, thresholds, digests, models and profile are there, under a signature."""
     grant = await studio.open()
     await studio.show(grant, "li")
-    (event,) = studio.events
+    presence, event = studio.events
+    assert (presence.kind, presence.at, presence.track) == (EventKind.PRESENCE, event.at, 1)
     assert event.decision is Decision.MATCH
     assert event.similarity == pytest.approx(1.0)
     assert (event.threshold, event.liveness_threshold) == (0.4, 0.5)
@@ -104,8 +111,8 @@ async def test_a_lost_face_owes_an_identity_sample(studio) -> None:
     for people in (["li"], ["li"], [], [], ["wang"], ["wang"]):
         await studio.show(grant, *people)
     assert kinds(studio.events) == "ippp" + "ip"
-    assert studio.events[4].decision is Decision.MISMATCH
-    assert [event.track for event in studio.events] == [1, 1, 0, 0, 2, 2]
+    assert studio.events[6].decision is Decision.MISMATCH
+    assert [event.track for event in studio.events] == [1, 1, 1, 0, 0, 2, 2, 2]
 
 
 async def test_a_jump_owes_an_identity_sample(studio) -> None:
@@ -179,7 +186,7 @@ async def test_the_share_of_identity_samples(
     samples = 2_000
     for _ in range(samples + 1):
         await studio.show(grant, "li")
-    taken = kinds(studio.events[1:]).count("i")
+    taken = kinds(studio.events)[1:].count("i")
     spread = 4 * (samples * share * (1 - share)) ** 0.5
     assert abs(taken - samples * share) <= spread
 
@@ -210,16 +217,22 @@ async def test_a_broken_picture_is_no_sample(studio) -> None:
     assert studio.hub.counts["accepted"] == 2
 
 
-async def test_a_failing_engine_leaves_no_half_sample(studio) -> None:
-    """Where identity fails there is neither event nor track, and the look stays owed."""
-    grant = await studio.open()
-    studio.engine.fail_with = Overloaded()
-    with pytest.raises(Overloaded):
+async def test_where_identity_fails_the_look_stays_owed(make_studio, caplog) -> None:
+    """The frame is a presence sample all the same; the next one is looked at, owed or drawn."""
+    for first, luck in (([], [0.999]), (["li"], [0.0, 0.999])):
+        draws = iter(luck)
+        studio = make_studio(draw=lambda draws=draws: next(draws))
+        grant = await studio.open()
+        for people in first:
+            await studio.show(grant, people)
+        studio.engine.fail_with = Overloaded()
+        assert (await studio.show(grant, "li")).accepted
+        assert kinds(studio.events)[-1] == "p"
         await studio.show(grant, "li")
-    assert studio.events == []
-    await studio.show(grant, "li")
-    assert kinds(studio.events) == "i"
-    assert studio.events[0].track == 1
+        await studio.show(grant, "li")
+        assert kinds(studio.events)[-3:] == "pip"
+        assert {event.track for event in studio.events} == {1}
+    assert "was not looked at" in caplog.text
 
 
 async def test_the_matched_face_is_the_one_that_is_followed(studio) -> None:
@@ -240,7 +253,7 @@ async def test_the_matched_face_is_the_one_that_is_followed(studio) -> None:
 async def test_a_failed_sink_fails_the_upload_and_the_retry_repairs_it(make_studio) -> None:
     """The client sends the frame again; the event reaches the sink once, in order."""
     studio = make_studio(sink=False)
-    failures = [OSError("disk full"), OSError("disk full")]
+    failures = [OSError("disk full")] * 3  # of the frame, of its look, of the frame again
 
     async def sink(event: StreamEvent) -> None:
         if failures:
@@ -253,10 +266,12 @@ async def test_a_failed_sink_fails_the_upload_and_the_retry_repairs_it(make_stud
     for _ in range(2):
         with pytest.raises(StorageError):
             await studio.hub.push_frame(grant.stream_id, grant.client_token, seq=1, data=picture)
+        await studio.hub.settled()
     assert studio.events == []
     receipt = await studio.hub.push_frame(grant.stream_id, grant.client_token, seq=1, data=picture)
     assert receipt.accepted
-    assert [event.event_id for event in studio.events] == [1]
+    await studio.hub.settled()
+    assert [event.event_id for event in studio.events] == [1, 2]
 
 
 async def test_an_event_reaches_the_sink_before_the_receipt(make_studio) -> None:
@@ -292,11 +307,11 @@ async def test_a_sink_may_ask_for_a_check(make_studio) -> None:
     await studio.show(grant, "li")
     await studio.show(grant, "li")
     assert kinds(studio.events) == "icp"
-    assert [event.event_id for event in studio.events] == [1, 2, 3]
+    assert [event.event_id for event in studio.events] == [1, 2, 3, 4]
 
 
 async def test_a_sink_may_close_the_stream(make_studio) -> None:
-    """Closing from within the sink ends the stream after this event."""
+    """Closing from within the sink ends the stream after this event: no look follows."""
     studio = make_studio(sink=False)
 
     async def sink(event: StreamEvent) -> None:
@@ -308,7 +323,7 @@ async def test_a_sink_may_close_the_stream(make_studio) -> None:
     assert (await studio.show(grant, "li")).accepted
     with pytest.raises(StreamGone):
         await studio.show(grant, "li")
-    assert kinds(studio.events) == "i"
+    assert kinds(studio.events) == "p"
 
 
 # --- checks ----------------------------------------------------------------------------------
@@ -328,7 +343,7 @@ async def test_a_check_judges_what_is_there(studio) -> None:
     assert event.check_id == "c-1"
     assert len(event.frame_digests) == 5
     assert (event.since, event.at) == (stamps[2], stamps[7])
-    assert (event.frame_seq, event.track, event.event_id) == (8, 1, 9)
+    assert (event.frame_seq, event.track, event.event_id) == (8, 1, 10)
     assert verify_event(event, studio.keys)
     again = await studio.hub.check(grant.stream_id, CheckRequest(check_id="c-2"))
     assert studio.engine.frames["identity"] == 1 + 5
@@ -341,7 +356,7 @@ async def test_a_check_is_on_the_list(studio) -> None:
     await studio.show(grant, "li")
     event = await studio.hub.check(grant.stream_id, CheckRequest(check_id="c-1"))
     await studio.show(grant, "li")
-    assert studio.events[1] == event
+    assert studio.events[2] == event
 
 
 async def test_a_check_is_idempotent(studio) -> None:

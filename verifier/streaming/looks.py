@@ -1,0 +1,69 @@
+"""The identity samples of one stream, taken after their frames were answered, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.streaming.window import Sample
+from verifier.types import Frame
+
+MOST_WAITING: Final = 3
+"""Frames that wait, decoded (0.9 MB each at VGA). More come only where inference is far behind the
+frames; then the oldest that waits is passed over, and its place in the count of what was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A frame that is to be looked at."""
+
+    sample: Sample
+    frame: Frame
+    asked: int
+    """How often identity had been asked for when it was chosen: what its answer settles."""
+
+
+class Looks:
+    """Takes looks in order, in the background."""
+
+    def __init__(self, take: Callable[[Look], Awaitable[None]]) -> None:
+        """`take` must not raise but where a mistake of ours shows."""
+        self._take = take
+        self._waiting: deque[Look] = deque(maxlen=MOST_WAITING)
+        self._current: Look | None = None
+        self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def asked(self) -> int:
+        """The highest `asked` of the frames in hand: it may be answered soon. 0 without any."""
+        looks = [*self._waiting, *([self._current] if self._current is not None else [])]
+        return max((look.asked for look in looks), default=0)
+
+    def add(self, look: Look) -> None:
+        """Have a frame looked at."""
+        self._waiting.append(look)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work(), name="stream looks")
+
+    async def settled(self) -> None:
+        """Return once nothing is in hand."""
+        while self._worker is not None and not self._worker.done():
+            await asyncio.wait({self._worker})
+
+    async def stop(self) -> None:
+        """Drop what is in hand. For the end of the process."""
+        self._waiting.clear()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                self._current = self._waiting.popleft()
+                await self._take(self._current)
+        finally:
+            self._current = None
