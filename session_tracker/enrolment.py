@@ -2,72 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker import ledger
+from session_tracker.learner_keys import LearnerKeys, Realm, is_sealed
 from session_tracker.ledger import Context
+from session_tracker.people import People
 from session_tracker.policy import Policy, Provenance, Training
 from session_tracker.programmes import Programmes
-from session_tracker.records import Course, SessionRecord
+from session_tracker.records import Consent, Course, Learner, SessionRecord, Template
+from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
-from session_tracker.store.schema import (
-    certificates,
-    consents,
-    enrolments,
-    learners,
-    templates,
-)
+from session_tracker.store.schema import consents, enrolments, learners, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
-from verifier.errors import Conflict, NotFound, Refused
+from verifier.errors import ConfigurationError, Conflict, Refused
 
 CONSENT_PURPOSE = "face_verification"
+_TEMPLATE: Final = "template"
+_log = logging.getLogger("benren.tracker")
 _NOTHING = Context(policy="", models={}, profile="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learner:
-    """Somebody who studies, under a pseudonym."""
-
-    id: str
-    category: str
-    track: Training
-    industry: str
-    business_ref: str
-    created_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
-    """An enrolled face: the verifier's opaque blob and where it came from."""
-
-    learner_id: str
-    version: int
-    """Counts up from 1 with every enrolment."""
-    blob: bytes | None
-    """None once it was erased."""
-    provenance: Provenance
-    enrolled_ms: int
-    confirmed_ms: int | None
-    """When a `self_live` one was matched with the ID photo or vetted by staff."""
-    erased_ms: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
-    """The learner's separate consent to face verification."""
-
-    id: str
-    learner_id: str
-    purpose: str
-    text_version: str
-    given_ms: int
-    withdrawn_ms: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +48,32 @@ class Admission:
 class Registry:
     """Reads and writes learners, templates and consents; admits to sessions."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, keys: LearnerKeys, clock: Clock) -> None:
         self._database = database
+        self._keys = keys
         self._clock = clock
+        self.people = People(database, keys, clock)
         self.programmes = Programmes(database, clock)
+
+    async def require_keys(self) -> None:
+        """See to it that the store of the learners' keys belongs to this database.
+
+        Keys that a restored backup brought back from before their erasure are destroyed again.
+        Raises ConfigurationError where the database holds sealed data and no key was ever made
+        there: going on would make new keys and lose what the old ones open.
+        """
+        async with self._database.read() as connection:
+            sealed = await rows.any_sealed(connection)
+            erased = await rows.erasures(connection)
+        for realm, when in erased.items():
+            if count := await self._keys.destroy_older(realm, when):
+                _log.warning("destroyed %d keys again that a backup had brought back", count)
+        if sealed and await self._keys.is_virgin():
+            raise ConfigurationError(
+                f"The learners' keys are missing from {self._keys.place}.",
+                remedy="Restore that store from its own backup, or name its place with "
+                "learner_keys_url; without it names and faces stay closed.",
+            )
 
     async def add_learner(
         self, *, category: str, track: Training, industry: str, business_ref: str
@@ -117,24 +100,35 @@ class Registry:
     async def learner(self, learner_id: str) -> Learner:
         """Give a learner. Raises NotFound."""
         async with self._database.read() as connection:
-            return await _learner(connection, learner_id)
+            return await rows.read_learner(connection, learner_id)
 
     async def template(self, learner_id: str) -> Template:
         """Give the learner's newest template. Raises NotFound."""
         async with self._database.read() as connection:
-            await _learner(connection, learner_id)
-            found = await _template(connection, learner_id)
+            await rows.read_learner(connection, learner_id)
+            found = await rows.read_template(connection, learner_id)
         if found is None:
             raise _no_template(learner_id)
-        return found
+        return await self._opened(found)
+
+    async def _opened(self, template: Template) -> Template:
+        """Take the learner's own seal off a template; without the key it is gone."""
+        if template.blob is None or not is_sealed(template.blob):
+            return template
+        key = await self._keys.get(template.learner_id, Realm.FACE)
+        blob = None if key is None else key.open(_TEMPLATE, template.blob)
+        return replace(template, blob=blob)
 
     async def put_template(self, learner_id: str, blob: bytes, provenance: Provenance) -> Template:
         """Enrol a face; it counts for sessions opened from now on. Raises NotFound."""
         now = self._clock.stamp().utc_ms
+        await self.learner(learner_id)
+        key = await self._keys.ensure(learner_id, Realm.FACE)
+        sealed = key.seal(_TEMPLATE, blob)
 
         async def job(tx: Transaction) -> Template:
-            await _learner(tx.connection, learner_id)
-            last = await _template(tx.connection, learner_id)
+            await rows.read_learner(tx.connection, learner_id)
+            last = await rows.read_template(tx.connection, learner_id)
             made = Template(
                 learner_id=learner_id,
                 version=1 if last is None else last.version + 1,
@@ -144,7 +138,7 @@ class Registry:
                 confirmed_ms=None,
                 erased_ms=None,
             )
-            values = {name: getattr(made, name) for name in Template.__slots__}
+            values = {name: getattr(made, name) for name in Template.__slots__} | {"blob": sealed}
             await tx.connection.execute(insert(templates), values)
             data = {"version": made.version, "provenance": str(provenance)}
             key = f"template:{made.version}"
@@ -158,7 +152,7 @@ class Registry:
         now = self._clock.stamp().utc_ms
 
         async def job(tx: Transaction) -> None:
-            found = await _template(tx.connection, learner_id)
+            found = await rows.read_template(tx.connection, learner_id)
             if found is None:
                 raise _no_template(learner_id)
             if found.confirmed_ms is not None:
@@ -182,7 +176,7 @@ class Registry:
         now = self._clock.stamp().utc_ms
 
         async def job(tx: Transaction) -> int:
-            await _learner(tx.connection, learner_id)
+            await rows.read_learner(tx.connection, learner_id)
             query = select(func.count()).where(
                 templates.c.learner_id == learner_id, templates.c.blob.is_not(None)
             )
@@ -214,7 +208,7 @@ class Registry:
         data = {"consent": made.id, "purpose": made.purpose, "text_version": text_version}
 
         async def job(tx: Transaction) -> None:
-            await _learner(tx.connection, learner_id)
+            await rows.read_learner(tx.connection, learner_id)
             await tx.connection.execute(insert(consents), values)
             key = f"consent:{made.id}"
             await tx.append([_entry(learner_id, key, "consent_given", made.given_ms, data)])
@@ -227,7 +221,7 @@ class Registry:
         now = self._clock.stamp().utc_ms
 
         async def job(tx: Transaction) -> None:
-            found = await _consent(tx.connection, learner_id, consent_id)
+            found = await rows.read_consent(tx.connection, learner_id, consent_id)
             if found.withdrawn_ms is not None:
                 return
             await tx.connection.execute(
@@ -239,12 +233,12 @@ class Registry:
 
         await self._database.write(job)
         async with self._database.read() as connection:
-            return await _consent(connection, learner_id, consent_id)
+            return await rows.read_consent(connection, learner_id, consent_id)
 
     async def course(self, learner_id: str, programme: str) -> Course | None:
         """Give the learner's present course of a programme, or None where none was begun."""
         async with self._database.read() as connection:
-            return await _course(connection, learner_id, programme)
+            return await rows.read_course(connection, learner_id, programme)
 
     async def admit(self, *, learner_id: str, consent_id: str, programme: str) -> Admission:
         """Check that this learner may study this programme online, under this consent.
@@ -252,11 +246,13 @@ class Registry:
         Raises NotFound for what is unknown and Refused, with the reason, for what is not allowed.
         """
         async with self._database.read() as connection:
-            learner = await _learner(connection, learner_id)
-            consent = await _consent(connection, learner_id, consent_id)
-            template = await _template(connection, learner_id)
-            course = await _course(connection, learner_id, programme)
-            certified = course is not None and await _certified(connection, course)
+            learner = await rows.read_learner(connection, learner_id)
+            consent = await rows.read_consent(connection, learner_id, consent_id)
+            template = await rows.read_template(connection, learner_id)
+            course = await rows.read_course(connection, learner_id, programme)
+            certified = course is not None and await rows.is_certified(connection, course)
+        if template is not None:
+            template = await self._opened(template)
         policy = self.programmes.policy(programme, course.policy_version if course else None)
         _check_rules(learner, consent, policy)
         if certified:
@@ -292,7 +288,7 @@ class Registry:
 async def begin_course(tx: Transaction, course: Course, now_ms: int) -> None:
     """Record that the course begins; harmless where it has begun meanwhile."""
     values = {name: getattr(course, name) for name in Course.__slots__}
-    if await _course(tx.connection, course.learner_id, course.programme) is None:
+    if await rows.read_course(tx.connection, course.learner_id, course.programme) is None:
         await tx.connection.execute(insert(enrolments), {**values, "started_ms": now_ms})
 
 
@@ -338,64 +334,6 @@ def _entry(
         reason=reason,
         data=data,
     )
-
-
-async def _learner(connection: AsyncConnection, learner_id: str) -> Learner:
-    query = select(learners).where(learners.c.id == learner_id)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        raise NotFound(
-            f"There is no learner {learner_id!r}.", remedy="Register with POST /v1/learners."
-        )
-    return Learner(**{**row, "track": Training(row["track"])})
-
-
-async def _template(connection: AsyncConnection, learner_id: str) -> Template | None:
-    query = (
-        select(templates)
-        .where(templates.c.learner_id == learner_id)
-        .order_by(templates.c.version.desc())
-        .limit(1)
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        return None
-    return Template(**{**row, "provenance": Provenance(row["provenance"])})
-
-
-async def _consent(connection: AsyncConnection, learner_id: str, consent_id: str) -> Consent:
-    query = select(consents).where(consents.c.id == consent_id, consents.c.learner_id == learner_id)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        raise NotFound(
-            f"The learner gave no consent {consent_id!r}.",
-            remedy="Record one with POST /v1/learners/{id}/consents before the first frame.",
-        )
-    return Consent(**row)
-
-
-async def _course(connection: AsyncConnection, learner_id: str, programme: str) -> Course | None:
-    query = (
-        select(enrolments)
-        .where(enrolments.c.learner_id == learner_id, enrolments.c.programme == programme)
-        .order_by(enrolments.c.course.desc())
-        .limit(1)
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        return None
-    values = {name: row[name] for name in Course.__slots__}
-    return Course(**{**values, "track": Training(row["track"])})
-
-
-async def _certified(connection: AsyncConnection, course: Course) -> bool:
-    query = select(certificates.c.number).where(
-        certificates.c.learner_id == course.learner_id,
-        certificates.c.programme == course.programme,
-        certificates.c.course == course.course,
-        certificates.c.revoked_ms.is_(None),
-    )
-    return (await connection.scalar(query)) is not None
 
 
 def _no_template(learner_id: str) -> Conflict:

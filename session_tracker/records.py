@@ -1,10 +1,50 @@
-"""Rows of courses, sessions and streams, as values."""
+"""Rows of learners, courses, sessions and streams, as values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from session_tracker.policy import Training
+from session_tracker.policy import Provenance, Training
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learner:
+    """Somebody who studies, under a pseudonym."""
+
+    id: str
+    category: str
+    track: Training
+    industry: str
+    business_ref: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """An enrolled face: the verifier's opaque blob and where it came from."""
+
+    learner_id: str
+    version: int
+    """Counts up from 1 with every enrolment."""
+    blob: bytes | None
+    """None once it was erased."""
+    provenance: Provenance
+    enrolled_ms: int
+    confirmed_ms: int | None
+    """When a `self_live` one was matched with the ID photo or vetted by staff."""
+    erased_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What a learner agreed to: face verification, or a supervised session instead of it."""
+
+    id: str
+    learner_id: str
+    purpose: str
+    text_version: str
+    given_ms: int
+    withdrawn_ms: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

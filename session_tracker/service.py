@@ -17,8 +17,9 @@ from session_tracker.audit import Audit, audit_database
 from session_tracker.certification import Certification
 from session_tracker.credit import SessionCredit
 from session_tracker.enrolment import Admission, Consent, Registry, begin_course, course_of
-from session_tracker.events import Closed, CloseReason, Decision, Fact, Opened
+from session_tracker.events import CloseReason, Closed, Decision, Fact, Opened
 from session_tracker.explain import Explanation, explain, for_learner
+from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Head, Ledger
 from session_tracker.live import Live, Report
 from session_tracker.machine import AskCheck, Machine
@@ -82,11 +83,23 @@ class SessionService:
         database: Database,
         policies: Sequence[Policy],
         keyring: KeyRing,
+        learner_keys: LearnerKeys | None = None,
         draw: Callable[[], float] = _SYSTEM_RANDOM.random,
         paper: Paper | None = None,
     ) -> None:
+        """Without `learner_keys` the learners' keys are kept beside the database."""
+        self._learner_keys = (
+            learner_keys
+            if learner_keys is not None
+            else LearnerKeys.beside(database.url, keyring, clock)
+        )
         self._stage = Stage(
-            clock=clock, verifier=verifier, database=database, keyring=keyring, draw=draw
+            clock=clock,
+            verifier=verifier,
+            database=database,
+            keyring=keyring,
+            learner_keys=self._learner_keys,
+            draw=draw,
         )
         self._verifier = verifier
         self._database = database
@@ -106,16 +119,20 @@ class SessionService:
         """
         await self._database.open()
         try:
+            await self._learner_keys.open()
+            await self.registry.require_keys()
             await self.registry.programmes.register(self._policies)
             await self._stage.raise_curtain()
         except BaseException:
             await self._stage.scheduler.stop()
             await self._database.close()
+            await self._learner_keys.close()
             raise
 
     async def stop(self) -> None:
         """Finish what is in flight, sign a last head and close the store; twice is fine."""
         await self._stage.scheduler.stop()
+        await self._learner_keys.close()
         if not self._database.is_open:
             return
         try:

@@ -22,8 +22,9 @@ from session_tracker import lease, rebuild
 from session_tracker.axis import Axis
 from session_tracker.certification import Certification
 from session_tracker.enrolment import Registry, course_of
-from session_tracker.events import Closed, CloseReason, Decision, Fact, Settled, SystemFault
+from session_tracker.events import CloseReason, Closed, Decision, Fact, Settled, SystemFault
 from session_tracker.explain import fate_of
+from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Ledger
 from session_tracker.live import Asked, Live
 from session_tracker.machine import Close, State
@@ -69,6 +70,7 @@ class Stage:
         verifier: StreamVerifier,
         database: Database,
         keyring: KeyRing,
+        learner_keys: LearnerKeys,
         draw: Draw,
     ) -> None:
         self._clock = clock
@@ -77,7 +79,7 @@ class Stage:
         self.verifier = verifier
         self.database = database
         self.ledger = Ledger(database, keyring, clock)
-        self.registry = Registry(database, clock)
+        self.registry = Registry(database, learner_keys, clock)
         self.settlement = Settlement(database, self.registry, clock)
         self.certification = Certification(database, self.settlement, self.ledger, keyring, clock)
         self.scheduler = Scheduler(clock, self._on_deadline)

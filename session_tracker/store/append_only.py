@@ -78,6 +78,21 @@ def statements(dialect: str, tables: tuple[str, ...]) -> Iterator[str]:
     yield _POSTGRES_ORDER
 
 
+def refusals(dialect: str, tables: tuple[str, ...]) -> Iterator[str]:
+    """Give the DDL by which further tables refuse UPDATE and DELETE, after `statements` ran.
+
+    Not against INSERT OR REPLACE on a taken id of SQLite, but the program's connections have
+    `recursive_triggers` on, and with those it fires the trigger against DELETE.
+    """
+    for table in tables:
+        if dialect == "sqlite":
+            for verb in ("UPDATE", "DELETE"):
+                yield _SQLITE_REFUSE.format(table=table, verb=verb)
+        else:
+            yield _POSTGRES_REFUSE.format(table=table)
+            yield _POSTGRES_TRUNCATE.format(table=table)
+
+
 def removal(dialect: str) -> Iterator[str]:
     """Give the DDL that forgets what dropping the tables leaves behind."""
     if dialect == "postgresql":

@@ -36,7 +36,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, readers: int = 4) -> None:
-        self.url = _parse(url)
+        self.url = parse_url(url)
         self._readers = readers
         self._write_engine: AsyncEngine | None = None
         self._read_engine: AsyncEngine | None = None
@@ -183,7 +183,8 @@ def _prove_writable(connection: Connection) -> None:
     nested.rollback()
 
 
-def _parse(url: str) -> URL:
+def parse_url(url: str | URL) -> URL:
+    """Read the address of a database that lasts. Raises ConfigurationError."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:

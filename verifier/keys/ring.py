@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import re
 import secrets
 from collections.abc import Mapping
@@ -134,6 +135,15 @@ class KeyRing:
         except InvalidTag as error:
             raise SealBroken from error
 
+    def digests(self, purpose: str, message: bytes) -> tuple[str, ...]:
+        """Give the keyed hashes of a message, ``key-id.hex`` of an HMAC-SHA256, by every key.
+
+        The first is by the current key and is the one to store; the others find what older keys
+        stored. Without the ring a hash can neither be guessed at nor compared.
+        """
+        newest = sorted(self._secrets, key=lambda name: (name in self._sealing, name), reverse=True)
+        return tuple(f"{name}.{self._digest(name, purpose, message)}" for name in newest)
+
     def sign(self, purpose: str, payload: bytes) -> str:
         """``key-id.base64url`` of an Ed25519 signature over the purpose and the payload."""
         name = self.current_signing_id
@@ -185,6 +195,11 @@ class KeyRing:
             )
             .decode("ascii")
         )
+
+    def _digest(self, name: str, purpose: str, message: bytes) -> str:
+        info = b"benren mac v1\x00" + _checked_purpose(purpose)
+        derive = HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=info)
+        return hmac.digest(derive.derive(self._secrets[name]), message, "sha256").hex()
 
     def _cipher(self, name: str, purpose: str) -> AESGCM:
         cipher = self._ciphers.get((name, purpose))

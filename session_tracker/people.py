@@ -1,0 +1,138 @@
+"""Names and identity numbers: encrypted under a key per learner, found by a keyed hash.
+
+The ledger, the sessions and everything else know learners by their pseudonyms only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import insert, select, update
+
+from session_tracker.identity_number import masked_number, read_identity_number
+from session_tracker.learner_keys import LearnerKeys, Realm
+from session_tracker.store.database import Database
+from session_tracker.store.schema import learners
+from session_tracker.store.tables_people import people
+from session_tracker.store.writer import Transaction
+from verifier.clock import Clock
+from verifier.errors import BadRequest, NotFound
+
+_NAME: Final = "name"
+_NUMBER: Final = "identity-number"
+_MOST_CHARACTERS: Final = 100
+_CARD_ZONE: Final = ZoneInfo("Asia/Shanghai")
+"""Of the day before which a date of birth has to lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who a learner is, in clear; read only for whoever may know, and recorded when read."""
+
+    learner_id: str
+    name: str
+    identity_number: str | None
+
+    @property
+    def masked_name(self) -> str:
+        """The name as strangers may see it."""
+        return masked(self.name)
+
+    @property
+    def masked_number(self) -> str | None:
+        """The number as lists show it."""
+        return None if self.identity_number is None else masked_number(self.identity_number)
+
+
+class People:
+    """Writes and reads persons."""
+
+    def __init__(self, database: Database, keys: LearnerKeys, clock: Clock) -> None:
+        self._database = database
+        self._keys = keys
+        self._clock = clock
+
+    async def record(self, learner_id: str, *, name: str, identity_number: str | None) -> Person:
+        """Record who a learner is, or correct it.
+
+        Raises NotFound, IdentityNumberInvalid with the reason, Conflict where another learner has
+        this number.
+        """
+        now = self._clock.stamp()
+        name = _read_name(name)
+        if identity_number is not None:
+            today = now.utc.astimezone(_CARD_ZONE).date()
+            identity_number = read_identity_number(identity_number, today=today)
+        async with self._database.read() as connection:
+            if await connection.scalar(select(learners.c.id).where(learners.c.id == learner_id)):
+                known = await connection.scalar(
+                    select(people.c.learner_id).where(people.c.learner_id == learner_id)
+                )
+            else:
+                raise NotFound(f"There is no learner {learner_id!r}.")
+        if identity_number is not None:
+            await self._keys.index(learner_id, identity_number)
+        key = await self._keys.ensure(learner_id, Realm.PERSON)
+        values = {
+            "name": key.seal(_NAME, name.encode()),
+            "identity_number": None
+            if identity_number is None
+            else key.seal(_NUMBER, identity_number.encode()),
+            "recorded_ms": now.utc_ms,
+            "erased_ms": None,
+        }
+
+        async def job(tx: Transaction) -> None:
+            if known is None:
+                await tx.connection.execute(insert(people), {"learner_id": learner_id, **values})
+            else:
+                await tx.connection.execute(
+                    update(people).where(people.c.learner_id == learner_id).values(**values)
+                )
+
+        await self._database.write(job)
+        return Person(learner_id=learner_id, name=name, identity_number=identity_number)
+
+    async def read(self, learner_id: str) -> Person | None:
+        """Give who a learner is; None where nothing was recorded, or where it was erased."""
+        async with self._database.read() as connection:
+            query = select(people).where(people.c.learner_id == learner_id)
+            row = (await connection.execute(query)).one_or_none()
+        if row is None or row.name is None:
+            return None
+        key = await self._keys.get(learner_id, Realm.PERSON)
+        if key is None:
+            return None
+        number = row.identity_number
+        return Person(
+            learner_id=learner_id,
+            name=key.open(_NAME, bytes(row.name)).decode(),
+            identity_number=None if number is None else key.open(_NUMBER, bytes(number)).decode(),
+        )
+
+    async def masked_name(self, learner_id: str) -> str | None:
+        """Give the name as a public check shows it; None where there is none (any more)."""
+        found = await self.read(learner_id)
+        return None if found is None else found.masked_name
+
+    async def find(self, identity_number: str) -> str | None:
+        """Give the pseudonym of whoever has this number. Raises IdentityNumberInvalid."""
+        today = self._clock.stamp().utc.astimezone(_CARD_ZONE).date()
+        return await self._keys.find(read_identity_number(identity_number, today=today))
+
+
+def masked(name: str) -> str:
+    """Mask a name: the first letter of each of its words stays (张三丰: 张**)."""
+    return " ".join(word[0] + "*" * (len(word) - 1) for word in name.split())
+
+
+def _read_name(name: str) -> str:
+    plain = " ".join(name.split())
+    if not 0 < len(plain) <= _MOST_CHARACTERS or not plain.isprintable():
+        raise BadRequest(
+            f"A name has 1 to {_MOST_CHARACTERS} printable characters.",
+            remedy="Copy it from the identity card.",
+        )
+    return plain

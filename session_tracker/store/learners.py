@@ -1,0 +1,136 @@
+"""Learners in the database: rows in, rows out; no rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from session_tracker.learner_keys import Realm, is_sealed
+from session_tracker.policy import Provenance, Training
+from session_tracker.records import Consent, Course, Learner, Template
+from session_tracker.store.schema import certificates, consents, enrolments, learners, templates
+from session_tracker.store.tables_people import people
+from verifier.errors import NotFound
+
+
+async def read_learner(connection: AsyncConnection, learner_id: str) -> Learner:
+    """Give a learner. Raises NotFound."""
+    query = select(learners).where(learners.c.id == learner_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(
+            f"There is no learner {learner_id!r}.", remedy="Register with POST /v1/learners."
+        )
+    return Learner(**{**row, "track": Training(row["track"])})
+
+
+async def read_template(connection: AsyncConnection, learner_id: str) -> Template | None:
+    """Give the learner's newest template, as stored."""
+    query = (
+        select(templates)
+        .where(templates.c.learner_id == learner_id)
+        .order_by(templates.c.version.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        return None
+    return Template(**{**row, "provenance": Provenance(row["provenance"])})
+
+
+async def read_colleagues(
+    connection: AsyncConnection, learner: Learner, *, limit: int
+) -> Sequence[tuple[str, bytes]]:
+    """Give the newest stored template of everybody else of the business: (learner id, blob)."""
+    newest = (
+        select(templates.c.learner_id, func.max(templates.c.version).label("version"))
+        .group_by(templates.c.learner_id)
+        .subquery()
+    )
+    query = (
+        select(templates.c.learner_id, templates.c.blob)
+        .join(
+            newest,
+            (newest.c.learner_id == templates.c.learner_id)
+            & (newest.c.version == templates.c.version),
+        )
+        .join(learners, learners.c.id == templates.c.learner_id)
+        .where(
+            learners.c.business_ref == learner.business_ref,
+            learners.c.id != learner.id,
+            templates.c.blob.is_not(None),
+        )
+        .order_by(templates.c.enrolled_ms.desc())
+        .limit(limit)
+    )
+    return [(row.learner_id, bytes(row.blob)) for row in await connection.execute(query)]
+
+
+async def read_consent(connection: AsyncConnection, learner_id: str, consent_id: str) -> Consent:
+    """Give a consent of the learner. Raises NotFound."""
+    query = select(consents).where(consents.c.id == consent_id, consents.c.learner_id == learner_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(
+            f"The learner gave no consent {consent_id!r}.",
+            remedy="Record one with POST /v1/learners/{id}/consents before the first frame.",
+        )
+    return Consent(**row)
+
+
+async def read_course(
+    connection: AsyncConnection, learner_id: str, programme: str
+) -> Course | None:
+    """Give the learner's present course of a programme, or None where none was begun."""
+    query = (
+        select(enrolments)
+        .where(enrolments.c.learner_id == learner_id, enrolments.c.programme == programme)
+        .order_by(enrolments.c.course.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        return None
+    values = {name: row[name] for name in Course.__slots__}
+    return Course(**{**values, "track": Training(row["track"])})
+
+
+async def is_certified(connection: AsyncConnection, course: Course) -> bool:
+    """Tell whether the course has a certificate that holds."""
+    query = select(certificates.c.number).where(
+        certificates.c.learner_id == course.learner_id,
+        certificates.c.programme == course.programme,
+        certificates.c.course == course.course,
+        certificates.c.revoked_ms.is_(None),
+    )
+    return (await connection.scalar(query)) is not None
+
+
+async def count_faces(connection: AsyncConnection) -> int:
+    """Count the people of whom a face is stored, each once."""
+    query = select(func.count(func.distinct(templates.c.learner_id))).where(
+        templates.c.blob.is_not(None)
+    )
+    return int(await connection.scalar(query) or 0)
+
+
+async def any_sealed(connection: AsyncConnection) -> bool:
+    """Tell whether anything is stored that only a learner's key opens."""
+    newest = select(templates.c.blob).where(templates.c.blob.is_not(None))
+    blob = await connection.scalar(newest.order_by(templates.c.enrolled_ms.desc()).limit(1))
+    if blob is not None and is_sealed(bytes(blob)):
+        return True
+    query = select(people.c.name).where(people.c.name.is_not(None)).limit(1)
+    return await connection.scalar(query) is not None
+
+
+async def erasures(connection: AsyncConnection) -> dict[Realm, dict[str, int]]:
+    """Give, by realm and learner, when what lay under the key was erased last (UTC ms)."""
+    found = {}
+    for realm, table in ((Realm.FACE, templates), (Realm.PERSON, people)):
+        query = select(table.c.learner_id, func.max(table.c.erased_ms).label("at"))
+        query = query.where(table.c.erased_ms.is_not(None)).group_by(table.c.learner_id)
+        found[realm] = {row.learner_id: int(row.at) for row in await connection.execute(query)}
+    return found
