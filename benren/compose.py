@@ -212,6 +212,7 @@ async def _start_tracker(
     verifier: StreamVerifier,
     endings: list[Callable[[], Awaitable[None]]],
 ) -> SessionService:
+    from session_tracker.learner_keys import LearnerKeys  # noqa: PLC0415
     from session_tracker.paper import Paper  # noqa: PLC0415
     from session_tracker.policy import load_policy  # noqa: PLC0415
     from session_tracker.service import SessionService  # noqa: PLC0415
@@ -223,6 +224,7 @@ async def _start_tracker(
         database=Database(config.database),
         policies=[load_policy(name) for name in config.policies],
         keyring=keyring,
+        learner_keys=LearnerKeys(config.learner_keys, keyring, clock),
         paper=Paper(check_url=config.check_url, font=config.certificate_font),
     )
     endings.append(service.stop)

@@ -25,6 +25,9 @@ class Config(Settings):
     """Where the verifier answers; for `only = "tracker"`."""
     database_url: str = Field(default="", max_length=2_048)
     """SQLAlchemy address; empty: a SQLite file in the data directory."""
+    learner_keys_url: str = Field(default="", max_length=2_048)
+    """SQLAlchemy address of the learners' keys; empty: a SQLite file of their own in the data
+    directory. Back it up apart from the database, and keep those backups short."""
     policies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("foshan-2021",), min_length=1, max_length=100
     )
@@ -50,6 +53,12 @@ class Config(Settings):
     def database(self) -> str:
         """The database's address."""
         return self.database_url or f"sqlite:///{self.sqlite_file}"
+
+    @property
+    def learner_keys(self) -> str:
+        """The address of the learners' keys."""
+        file = self.data_directory.absolute() / "learner-keys.sqlite3"
+        return self.learner_keys_url or f"sqlite:///{file}"
 
     @property
     def sqlite_file(self) -> Path:

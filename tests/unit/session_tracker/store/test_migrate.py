@@ -122,7 +122,10 @@ async def test_up_down_and_up_again(session: Session) -> None:
     assert names == ["alembic_version"]
     await session.run(migrate.upgrade)
     assert await session.run(shape) == before
-    assert {table for table, _ in await session.run(triggers)} >= {*APPEND_ONLY, *tables_people.APPEND_ONLY}
+    assert {table for table, _ in await session.run(triggers)} >= {
+        *APPEND_ONLY,
+        *tables_people.APPEND_ONLY,
+    }
 
 
 async def test_every_step_goes_back_and_forward(session: Session) -> None:
