@@ -17,7 +17,7 @@ from session_tracker.audit import Audit, audit_database
 from session_tracker.certification import Certification
 from session_tracker.credit import SessionCredit
 from session_tracker.enrolment import Admission, Consent, Registry, begin_course, course_of
-from session_tracker.events import CloseReason, Closed, Decision, Fact, Opened
+from session_tracker.events import Closed, CloseReason, Decision, Fact, Opened
 from session_tracker.explain import Explanation, explain, for_learner
 from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Head, Ledger

@@ -22,7 +22,7 @@ from session_tracker import lease, rebuild
 from session_tracker.axis import Axis
 from session_tracker.certification import Certification
 from session_tracker.enrolment import Registry, course_of
-from session_tracker.events import CloseReason, Closed, Decision, Fact, Settled, SystemFault
+from session_tracker.events import Closed, CloseReason, Decision, Fact, Settled, SystemFault
 from session_tracker.explain import fate_of
 from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Ledger
