@@ -399,8 +399,13 @@ class CertificateBody(BaseModel):
 
     number: str = Field(examples=["BR2026-7K3M9QX2TA"])
     state: Literal["valid", "revoked"]
-    check_code: str = Field(examples=["4T9K2M7XQ0ZC8RWA"])
-    holder: str = Field(examples=["lrn_5f…30"], description="Masked.")
+    check_code: str | None = Field(
+        examples=["4T9K2M7XQ0ZC8RWA"], description="The one that was given, where it fits."
+    )
+    holder: str = Field(examples=["lrn_5f…30"], description="The pseudonym, masked.")
+    holder_name: str | None = Field(
+        examples=["欧**"], description="Masked; only for whoever gives the check code, too."
+    )
     programme: str = Field(examples=["foshan-2021"])
     title: str
     track: str = Field(examples=["initial"])

@@ -16,7 +16,7 @@ from session_tracker.api.bodies import (
     HeadBody,
     InclusionBody,
 )
-from session_tracker.certificate import masked
+from session_tracker.certificate import masked, masked_name
 from session_tracker.certification import Issued
 from session_tracker.service import SessionService
 from verifier.errors import NotFound
@@ -69,8 +69,11 @@ def _add_ledger_routes(router: APIRouter, service: SessionService) -> None:
 def _add_certificate_routes(router: APIRouter, service: SessionService) -> None:
     @router.get("/v1/certificates/{number}", summary="Check a certificate")
     async def check(number: Number, code: CheckCode = None) -> CertificateBody:
-        """Tell whether a certificate is genuine and still holds."""
-        return _public(await service.certification.issued(number), code)
+        """Tell whether a certificate is genuine and still holds; with its code, masked, whose."""
+        issued = await service.certification.issued(number)
+        _compare(issued, code)
+        name = None if code is None else await service.printer.holder(issued)
+        return _public(issued, code, name)
 
     @router.get(
         "/v1/certificates/{number}/document",
@@ -98,7 +101,7 @@ def _add_certificate_routes(router: APIRouter, service: SessionService) -> None:
         """Revoke for a reason; the first reason stays."""
         context = service.context()
         found = await service.certification.revoke(number, reason=body.reason, context=context)
-        return _public(found, None)
+        return _public(found, None, None)
 
 
 def pdf_response(number: str, content: bytes) -> Response:
@@ -110,19 +113,24 @@ def pdf_response(number: str, content: bytes) -> Response:
     return Response(content, media_type="application/pdf", headers=headers)
 
 
-def _public(issued: Issued, code: str | None) -> CertificateBody:
-    document = json.loads(issued.document)
-    core = document["certificate"]
-    if code is not None and not hmac.compare_digest(code, document["check_code"]):
+def _compare(issued: Issued, code: str | None) -> None:
+    """Raise NotFound where a check code is given that is another certificate's."""
+    own = json.loads(issued.document)["check_code"]
+    if code is not None and not hmac.compare_digest(code, own):
         raise NotFound(
             "There is no certificate of this number with this check code.",
             remedy="Compare both with the paper: they have no I, L, O or U.",
         )
+
+
+def _public(issued: Issued, code: str | None, name: str | None) -> CertificateBody:
+    core = json.loads(issued.document)["certificate"]
     return CertificateBody(
         number=issued.number,
         state="valid" if issued.revoked_ms is None else "revoked",
-        check_code=document["check_code"],
+        check_code=code,
         holder=masked(issued.learner_id),
+        holder_name=None if name is None else masked_name(name),
         programme=core["programme"],
         title=core["title"],
         track=core["track"],

@@ -17,6 +17,7 @@ import uvicorn
 from session_tracker.api.app import create_app
 from session_tracker.certificate import verify_certificate
 from session_tracker.merkle import consistency_holds, inclusion_holds
+from session_tracker.signed_pdf import verify_file
 from session_tracker.testing import Studio
 from verifier.edge import ApiKeys, KeyScope, new_api_key
 from verifier.types import Decision
@@ -160,6 +161,9 @@ async def test_from_registration_to_the_public_check(site: Site) -> None:
     document = await site.http.get(f"/v1/certificates/{number}/document")
     checked = verify_certificate(document.content, site.studio.keyring)
     assert checked.credited_s == credit["credited_s"]
+    paper = await site.http.get(f"/v1/certificates/{number}/pdf")
+    assert paper.headers["content-type"] == "application/pdf"
+    assert verify_file(paper.content, site.studio.keyring) == checked
     public = await site.ask("GET", f"/v1/certificates/{number}?code={checked.check_code}")
     assert (public["state"], public["class_hours"]) == ("valid", checked.class_hours)
     assert learner not in str(public)
@@ -170,6 +174,7 @@ async def test_from_registration_to_the_public_check(site: Site) -> None:
     )
     assert (revoked["state"], revoked["reason"]) == ("revoked", "found by a spot check")
     assert (await site.ask("GET", f"/v1/certificates/{number}"))["state"] == "revoked"
+    await site.refused(410, "GET", f"/v1/certificates/{number}/pdf")
 
 
 async def test_every_second_is_explained(site: Site) -> None:
