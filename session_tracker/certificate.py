@@ -265,11 +265,6 @@ def masked(learner_id: str) -> str:
     return f"{learner_id[:6]}…{learner_id[-2:]}"
 
 
-def masked_name(name: str) -> str:
-    """Show the first letter of each part of a name: 欧**, O***** M***."""
-    return " ".join(part[0] + "*" * max(1, len(part) - 1) for part in name.split())
-
-
 def _base32(number: int, length: int) -> str:
     digits = []
     for _ in range(length):
@@ -289,7 +284,6 @@ __all__ = [
     "issue",
     "key_ids",
     "masked",
-    "masked_name",
     "new_number",
     "verify_certificate",
 ]

@@ -106,7 +106,10 @@ class SessionService:
         self._policies = tuple(policies)
         self._keyring = keyring
         self.printer = Printer(
-            self._stage.certification, keyring, paper if paper is not None else Paper()
+            self._stage.certification,
+            keyring,
+            paper if paper is not None else Paper(),
+            self._name_of,
         )
         """Prints certificates."""
 
@@ -148,6 +151,10 @@ class SessionService:
     async def settled(self) -> None:
         """Return once nothing is due and no action is in flight; for a clock moved by hand."""
         await self._stage.scheduler.settled()
+
+    async def _name_of(self, learner_id: str) -> str | None:
+        person = await self.registry.people.read(learner_id)
+        return None if person is None else person.name
 
     @property
     def registry(self) -> Registry:

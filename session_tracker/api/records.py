@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Response
 
+from session_tracker import people
 from session_tracker.api.bodies import (
     MAX_NUMBER,
     Because,
@@ -16,7 +17,7 @@ from session_tracker.api.bodies import (
     HeadBody,
     InclusionBody,
 )
-from session_tracker.certificate import masked, masked_name
+from session_tracker.certificate import masked
 from session_tracker.certification import Issued
 from session_tracker.service import SessionService
 from verifier.errors import NotFound
@@ -130,7 +131,7 @@ def _public(issued: Issued, code: str | None, name: str | None) -> CertificateBo
         state="valid" if issued.revoked_ms is None else "revoked",
         check_code=code,
         holder=masked(issued.learner_id),
-        holder_name=None if name is None else masked_name(name),
+        holder_name=None if name is None else people.masked(name),
         programme=core["programme"],
         title=core["title"],
         track=core["track"],

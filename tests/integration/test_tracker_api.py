@@ -145,6 +145,8 @@ class served:  # noqa: N801 - reads as a word
 async def test_from_registration_to_the_public_check(site: Site) -> None:
     """Register, consent, study twice, get the certificate, check it, prove it, revoke it."""
     learner, consent = await site.enrolled()
+    people = site.studio.service.registry.people
+    await people.record(learner, name="欧阳明", identity_number=None)
     for media in ("lesson-1", "lesson-2"):
         opened = await site.open(learner, consent, media=[media])
         await site.study(opened, 300, media)
@@ -166,7 +168,10 @@ async def test_from_registration_to_the_public_check(site: Site) -> None:
     assert verify_file(paper.content, site.studio.keyring) == checked
     public = await site.ask("GET", f"/v1/certificates/{number}?code={checked.check_code}")
     assert (public["state"], public["class_hours"]) == ("valid", checked.class_hours)
+    assert public["holder_name"] == "欧**"
     assert learner not in str(public)
+    without = await site.ask("GET", f"/v1/certificates/{number}")
+    assert (without["holder_name"], without["check_code"]) == (None, None)
     wrong = "0" * 16
     await site.refused(404, "GET", f"/v1/certificates/{number}?code={wrong}")
     revoked = await site.ask(
