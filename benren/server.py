@@ -15,6 +15,7 @@ import uvicorn
 from benren.compose import build
 from verifier.clock import Clock
 from verifier.errors import ConfigurationError
+from verifier.streaming.limits import StreamLimits
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -27,6 +28,11 @@ _GRACE_S = 15
 _QUICK_S = 2
 """After this, what is still open is a reader of events, and is told that the end has come."""
 _BACKLOG = 1_024
+_UNREAD_MS = 30_000
+"""A peer that takes nothing of what was sent for so long is cut off by the kernel (Linux): asyncio
+would wait for it for ever, since it closes only after all has been sent."""
+_LONGEST_MESSAGE = StreamLimits().frame_bytes + 16
+"""Of a WebSocket: a picture behind its header. JPEG does not compress any further."""
 
 
 async def run(config: Config, clock: Clock | None = None) -> None:
@@ -93,6 +99,9 @@ def _uvicorn(app: FastAPI) -> uvicorn.Config:
         lifespan="off",
         server_header=False,
         proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=_LONGEST_MESSAGE,
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
 
@@ -103,7 +112,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         bound = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         # asyncio sets TCP_NODELAY only where the socket names its protocol: without, 40 ms a call.
-        return socket.socket(family, bound.type, socket.IPPROTO_TCP, fileno=bound.detach())
+        listener = socket.socket(family, bound.type, socket.IPPROTO_TCP, fileno=bound.detach())
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+        return listener
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigurationError(

@@ -7,11 +7,12 @@ client posts frames with the stream's own token and hears advice, never a score.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
 
 from verifier.api.stream_bodies import (
@@ -26,8 +27,10 @@ from verifier.api.stream_bodies import (
 from verifier.clock import Stamp
 from verifier.edge import Entry, KeyScope, RouteRule
 from verifier.errors import BadRequest
+from verifier.streaming import websocket as sockets
 from verifier.streaming.hub import StreamHub
 from verifier.streaming.limits import StreamLimits
+from verifier.streaming.websocket import SocketLimits
 from verifier.streaming.wire import event_to_json
 from verifier.types import (
     CheckRequest,
@@ -56,17 +59,19 @@ def stream_rules(limits: StreamLimits | None = None) -> tuple[RouteRule, ...]:
             accepts=FRAME_TYPES,
             max_body_bytes=frame_bytes,
         ),
+        RouteRule(path="/v1/streams/{stream_id}/socket", by=Entry.TOKEN),
         RouteRule(path="/v1/streams", by=KeyScope.VERIFIER, max_body_bytes=256 * 1024),
         RouteRule(path="/v1/streams/{rest:path}", by=KeyScope.VERIFIER, max_body_bytes=16 * 1024),
     )
 
 
-def streams_router(hub: StreamHub) -> APIRouter:
+def streams_router(hub: StreamHub, *, socket_limits: SocketLimits | None = None) -> APIRouter:
     """Make the routes of ``/v1/streams``; the app's edge has to apply `stream_rules`."""
     router = APIRouter(tags=["streams"])
     _add_tracker_routes(router, hub)
     _add_event_routes(router, hub)
     _add_frame_route(router, hub)
+    _add_socket_route(router, hub, socket_limits)
     return router
 
 
@@ -193,6 +198,43 @@ def _add_frame_route(router: APIRouter, hub: StreamHub) -> None:
             captured_utc_ms=captured_ms,
         )
         return CueBody.model_validate(cue.as_json())
+
+
+def _add_socket_route(router: APIRouter, hub: StreamHub, limits: SocketLimits | None) -> None:
+    @router.websocket("/v1/streams/{stream_id}/socket")
+    async def socket(websocket: WebSocket, stream_id: StreamId) -> None:
+        """Carry frames and cues; see `verifier.streaming.websocket` for the messages."""
+        offered = websocket.scope.get("subprotocols", [])
+        if sockets.SUBPROTOCOL not in offered:
+            await websocket.close(code=1002, reason=f"Offer the subprotocol {sockets.SUBPROTOCOL}.")
+            return
+        await websocket.accept(subprotocol=sockets.SUBPROTOCOL)
+        token = sockets.token_of(offered)
+        await sockets.serve(hub, stream_id, token, _Accepted(websocket), limits)
+
+
+class _Accepted:
+    """A WebSocket as the stream sees it."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> bytes | str | None:
+        """Give the next message, or None at the end."""
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return None
+        data = message.get("bytes")
+        return data if data is not None else str(message.get("text"))
+
+    async def send(self, text: str) -> None:
+        """Send a text message; where the peer is gone the next `receive` says so."""
+        with contextlib.suppress(WebSocketDisconnect):
+            await self._websocket.send_text(text)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the connection."""
+        await self._websocket.close(code=code, reason=reason)
 
 
 def _grant(grant: StreamGrant) -> GrantBody:

@@ -31,6 +31,12 @@ class Advice(StrEnum):
     """These bytes came before: not a sample."""
     NEWER_FRAME = "newer_frame"
     """A newer frame took its place: not a sample."""
+    UNUSABLE = "unusable"
+    """This picture cannot be decoded, or is too large: not a sample. (Uploads: a status.)"""
+    SLOWER = "slower"
+    """Frames come faster than allowed: not a sample. (Uploads: a status.)"""
+    AGAIN = "again"
+    """Nothing could be recorded just now: not a sample; send on. (Uploads: a status.)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
