@@ -1,0 +1,360 @@
+// A lesson: before it, in it, and how it ended. Brings camera, stream, session and player together;
+// what any of them says leads to one drawing of the whole situation.
+
+import { Problem } from "../shared/api.js";
+import { BenrenStream, Camera } from "../shared/benren-stream.js";
+import { fill, h } from "../shared/dom.js";
+import { known, say } from "../shared/i18n.js";
+import { account } from "./account.js";
+import { lessonParts } from "./lesson-view.js";
+import { overView } from "./over.js";
+import { backLink, button, note, question, trouble, waiting } from "./parts.js";
+import { Player } from "./player.js";
+import { Session } from "./session.js";
+import { statusOf } from "./status.js";
+
+const HINT_AFTER_MS = 4_000; // advice that goes by is not worth a word
+const HOLD_AFTER_MS = 20_000; // without network: shorter than the gap that a session bears
+const WELCOME_MS = 6_000;
+
+export function lessonView(context, programmeName, mediaId) {
+  const { page, go } = context;
+  const programme = account.programme(programmeName);
+  const at = programme?.media.findIndex((medium) => medium.media_id === mediaId) ?? -1;
+  if (at < 0 || !account.mayLearn) {
+    go("/");
+    return undefined;
+  }
+  const lesson = new Lesson(context, programme, programme.media.slice(at));
+  lesson.prepare();
+  return () => lesson.leave();
+}
+
+class Lesson {
+  #timers = [];
+  #stops = [];
+  #hint = { code: null, since: 0 };
+  #returnedAt = 0;
+  #touched = false;
+  #reported = null;
+
+  constructor({ page, go, show }, programme, media) {
+    Object.assign(this, { page, go, show, programme, media });
+    this.index = 0;
+    this.camera = null;
+    this.stream = null;
+    this.session = null;
+    this.player = null;
+    this.parts = null;
+    this.gone = false;
+  }
+
+  // --- before ------------------------------------------------------------------------------
+
+  prepare() {
+    const message = h("div", { "aria-live": "polite" });
+    const begin = button("lesson.begin", () => this.#begin(message, begin), { kind: "main full" });
+    fill(
+      this.page,
+      backLink(),
+      say(h("h1"), "lesson.prepare"),
+      h("ol.card.steps", {}, [1, 2, 3].map((n) => say(h("li"), `lesson.prepare.${n}`))),
+      say(h("p.quiet.small"), "lesson.prepare.data"),
+      message,
+      begin,
+    );
+  }
+
+  async #begin(message, begin) {
+    begin.disabled = true;
+    this.parts ??= lessonParts({
+      toggle: () => this.#toggle(),
+      back: () => this.player.back(10),
+      mute: () => this.#mute(),
+      end: () => this.#end(),
+      act: (name) => this.#act(name),
+    });
+    this.player ??= new Player(this.parts.video, account.me.learner_id);
+    this.player.load(this.media[0]);
+    this.player.unlock();
+    fill(message, waiting("lesson.opening"));
+    this.camera ??= new Camera();
+    if (!(await this.camera.open())) {
+      const { state } = this.camera;
+      this.camera.close();
+      fill(message, note("bad", `camera.${state}`, `camera.${state}.do`));
+      say(begin, "app.retry");
+      begin.disabled = false;
+      return;
+    }
+    if (this.gone) return;
+    try {
+      this.session = await this.#open();
+      if (this.session === null || this.gone) return;
+      this.#run();
+    } catch (error) {
+      this.camera.close();
+      fill(message, this.#refusal(error));
+      say(begin, "app.retry");
+      begin.disabled = false;
+    }
+  }
+
+  /** Open a session, or go on with the one this tab had; null where the learner thought better. */
+  async #open() {
+    const media = this.media.map((medium) => medium.media_id);
+    const before = await Session.again(this.programme.name, media[0]);
+    if (before) return before;
+    const wanted = { programme: this.programme.name, media };
+    try {
+      return await Session.open(wanted);
+    } catch (error) {
+      if (error.status !== 409) throw error;
+      const here = await question({
+        title: "takeover.title",
+        text: "takeover.text",
+        yes: "takeover.yes",
+        no: "takeover.no",
+      });
+      if (here) return Session.open({ ...wanted, takeOver: true });
+      this.camera.close();
+      this.go("/");
+      return null;
+    }
+  }
+
+  #refusal(error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.status >= 400 && error.status < 500 && error.status !== 429) {
+      const text = [error.message, error.remedy].filter(Boolean).join(" ");
+      return h("div", {}, note("attention", "refused.title"), h("p", {}, text));
+    }
+    return trouble(error);
+  }
+
+  // --- during ------------------------------------------------------------------------------
+
+  #run() {
+    const { session, camera, player, parts } = this;
+    this.stream = new BenrenStream({ grant: session.grant, camera, renew: () => session.renew() });
+    fill(this.page, parts.root);
+    parts.showPreview(camera.stream);
+    this.#on(this.stream, "state", (state) => this.#streamChanged(state));
+    this.#on(this.stream, "advice", (code) => this.#advised(code));
+    this.#on(this.stream, "challenge", (challenge) => this.#challenged(challenge));
+    this.#on(session, "view", (view) => this.#viewed(view));
+    this.#on(session, "contact", () => this.#draw());
+    this.#on(session, "over", (end) => this.#over(end));
+    this.#on(player, "change", () => this.#played());
+    this.#on(player, "blocked", () => this.#draw());
+    this.#on(player, "ended", () => this.#next());
+    for (const type of ["pointerdown", "keydown"]) this.#on(document, type, () => this.#touch());
+    this.#on(document, "visibilitychange", () => this.#visible());
+    this.#on(window, "pagehide", () => session.farewell());
+    this.#timers.push(setInterval(() => this.#tick(), 1_000));
+    this.stream.start();
+    session.start(() => this.#describe());
+    this.#visible();
+    this.#draw();
+  }
+
+  #on(target, type, listener) {
+    const handler = (event) => listener(event.detail ?? null);
+    target.addEventListener(type, handler);
+    this.#stops.push(() => target.removeEventListener(type, handler));
+  }
+
+  #describe() {
+    const interaction = this.#touched;
+    this.#touched = false;
+    return {
+      media_id: this.player.mediaId,
+      media_ms: this.player.positionMs,
+      playing: this.player.playing,
+      interaction,
+    };
+  }
+
+  #viewed(view) {
+    this.player.allow(view.play);
+    this.parts.showTime(view);
+    this.#draw();
+  }
+
+  #played() {
+    const { playing, mediaId } = this.player;
+    const now = `${mediaId} ${playing}`;
+    if (this.#reported !== null && this.#reported !== now) this.session.report();
+    this.#reported = now;
+    this.#draw();
+  }
+
+  #streamChanged({ changed, camera }) {
+    if (changed.includes("camera")) {
+      this.player.hold("camera", camera !== "on");
+      this.parts.showPreview(this.camera.stream);
+    }
+    this.#draw();
+  }
+
+  #advised(code) {
+    const fine = code === "ok" || code === "newer_frame" || !known(`advice.${code}`);
+    this.#hint = { code: fine ? null : code, since: Date.now() };
+    this.#draw();
+  }
+
+  #challenged(challenge) {
+    this.player.hold("challenge", challenge !== null);
+    this.parts.showChallenge(challenge, this.camera.stream);
+    if (challenge === null) this.session.look(); // it is over: hear at once what became of it
+    this.#draw();
+  }
+
+  #visible() {
+    const hidden = document.visibilityState !== "visible";
+    if (hidden === this.hidden) return;
+    const before = this.hidden;
+    this.hidden = hidden;
+    this.player.hold("hidden", hidden);
+    if (hidden) this.session.report();
+    else if (before) {
+      this.#returnedAt = Date.now();
+      this.session.look();
+      this.parts.showPreview(this.camera.stream);
+    }
+    this.#draw();
+  }
+
+  #touch() {
+    this.#touched = true;
+  }
+
+  #tick() {
+    const { session, stream } = this;
+    const cut = !session.contact || stream.state.network === "lost";
+    if (!cut) this.cutSince = null;
+    else this.cutSince ??= Date.now();
+    this.held = cut && Date.now() - this.cutSince > HOLD_AFTER_MS;
+    this.player.hold("network", this.held);
+    this.#draw();
+  }
+
+  #draw() {
+    if (this.gone || !this.session || !this.stream) return;
+    const { player, session, stream, parts } = this;
+    const { camera, network } = stream.state;
+    const now = Date.now();
+    const standing = this.#hint.code && now - this.#hint.since > HINT_AFTER_MS;
+    parts.showPlayer({
+      playing: player.playing || (session.view.play && player.wants && !player.blocked),
+      enabled: session.view.play || ["idle", "learner"].includes(session.view.reason),
+      positionMs: player.positionMs,
+      durationMs: player.durationMs,
+      muted: player.video.muted,
+    });
+    parts.showStatus(
+      statusOf({
+        view: session.view,
+        camera,
+        network,
+        contact: session.contact,
+        held: this.held,
+        hint: standing ? this.#hint.code : null,
+        blocked: player.blocked,
+        wants: player.wants,
+        returned: now - this.#returnedAt < WELCOME_MS,
+      }),
+    );
+  }
+
+  // --- what the learner does ---------------------------------------------------------------
+
+  #toggle() {
+    const { player, session } = this;
+    if (player.blocked || !session.view.play || !player.wants) this.#act("go-on");
+    else player.want(false);
+    this.#draw();
+  }
+
+  #act(name) {
+    if (name === "retry-camera") this.camera.open();
+    else {
+      this.player.want(true);
+      this.session.report({ interaction: true });
+    }
+    this.#draw();
+  }
+
+  #mute() {
+    const { video } = this.player;
+    video.muted = !video.muted;
+    this.#draw();
+  }
+
+  #next() {
+    this.index += 1;
+    if (this.index < this.media.length) {
+      this.player.load(this.media[this.index]);
+      this.player.want(true);
+      return;
+    }
+    this.#finish();
+  }
+
+  async #end() {
+    const sure = await question({
+      title: "lesson.end",
+      text: "lesson.end.sure",
+      yes: "lesson.end.yes",
+      no: "lesson.end.no",
+    });
+    if (sure && !this.gone) await this.#finish();
+  }
+
+  /** Close the session. Frames go on until it is closed: the end check is judged on them. */
+  async #finish() {
+    this.player.allow(false);
+    this.#unlisten();
+    fill(this.page, waiting("lesson.ending"));
+    try {
+      const view = await this.session.close();
+      this.#release();
+      overView(this, { why: "learner", view });
+    } catch (error) {
+      this.#release();
+      fill(
+        this.page,
+        trouble(error),
+        button("app.retry", () => this.#finish(), { kind: "main full" }),
+      );
+    }
+  }
+
+  #over({ why, view }) {
+    this.#unlisten();
+    this.#release();
+    overView(this, { why, view, lostAt: this.session.lostAt });
+  }
+
+  /** The page shows something else: nothing of this lesson goes on, the session may be taken up. */
+  leave() {
+    this.gone = true;
+    this.session?.farewell();
+    this.session?.stop();
+    this.#unlisten();
+    this.#release();
+  }
+
+  #unlisten() {
+    this.#timers.forEach(clearInterval);
+    this.#stops.forEach((stop) => stop());
+    this.#timers = [];
+    this.#stops = [];
+  }
+
+  #release() {
+    this.stream?.stop();
+    this.camera?.close();
+    this.player?.stop();
+  }
+}

@@ -1,0 +1,69 @@
+// How a lesson ended, what was credited, and what can be done now.
+
+import { fill, h } from "../shared/dom.js";
+import { duration, say } from "../shared/i18n.js";
+import { account } from "./account.js";
+import { button, note } from "./parts.js";
+
+const GAP_MS = 110_000;
+
+/**
+ * Show the end.
+ *
+ * @param {object} where   the lesson: `page`, `go`, `show`, `session`
+ * @param {object} end     `why`: a close reason of the service, `suspended`, or `closed` where it did
+ *                         not say; `view`: the session's last answer; `lostAt`: when contact was lost
+ */
+export function overView({ page, go, show, session }, { why, view, lostAt }) {
+  const known = why === "closed" ? guess(session, lostAt) : why;
+  const notes = {
+    suspended: () => note("attention", "over.suspended", "over.suspended.text"),
+    taken_over: () => note("attention", "over.taken", "over.taken.text"),
+    network_gap: () => note("attention", "over.gap", "over.gap.text"),
+    expired: () => note("attention", "over.expired", "over.expired.text"),
+    learner: () => null,
+  };
+  const explanation = (notes[known] ?? (() => note("", "over.closed")))();
+  const some = view.credited_s > 0;
+  const story = `/history/${encodeURIComponent(session.id)}`;
+  fill(
+    page,
+    say(h("h1"), "over.title"),
+    explanation,
+    h(
+      "section.card",
+      {},
+      some
+        ? say(h("p.credited.number"), "over.credited", { time: duration(view.credited_s) })
+        : say(h("p.big"), "over.none"),
+      !some && known !== "suspended" && say(h("p"), "over.none.text"),
+      say(h("p.quiet"), "over.total", {
+        done: duration(view.course_credited_s),
+        target: duration(view.target_s),
+      }),
+    ),
+    view.certificate && note("good", "over.certificate"),
+    h(
+      "div.stack",
+      {},
+      view.certificate &&
+        button("home.certificate.show", () => go(`/certificate/${encodeURIComponent(view.certificate)}`), {
+          kind: "main full",
+        }),
+      known === "taken_over"
+        ? button("over.taken.here", show, { kind: "full" })
+        : button("over.again", show, { kind: view.certificate ? "full" : "main full" }),
+      button("over.why", () => go(story), { kind: "full" }),
+      button("app.home", () => go("/"), { kind: "full" }),
+    ),
+  );
+  page.focus();
+  account.load().catch(() => {}); // the start page shows the new hours
+}
+
+/** The service did not say why: what we saw ourselves. */
+function guess(session, lostAt) {
+  if (session.conflict) return "taken_over";
+  if (lostAt && Date.now() - lostAt > GAP_MS) return "network_gap";
+  return "closed";
+}

@@ -1,0 +1,219 @@
+// One study session as the device knows it: opens it, reports playback, hears where it stands.
+
+import { ask, Kept, Problem } from "../shared/api.js";
+import { account } from "./account.js";
+
+const kept = new Kept("session");
+const LIVE = new Set(["created", "awaiting_start_check", "running", "challenged", "paused"]);
+const LOOK_MS = { playing: 5_000, standing: 2_000 };
+const AGAIN_MS = [1_000, 2_000, 4_000, 8_000];
+
+/**
+ * Events:
+ * - `view`: `detail` is the session's newest answer (SessionBody): state, reason, play, credited_s…
+ * - `contact`: `detail` whether the service can be reached
+ * - `over`: `detail` is `{why, view}`; `why`: `closed`, `suspended`, `taken_over`
+ *
+ * The rhythm of questions depends on whether the player may run, on nothing else.
+ */
+export class Session extends EventTarget {
+  #seq;
+  #timer = null;
+  #reportTimer = null;
+  #describe = null;
+  #queue = Promise.resolve();
+  #failures = 0;
+  #ended = false;
+
+  constructor({ id, token, programme, media, grant, view, seq = 0 }) {
+    super();
+    Object.assign(this, { id, token, programme, media, grant, view });
+    this.#seq = seq;
+    this.contact = true;
+    this.lostAt = null;
+    this.#keep();
+  }
+
+  /** Open a session. Throws Problem; 409 where one is open elsewhere. */
+  static async open({ programme, media, takeOver = false }) {
+    const json = { programme, media, take_over: takeOver };
+    const answer = await account.ask("POST", "/v1/me/sessions", { json });
+    return new Session({
+      id: answer.session_id,
+      token: answer.session_token,
+      programme,
+      media,
+      grant: answer.stream,
+      view: answer.session,
+    });
+  }
+
+  /** Go on with the session that this tab had before it was loaded anew; null where there is none. */
+  static async again(programme, mediaId) {
+    const last = kept.get();
+    if (!last || last.programme !== programme || !last.media.includes(mediaId)) return null;
+    const path = `/v1/sessions/${last.id}`;
+    try {
+      const view = await ask("GET", path, { token: last.token });
+      if (!LIVE.has(view.state)) return null;
+      const grant = await ask("POST", `${path}/stream`, { token: last.token });
+      return new Session({ ...last, grant, view });
+    } catch (error) {
+      if (error.unreachable) throw error;
+      return null;
+    }
+  }
+
+  get live() {
+    return !this.#ended && LIVE.has(this.view.state);
+  }
+
+  /** Begin to report. `describe` gives `{media_id, media_ms, playing, interaction}` of the moment. */
+  start(describe) {
+    this.#describe = describe;
+    this.#heard(this.view);
+    this.report();
+    this.#lookSoon();
+  }
+
+  /** Report now: at every change, and every `report_every_s` by itself. */
+  report({ interaction = false } = {}) {
+    if (this.#ended || !this.#describe) return;
+    clearTimeout(this.#reportTimer);
+    this.#reportTimer = setTimeout(() => this.report(), this.view.report_every_s * 1_000);
+    // One after another: the newest report must arrive last.
+    this.#queue = this.#queue.then(() => this.#send(interaction)).catch(() => {});
+  }
+
+  /** The last word of a page that is going away: the player stands still. */
+  farewell() {
+    if (this.#ended || !this.#describe) return;
+    const json = this.#body({ ...this.#describe(), playing: false });
+    this.#ask("POST", "/playback", { json, keepalive: true }).catch(() => {});
+  }
+
+  /** Ask for another stream; null where the session is over. For BenrenStream's `renew`. */
+  async renew() {
+    if (this.#ended) return null;
+    try {
+      return await this.#ask("POST", "/stream");
+    } catch (error) {
+      if (error.unreachable || error.status >= 500 || error.status === 429) throw error;
+      await this.look();
+      if (this.live && error.status !== 401) throw error;
+      return null;
+    }
+  }
+
+  /** Ask where the session stands. */
+  async look() {
+    try {
+      this.#heard(await this.#ask("GET", ""));
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** End it; answers the last view. Throws Problem. */
+  async close() {
+    this.stop();
+    await this.#queue;
+    const view = await this.#ask("POST", "/close", { timeoutS: 60 });
+    this.view = view;
+    kept.set(null);
+    return view;
+  }
+
+  /** Report and ask no more; the session itself goes on until it is closed or runs out. */
+  stop() {
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#reportTimer);
+  }
+
+  // --- what happens ------------------------------------------------------------------------
+
+  #ask(method, rest, options = {}) {
+    return ask(method, `/v1/sessions/${this.id}${rest}`, {
+      ...options,
+      token: this.token,
+      timeoutS: options.timeoutS ?? 10,
+    });
+  }
+
+  #body(now) {
+    this.#seq += 1;
+    this.#keep();
+    return { seq: this.#seq, client_ms: Date.now(), ...now };
+  }
+
+  async #send(interaction) {
+    if (this.#ended) return;
+    const now = this.#describe();
+    const json = this.#body({ ...now, interaction: now.interaction || interaction });
+    try {
+      this.#heard(await this.#ask("POST", "/playback", { json }));
+    } catch (error) {
+      this.#failed(error);
+      if (error.status === 409) await this.look(); // over, or taken over: the view tells which
+    }
+  }
+
+  #lookSoon() {
+    clearTimeout(this.#timer);
+    if (this.#ended) return;
+    const wait = this.contact
+      ? LOOK_MS[this.view.play ? "playing" : "standing"]
+      : AGAIN_MS[Math.min(this.#failures, AGAIN_MS.length - 1)];
+    this.#timer = setTimeout(async () => {
+      await this.look();
+      this.#lookSoon();
+    }, wait);
+  }
+
+  #heard(view) {
+    if (this.#ended) return;
+    this.view = view;
+    this.#failures = 0;
+    this.#contact(true);
+    this.#tell("view", view);
+    if (view.state === "suspended") this.#over("suspended");
+    else if (!LIVE.has(view.state)) this.#over(view.reason ?? "closed");
+  }
+
+  #failed(error) {
+    if (!(error instanceof Problem)) throw error;
+    if (this.#ended) return;
+    if (error.unreachable || error.status >= 500) {
+      this.#failures += 1;
+      this.#contact(false);
+    } else if (error.status === 409) {
+      this.conflict = true;
+    } else if ([401, 403, 404, 410].includes(error.status)) {
+      this.#over("closed");
+    }
+  }
+
+  #contact(reached) {
+    if (this.contact === reached) return;
+    this.contact = reached;
+    if (!reached) this.lostAt = Date.now();
+    this.#tell("contact", reached);
+    if (reached) this.report();
+  }
+
+  #over(why) {
+    this.stop();
+    kept.set(null);
+    this.#tell("over", { why, view: this.view });
+  }
+
+  #keep() {
+    const { id, token, programme, media } = this;
+    kept.set({ id, token, programme, media, seq: this.#seq });
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

@@ -1,0 +1,58 @@
+// The one calm line under the video: what is going on, and what the learner can do. Pure, so that
+// every situation can be tested.
+
+import { known } from "../shared/i18n.js";
+
+/**
+ * What to say in a situation.
+ *
+ * @param {object} now
+ * @param {object} now.view        the session's newest answer
+ * @param {string} now.camera      state of the camera
+ * @param {string} now.network     state of the stream's network
+ * @param {boolean} now.contact    whether the tracker can be reached
+ * @param {boolean} now.held       whether the page stopped the player because of the network
+ * @param {string|null} now.hint   advice that has stood for a while; null where all is well
+ * @param {boolean} now.blocked    the browser wants a tap
+ * @param {boolean} now.wants      the learner wants the player to run
+ * @param {boolean} now.returned   just came back to the page
+ * @returns {{tone: string, title: string, todo: string, act: string|null}}  keys of the vocabulary;
+ *   `act`: `retry-camera` or `go-on`, where there is something to press
+ */
+export function statusOf(now) {
+  const { view } = now;
+  if (now.camera !== "on") {
+    const act = now.camera === "denied" || now.camera === "missing" ? "retry-camera" : null;
+    return says(now.camera === "off" ? "" : "bad", `camera.${now.camera}`, `camera.${now.camera}.do`, act);
+  }
+  if (!now.contact || now.network === "lost") {
+    const key = now.held || !view.play ? "status.network.long" : "status.network";
+    return says("attention", key, `${key}.do`);
+  }
+  if (view.state === "challenged" || view.reason === "challenge") return why("challenge", "");
+  if (view.state === "awaiting_start_check") {
+    if (now.network === "connecting") {
+      return says("", "status.connecting", "status.connecting.do");
+    }
+    return now.hint ? says("attention", "pause.start_check", `advice.${now.hint}`) : why("start_check", "");
+  }
+  if (!view.play && view.reason) {
+    const byHand = view.reason === "idle" || view.reason === "learner";
+    return why(view.reason, now.wants && view.reason === "learner" ? "" : "attention", byHand ? "go-on" : null);
+  }
+  if (now.blocked) return says("attention", "status.tap", "status.tap.do", "go-on");
+  if (view.reason) return why(view.reason, "attention");
+  if (!now.wants) return says("", "pause.learner", "do.learner", "go-on");
+  if (now.hint) return says("attention", `advice.${now.hint}`, null);
+  if (now.returned) return says("", "status.hidden", "status.hidden.do");
+  return says("good", "status.good", "status.good.do");
+}
+
+function why(reason, tone, act = null) {
+  const name = known(`pause.${reason}`) ? reason : "system_error";
+  return says(tone, `pause.${name}`, `do.${name}`, act);
+}
+
+function says(tone, title, todo, act = null) {
+  return { tone, title, todo, act };
+}
