@@ -25,7 +25,7 @@ const ROUTES = [
   { path: /^\/refused$/, view: refusedView, open: true },
   { path: /^\/privacy$/, view: privacyView, open: true },
   { path: /^\/photo$/, view: enrolView },
-  { path: /^\/lesson\/([^/]+)\/([^/]+)$/, view: lessonView },
+  { path: /^\/lesson\/([^/]+)\/([^/]+)(?:\/(again))?$/, view: lessonView },
   { path: /^\/history$/, view: historyView, open: true },
   { path: /^\/history\/([^/]+)$/, view: sessionView, open: true },
   { path: /^\/certificate\/([^/]+)$/, view: certificateView, open: true },
@@ -61,18 +61,18 @@ async function show() {
 }
 
 function found() {
-  const path = decodeURI(location.hash.replace(/^#/, "") || "/");
+  const path = location.hash.replace(/^#/, "") || "/";
   for (const route of ROUTES) {
     const match = route.path.exec(path);
     if (!match) continue;
     if (!route.open && !account.me.consent) return { view: consentView, values: [] };
-    return { view: route.view, values: match.slice(1).map(decodeURIComponent) };
+    return { view: route.view, values: match.slice(1).map((part) => part && decodeURIComponent(part)) };
   }
   return { view: homeView, values: [] };
 }
 
 function enter(view, values) {
-  bar();
+  bar(view !== lessonView);
   leave = view({ page, show, go }, ...values) ?? null;
   document.title = t("app.title");
   window.scrollTo(0, 0);
@@ -86,13 +86,14 @@ function go(path) {
   else location.hash = hash;
 }
 
-function bar() {
+function bar(mayLeave) {
   const brand = h("a.brand", { href: "#/" });
   fill(
     document.getElementById("bar"),
     label(say(brand, "app.brand"), "aria-label", "app.home"),
     languageButton(),
     account.token &&
+      mayLeave &&
       button(
         "app.signout",
         async () => {

@@ -23,7 +23,6 @@ export function historyView({ page }) {
 
 function entry(session) {
   const href = `#/history/${encodeURIComponent(session.session_id)}`;
-  const closed = ["closed", "settled", "suspended"].includes(session.state);
   return h(
     "li.card",
     {},
@@ -32,7 +31,7 @@ function entry(session) {
       "div.row.spread",
       {},
       say(h("span.number"), "history.credited", { time: duration(session.credited_s) }),
-      closed ? null : say(h("span.quiet"), "history.open"),
+      session.closed_utc_ms === null && say(h("span.quiet"), "history.open"),
     ),
     say(h("a", { href }), "history.why"),
   );
@@ -52,7 +51,7 @@ export function sessionView({ page }, sessionId) {
       };
       fill(
         place,
-        say(h("h1"), "history.of", { when: when(explanation.from_ms) }),
+        say(h("h1.whole"), "history.of", { when: when(explanation.from_ms) }),
         say(h("p.quiet"), "history.note"),
         timeline(explanation, { onAppeal }),
       );

@@ -5,6 +5,8 @@ import { duration, languageNow, say } from "../shared/i18n.js";
 import { account } from "./account.js";
 import { button, note, trouble } from "./parts.js";
 
+const CATCH_UP_FROM_MS = 10_000; // stretches that were not credited, worth going back for
+
 export function homeView({ page, go }) {
   const { me } = account;
   const hello = me.name_masked ? ["home.hello", { name: me.name_masked }] : ["home.hello.none"];
@@ -84,11 +86,20 @@ function programmeCard(programme, go) {
 
 function lesson(programme, medium, go) {
   const path = `/lesson/${encodeURIComponent(programme.name)}/${encodeURIComponent(medium.media_id)}`;
-  const start = button("home.start", () => go(path), { kind: "main" });
+  const begun = (medium.resume_ms ?? 0) > 0;
+  const start = button(begun ? "home.continue" : "home.start", () => go(path), { kind: "main" });
   start.disabled = !account.mayLearn;
   const title = titled(medium);
   title.id = `m-${programme.name}-${medium.media_id}`.replace(/[^\w-]/g, "_");
   start.setAttribute("aria-describedby", title.id);
+  const missed = (medium.gaps ?? []).reduce((sum, [from, to]) => sum + to - from, 0);
+  const again =
+    missed >= CATCH_UP_FROM_MS &&
+    button("home.catchup", () => go(`${path}/again`), {
+      kind: "plain",
+      values: { time: duration(missed / 1000) },
+    });
+  if (again) again.disabled = !account.mayLearn;
   return h(
     "li",
     {},
@@ -99,6 +110,7 @@ function lesson(programme, medium, go) {
       say(h("div.quiet.small.number"), "home.minutes", { time: duration(medium.duration_ms / 1000) }),
     ),
     start,
+    again,
   );
 }
 

@@ -4,7 +4,7 @@ import { fill, h, icon, ICONS } from "../shared/dom.js";
 import { clock, duration, label, say, t } from "../shared/i18n.js";
 import { button, mirror, speak } from "./parts.js";
 
-const TURNS = { left: 0, up: 90, right: 180, down: 270 };
+const TURNS = new Set(["left", "right", "up", "down"]);
 const SIGNS = { good: ICONS.ok, attention: ICONS.warn, bad: ICONS.warn };
 
 /**
@@ -60,7 +60,7 @@ export function lessonParts(acts) {
     challenge,
 
     showPreview(stream) {
-      fill(preview, stream && mirror(stream));
+      fill(preview, stream ? mirror(stream) : icon(ICONS.camera));
     },
 
     showPlayer({ playing, enabled, positionMs, durationMs, muted }) {
@@ -131,7 +131,7 @@ function challengeIn(place, preview) {
       before = null;
       place.hidden = true;
       fill(place);
-      fill(preview, stream && mirror(stream));
+      fill(preview, stream ? mirror(stream) : icon(ICONS.camera));
       return;
     }
     endsAt = Date.now() + challenge.remaining_ms;
@@ -141,7 +141,7 @@ function challengeIn(place, preview) {
     const again = before && challenge.attempt > before.attempt;
     const fresh = before === null;
     before = challenge;
-    const straight = !(challenge.turn in TURNS);
+    const straight = !TURNS.has(challenge.turn);
     const arrow = icon(straight ? ICONS.centre : ICONS.arrow, "turn-arrow");
     if (!straight) arrow.dataset.turn = challenge.turn;
     const words = say(h("strong.turn-words", { id: "turn" }), `turn.${challenge.turn}`);

@@ -17,7 +17,7 @@ const HINT_AFTER_MS = 4_000; // advice that goes by is not worth a word
 const HOLD_AFTER_MS = 20_000; // without network: shorter than the gap that a session bears
 const WELCOME_MS = 6_000;
 
-export function lessonView(context, programmeName, mediaId) {
+export function lessonView(context, programmeName, mediaId, again) {
   const { page, go } = context;
   const programme = account.programme(programmeName);
   const at = programme?.media.findIndex((medium) => medium.media_id === mediaId) ?? -1;
@@ -25,7 +25,7 @@ export function lessonView(context, programmeName, mediaId) {
     go("/");
     return undefined;
   }
-  const lesson = new Lesson(context, programme, programme.media.slice(at));
+  const lesson = new Lesson(context, programme, programme.media.slice(at), Boolean(again));
   lesson.prepare();
   return () => lesson.leave();
 }
@@ -38,8 +38,8 @@ class Lesson {
   #touched = false;
   #reported = null;
 
-  constructor({ page, go, show }, programme, media) {
-    Object.assign(this, { page, go, show, programme, media });
+  constructor({ page, go, show }, programme, media, catchUp) {
+    Object.assign(this, { page, go, show, programme, media, catchUp });
     this.index = 0;
     this.camera = null;
     this.stream = null;
@@ -75,7 +75,7 @@ class Lesson {
       act: (name) => this.#act(name),
     });
     this.player ??= new Player(this.parts.video, account.me.learner_id);
-    this.player.load(this.media[0]);
+    this.player.load(this.media[0], { catchUp: this.catchUp });
     this.player.unlock();
     fill(message, waiting("lesson.opening"));
     this.camera ??= new Camera();
@@ -205,6 +205,7 @@ class Lesson {
 
   #challenged(challenge) {
     this.player.hold("challenge", challenge !== null);
+    if (challenge) document.querySelector("dialog[open]")?.dispatchEvent(new Event("cancel"));
     this.parts.showChallenge(challenge, this.camera.stream);
     if (challenge === null) this.session.look(); // it is over: hear at once what became of it
     this.#draw();
@@ -246,7 +247,7 @@ class Lesson {
     const now = Date.now();
     const standing = this.#hint.code && now - this.#hint.since > HINT_AFTER_MS;
     parts.showPlayer({
-      playing: player.playing || (session.view.play && player.wants && !player.blocked),
+      playing: player.intends,
       enabled: session.view.play || ["idle", "learner"].includes(session.view.reason),
       positionMs: player.positionMs,
       durationMs: player.durationMs,
@@ -319,9 +320,10 @@ class Lesson {
     try {
       const view = await this.session.close();
       this.#release();
-      overView(this, { why: "learner", view });
+      if (!this.gone) overView(this, { why: "learner", view });
     } catch (error) {
-      this.#release();
+      if (this.gone) return;
+      // Frames go on: the session must not run out while the learner tries again.
       fill(
         this.page,
         trouble(error),

@@ -50,15 +50,20 @@ export function overView({ page, go, show, session }, { why, view, lostAt }) {
         button("home.certificate.show", () => go(`/certificate/${encodeURIComponent(view.certificate)}`), {
           kind: "main full",
         }),
-      known === "taken_over"
-        ? button("over.taken.here", show, { kind: "full" })
-        : button("over.again", show, { kind: view.certificate ? "full" : "main full" }),
-      button("over.why", () => go(story), { kind: "full" }),
+      ...next(known, view, show, () => go(story)),
       button("app.home", () => go("/"), { kind: "full" }),
     ),
   );
   page.focus();
   account.load().catch(() => {}); // the start page shows the new hours
+}
+
+/** What one may want to do now, the likeliest first. */
+function next(why, view, show, tell) {
+  const story = (kind) => button("over.why", tell, { kind });
+  if (why === "suspended") return [story("main full")];
+  if (why === "taken_over") return [button("over.taken.here", show, { kind: "full" }), story("full")];
+  return [button("over.again", show, { kind: view.certificate ? "full" : "main full" }), story("full")];
 }
 
 /** The service did not say why: what we saw ourselves. */

@@ -43,7 +43,7 @@ export function waiting(key = "app.loading") {
 
 /** A link back to where one came from. */
 export function backLink(href = "#/", key = "app.back") {
-  const link = h("a.button.plain", { href }, icon(ICONS.left), say(h("span"), key));
+  const link = h("a.button.plain.back", { href }, icon(ICONS.left), say(h("span"), key));
   return h("p", {}, link);
 }
 

@@ -15,6 +15,7 @@ export class Player extends EventTarget {
   #seen;
   #highWater = 0;
   #medium = null;
+  #gaps = [];
 
   /**
    * @param {HTMLVideoElement} video
@@ -50,12 +51,18 @@ export class Player extends EventTarget {
     });
   }
 
-  /** Show a medium, from where it was last watched to. */
-  load(medium) {
+  /**
+   * Show a medium, from where it was watched to; with `catchUp` only the stretches before that
+   * which were played but not credited (they may be earned again), one after another.
+   */
+  load(medium, { catchUp = false } = {}) {
     this.#medium = medium;
-    this.#highWater = medium.high_water_ms ?? this.#seen.get()?.[medium.media_id] ?? 0;
+    // What the service knows, and what this page has shown since it asked.
+    this.#highWater = Math.max(medium.resume_ms ?? 0, this.#seen.get()?.[medium.media_id] ?? 0);
     const atEnd = this.#highWater >= medium.duration_ms - 1_000;
-    const startS = atEnd ? 0 : Math.max(0, this.#highWater / 1000 - 1);
+    this.#gaps = catchUp ? [...(medium.gaps ?? [])] : [];
+    const startMs = this.#gaps.length ? this.#gaps[0][0] : atEnd ? 0 : this.#highWater;
+    const startS = Math.max(0, startMs / 1000 - 0.5);
     this.video.src = medium.src;
     this.video.load();
     this.video.addEventListener(
@@ -88,6 +95,11 @@ export class Player extends EventTarget {
 
   get wants() {
     return this.#wants;
+  }
+
+  /** Whether it plays, or does so as soon as it has loaded enough. */
+  get intends() {
+    return this.#should && !this.blocked;
   }
 
   get #should() {
@@ -157,10 +169,26 @@ export class Player extends EventTarget {
 
   #advance() {
     const at = this.positionMs;
+    if (this.#gaps.length && at >= this.#gaps[0][1] && !this.#holds.has("skip")) this.#skip();
     if (this.video.seeking || at <= this.#highWater) return;
     this.#highWater = at;
     this.#seen.set({ ...this.#seen.get(), [this.mediaId]: at });
     this.#changed();
+  }
+
+  /** Go on to the next stretch, standing still on the way: a jump while playing would not count. */
+  #skip() {
+    const { video } = this;
+    this.#gaps.shift();
+    const to = this.#gaps.length ? this.#gaps[0][0] : this.#highWater;
+    if (to <= this.positionMs + 1_000) return;
+    const goOn = () => this.hold("skip", false);
+    const jump = () => {
+      video.addEventListener("seeked", goOn, { once: true });
+      video.currentTime = Math.max(0, to / 1000 - 0.5);
+    };
+    video.addEventListener("pause", () => setTimeout(jump), { once: true });
+    this.hold("skip", true);
   }
 
   #holdBack() {

@@ -81,8 +81,10 @@ export class Session extends EventTarget {
     if (this.#ended || !this.#describe) return;
     clearTimeout(this.#reportTimer);
     this.#reportTimer = setTimeout(() => this.report(), this.view.report_every_s * 1_000);
+    const now = this.#describe();
+    now.interaction ||= interaction;
     // One after another: the newest report must arrive last.
-    this.#queue = this.#queue.then(() => this.#send(interaction)).catch(() => {});
+    this.#queue = this.#queue.then(() => this.#send(now)).catch(() => {});
   }
 
   /** The last word of a page that is going away: the player stands still. */
@@ -147,12 +149,10 @@ export class Session extends EventTarget {
     return { seq: this.#seq, client_ms: Date.now(), ...now };
   }
 
-  async #send(interaction) {
+  async #send(now) {
     if (this.#ended) return;
-    const now = this.#describe();
-    const json = this.#body({ ...now, interaction: now.interaction || interaction });
     try {
-      this.#heard(await this.#ask("POST", "/playback", { json }));
+      this.#heard(await this.#ask("POST", "/playback", { json: this.#body(now) }));
     } catch (error) {
       this.#failed(error);
       if (error.status === 409) await this.look(); // over, or taken over: the view tells which

@@ -31,7 +31,7 @@ const TRIES_BEFORE_NEXT = 2; // of a way that has worked before
  * - `challenge`: `detail` the challenge, or null when it is over; whenever it changes.
  * - `state`: `detail` is `{camera, network, way, visible, awake, changed}`; `changed` names what did.
  *   `camera`: see Camera. `network`: `off` (not started), `connecting`, `on`, `lost` (it was on; we
- *   try again), `gone` (the session has no stream any more). `way`: `webrtc`, `websocket`, `http` or
+ *   try again), `gone` (the session has no stream any more, or another window sends for it). `way`: `webrtc`, `websocket`, `http` or
  *   null. `visible`: whether the page is. `awake`: whether the screen is kept from locking.
  */
 export class BenrenStream extends EventTarget {
@@ -229,6 +229,10 @@ export class BenrenStream extends EventTarget {
 
   #lost(way, error) {
     if (this.#way !== way) return;
+    if (error.taken) {
+      this.#gone();
+      return;
+    }
     this.#leaveWay();
     this.#needsGrant ||= error.renew;
     this.#became({ network: "lost", way: null });

@@ -105,8 +105,9 @@ export function duration(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const hours = Math.floor(whole / 3600);
   const minutes = Math.floor((whole % 3600) / 60);
+  if (hours && !minutes) return t("unit.h", { h: hours });
   if (hours) return t("unit.hm", { h: hours, m: minutes });
-  if (minutes >= 10) return t("unit.m", { m: minutes });
+  if (minutes >= 10 || (minutes && whole % 60 === 0)) return t("unit.m", { m: minutes });
   return minutes ? t("unit.ms", { m: minutes, s: whole % 60 }) : t("unit.s", { s: whole % 60 });
 }
 
@@ -118,12 +119,14 @@ export function when(utcMs, options = { dateStyle: "medium", timeStyle: "short" 
 
 addWords({
   zh: {
+    "unit.h": "{h} 小时",
     "unit.hm": "{h} 小时 {m} 分",
     "unit.m": "{m} 分钟",
     "unit.ms": "{m} 分 {s} 秒",
     "unit.s": "{s} 秒",
   },
   en: {
+    "unit.h": "{h} h",
     "unit.hm": "{h} h {m} min",
     "unit.m": "{m} min",
     "unit.ms": "{m} min {s} s",

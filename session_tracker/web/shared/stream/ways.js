@@ -5,14 +5,21 @@
 // `hooks.cue(cue)` is called for every cue and `hooks.lost(WayLost)` once, at the end.
 // `send(seq)` sends one picture of this moment; it answers whether one was sent.
 
-/** The way does not work (any more). `renew`: the stream or its token is over, ask for another. */
+/**
+ * The way does not work (any more). `renew`: the stream or its token is over, ask for another.
+ * `taken`: another device or window sends for this stream now; whoever hears this stays away.
+ */
 export class WayLost extends Error {
-  constructor(why, { renew = false } = {}) {
+  constructor(why, { renew = false, taken = false } = {}) {
     super(why);
     this.name = "WayLost";
     this.renew = renew;
+    this.taken = taken;
   }
 }
+
+/** Why the service closed a socket (verifier/streaming/ways.py, End). */
+const CLOSED = { 4001: { taken: true }, 4401: { renew: true }, 4410: { renew: true } };
 
 const OPENING_MS = 6_000;
 const ANSWER_MS = 15_000;
@@ -174,7 +181,7 @@ export class SocketWay extends Way {
       };
       socket.onclose = (event) => {
         clearTimeout(timer);
-        reject(new WayLost(`socket refused: ${event.code}`, { renew: event.code === 4401 }));
+        reject(new WayLost(`socket refused: ${event.code}`, CLOSED[event.code]));
       };
     });
     this.hooks = hooks;
@@ -189,9 +196,7 @@ export class SocketWay extends Way {
       hooks.cue(cue);
     };
     socket.onclose = (event) => {
-      // 1000, 1008 and our own 44xx: the service ended it; anything else is the network.
-      const ended = event.code === 1000 || event.code === 1008 || event.code >= 4400;
-      this.lose(new WayLost(`socket closed: ${event.code}`, { renew: ended }));
+      this.lose(new WayLost(`socket closed: ${event.code}`, CLOSED[event.code]));
     };
   }
 
@@ -308,7 +313,7 @@ async function post(path, token, request) {
 
 async function refuseUnlessOk(response) {
   if (response.ok) return;
-  const renew = [401, 403, 404, 410].includes(response.status);
+  const renew = response.status === 401 || response.status === 410;
   throw new WayLost(`answer ${response.status}`, { renew });
 }
 

@@ -1,0 +1,100 @@
+"""A real browser on the learner's page: Chromium as a phone, with a camera of its own or a drawn one.
+
+RECIPES of the design: no sandbox (CI runs as root), no background networking (the machine's network
+is closed), no mDNS candidates (they cost a second each).
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+PHONE: Final = {"width": 390, "height": 844}
+FLAGS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+)
+_CAMERA: Final = (Path(__file__).parent / "virtual_camera.js").read_text()
+
+
+def chromium() -> str:
+    """Name the browser; CI installs it where it is missing."""
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    assert found is not None, "Chromium is missing: apt-get install chromium"
+    return found
+
+
+@asynccontextmanager
+async def browser_running(*more: str) -> AsyncIterator[Browser]:
+    """Start the browser."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium(), headless=True, args=[*FLAGS, *more]
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def phone(
+    browser: Browser,
+    *,
+    language: str = "zh-CN",
+    faces: Mapping[str, bytes] | None = None,
+    **options: Any,
+) -> AsyncIterator[Page]:
+    """Open a page as on a phone; `faces` replaces the camera by drawn photographs (by pose).
+
+    Leaving it, no error may be on the console.
+    """
+    context = await browser.new_context(
+        viewport=PHONE,
+        device_scale_factor=2,
+        has_touch=True,
+        is_mobile=True,
+        locale=language,
+        **options,
+    )
+    errors: list[str] = []
+    try:
+        if faces is not None:
+            await draw_camera(context, faces)
+        page = await context.new_page()
+        page.on("console", lambda message: _note(errors, message))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield page
+        assert not errors, errors
+    finally:
+        await context.close()
+
+
+async def draw_camera(context: BrowserContext, faces: Mapping[str, bytes]) -> None:
+    """Have `getUserMedia` give a canvas on which the photographs move."""
+    urls = {
+        pose: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        for pose, jpeg in faces.items()
+    }
+    await context.add_init_script(f"window.virtualFaces = {urls!r};\n{_CAMERA}")
+
+
+def _note(errors: list[str], message: ConsoleMessage) -> None:
+    """Keep what the page itself got wrong; a failed request is part of some tests."""
+    if message.type == "error" and not message.text.startswith("Failed to load resource"):
+        errors.append(message.text)
