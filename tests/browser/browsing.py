@@ -1,4 +1,4 @@
-"""A real browser on the learner's page: Chromium as a phone, with a camera of its own or a drawn one.
+"""A real browser on the learner's page: Chromium as a phone, with its own camera or a drawn one.
 
 RECIPES of the design: no sandbox (CI runs as root), no background networking (the machine's network
 is closed), no mDNS candidates (they cost a second each).
@@ -29,7 +29,8 @@ FLAGS: Final = (
     "--use-fake-device-for-media-stream",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 )
-_CAMERA: Final = (Path(__file__).parent / "virtual_camera.js").read_text()
+_CAMERA: Final = (Path(__file__).parent / "virtual_camera.js").read_text("utf-8")
+_LEGIBLE: Final = (Path(__file__).parent / "legible.js").read_text("utf-8")
 
 
 def chromium() -> str:
@@ -92,6 +93,12 @@ async def draw_camera(context: BrowserContext, faces: Mapping[str, bytes]) -> No
         for pose, jpeg in faces.items()
     }
     await context.add_init_script(f"window.virtualFaces = {urls!r};\n{_CAMERA}")
+
+
+async def illegible(page: Page) -> list[str]:
+    """List what a person of sixty, or a screen reader, could not read on the page as it is now."""
+    faults = await page.evaluate(_LEGIBLE[_LEGIBLE.index("() =>") :])
+    return [str(fault) for fault in faults]
 
 
 def _note(errors: list[str], message: ConsoleMessage) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from playwright.async_api import Page, Route, WebSocketRoute
@@ -24,6 +25,8 @@ TEXT_EN: Final = (
     "We keep an encrypted template, no video, until the course and the time for appeals are over. "
     "You can withdraw your consent at any time."
 )
+_SIGNED_IN: Final = {"learner_token": "lrt_1", "expires_utc_ms": 4_000_000_000_000}
+_NO_PICTURE: Final = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
 
 
 class FakeService:
@@ -149,61 +152,61 @@ class FakeService:
             await route.fulfill(status=status, json=answer)
 
     def _of(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        match method, path:
-            case "POST", "/v1/me/sign-in":
-                return 200, {"learner_token": "lrt_1", "expires_utc_ms": 4_000_000_000_000}
-            case "GET", "/v1/me":
-                return 200, self.me
-            case "POST", "/v1/me/consent":
-                self.me["consent"] = {
-                    "id": "cns_1",
-                    "text_version": body["text_version"],
-                    "given_utc_ms": NOW_MS,
-                }
-                return 200, self.me["consent"]
-            case "DELETE", "/v1/me/consent":
-                self.me["consent"] = None
-                return 204, None
-            case "POST", "/v1/me/face/look":
-                looks = self.looks
-                return 200, {"advice": looks.pop(0) if len(looks) > 1 else looks[0]}
-            case "POST", "/v1/me/face":
-                if self.face_answer["accepted"]:
-                    self.me["face"] = {
-                        "state": "approved",
-                        "provenance": "self_live",
-                        "provisional": True,
-                        "reasons": [],
-                    }
-                return 200, {**self.face_answer, "face": self.me["face"]}
-            case "GET", "/v1/me/vouchers":
-                return 200, {"vouchers": self.vouchers}
-            case "GET", "/v1/me/appeals":
-                return 200, {"appeals": self.appeals}
-            case "POST", "/v1/me/appeals":
-                return 201, {"state": "open", **body}
-            case "GET", "/v1/me/sessions":
-                return 200, {"sessions": self.sessions}
-            case "POST", "/v1/me/sessions":
-                return self._open(body)
-            case "GET", "/v1/sessions/ses_1":
-                return 200, self.view
-            case "POST", "/v1/sessions/ses_1/playback":
-                self.reports.append(body)
-                return 200, self.view
-            case "POST", "/v1/sessions/ses_1/stream":
-                return 200, self._grant()
-            case "POST", "/v1/sessions/ses_1/close":
-                self.view |= {"state": "settled", "reason": None, "play": False}
-                return 200, self.view
-        if path.endswith("/explain"):
-            return 200, self.explanation
-        if path.endswith("/qr.svg"):
-            return 200, '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-        if "/certificates/" in path:
-            return 200, self.certificate
-        problem = {"status": 404, "code": "not_found", "detail": path, "remedy": ""}
-        return 404, problem
+        """Find the answer to a request."""
+        known: dict[tuple[str, str], Callable[[Any], tuple[int, Any]]] = {
+            ("POST", "/v1/me/sign-in"): lambda _: (200, _SIGNED_IN),
+            ("GET", "/v1/me"): lambda _: (200, self.me),
+            ("POST", "/v1/me/consent"): self._consent,
+            ("DELETE", "/v1/me/consent"): self._withdraw,
+            ("POST", "/v1/me/face/look"): lambda _: (200, {"advice": self._look()}),
+            ("POST", "/v1/me/face"): self._face,
+            ("GET", "/v1/me/vouchers"): lambda _: (200, {"vouchers": self.vouchers}),
+            ("GET", "/v1/me/appeals"): lambda _: (200, {"appeals": self.appeals}),
+            ("POST", "/v1/me/appeals"): lambda given: (201, {"state": "open", **given}),
+            ("GET", "/v1/me/sessions"): lambda _: (200, {"sessions": self.sessions}),
+            ("POST", "/v1/me/sessions"): self._open,
+            ("GET", "/v1/me/sessions/ses_1/explain"): lambda _: (200, self.explanation),
+            ("GET", "/v1/sessions/ses_1"): lambda _: (200, self.view),
+            ("POST", "/v1/sessions/ses_1/playback"): self._report,
+            ("POST", "/v1/sessions/ses_1/stream"): lambda _: (200, self._grant()),
+            ("POST", "/v1/sessions/ses_1/close"): self._close,
+            ("GET", "/v1/certificates/BR2026-7K3M9QX2TA"): lambda _: (200, self.certificate),
+            ("GET", "/v1/me/certificates/BR2026-7K3M9QX2TA/qr.svg"): lambda _: (200, _NO_PICTURE),
+        }
+        answer = known.get((method, path))
+        if answer is not None:
+            return answer(body)
+        return 404, {"status": 404, "code": "not_found", "detail": path, "remedy": ""}
+
+    def _consent(self, body: Any) -> tuple[int, Any]:
+        version = body["text_version"]
+        self.me["consent"] = {"id": "cns_1", "text_version": version, "given_utc_ms": NOW_MS}
+        return 200, self.me["consent"]
+
+    def _withdraw(self, _: Any) -> tuple[int, Any]:
+        self.me["consent"] = None
+        return 204, None
+
+    def _look(self) -> str:
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def _face(self, _: Any) -> tuple[int, Any]:
+        if self.face_answer["accepted"]:
+            self.me["face"] = {
+                "state": "approved",
+                "provenance": "self_live",
+                "provisional": True,
+                "reasons": [],
+            }
+        return 200, {**self.face_answer, "face": self.me["face"]}
+
+    def _report(self, body: Any) -> tuple[int, Any]:
+        self.reports.append(body)
+        return 200, self.view
+
+    def _close(self, _: Any) -> tuple[int, Any]:
+        self.view |= {"state": "settled", "reason": None, "play": False}
+        return 200, self.view
 
     def _open(self, body: Any) -> tuple[int, Any]:
         self.opened.append(body)
