@@ -99,6 +99,13 @@ def render(document: bytes, paper: Paper, *, holder: str | None = None) -> bytes
     return _with_attachment(page.getvalue(), document)
 
 
+def qr_svg(content: str) -> bytes:
+    """Draw a QR code (error correction M) as an SVG document with a quiet zone around it."""
+    out = io.BytesIO()
+    segno.make(content, error="m", micro=False).save(out, kind="svg", border=4, scale=4)
+    return out.getvalue()
+
+
 def document_in(pdf: bytes) -> bytes:
     """Take the signed document out of a paper. Raises CertificateInvalid where there is none."""
     try:

@@ -40,6 +40,8 @@ RULES: Final = (
     RouteRule(path="/v1/sessions/{session_id}/stream", by=Entry.TOKEN, max_body_bytes=_SMALL),
     RouteRule(path="/v1/sessions/{session_id}/close", by=Entry.TOKEN, max_body_bytes=_SMALL),
     RouteRule(path="/v1/certificates/{number}", by=Entry.ANYONE, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/certificates/{number}/pdf", by=Entry.ANYONE, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/certificates/{number}/qr.svg", by=Entry.ANYONE, max_body_bytes=_SMALL),
     RouteRule(
         path="/v1/certificates/{number}/{rest:path}", by=KeyScope.TRACKER, max_body_bytes=_SMALL
     ),

@@ -19,6 +19,7 @@ from session_tracker.api.bodies import (
 )
 from session_tracker.certificate import masked
 from session_tracker.certification import Issued
+from session_tracker.paper import qr_svg
 from session_tracker.service import SessionService
 from verifier.errors import NotFound
 
@@ -29,6 +30,11 @@ CheckCode = Annotated[
     str | None,
     Query(pattern=r"^[0-9A-Z]{16}$", description="Compare the paper's check code as well."),
 ]
+PaperCode = Annotated[
+    str,
+    Query(pattern=r"^[0-9A-Z]{16}$", description="The check code, as the paper has it."),
+]
+_PRIVATE: Final = {"Cache-Control": "private, no-store"}
 _HEAD_MAX_AGE_MS: Final = 60_000
 """Anybody may ask for a head: not every question is worth a signature and a write."""
 Count = Annotated[int, Query(ge=0, le=MAX_NUMBER)]
@@ -93,9 +99,25 @@ def _add_certificate_routes(router: APIRouter, service: SessionService) -> None:
         response_class=Response,
         responses={200: {"content": {"application/pdf": {}}, "description": "Signed, one page."}},
     )
-    async def pdf(number: Number) -> Response:
-        """Give the certificate on paper; the file can be checked offline as well."""
-        return pdf_response(number, await service.printer.pdf(number))
+    async def pdf(number: Number, code: PaperCode) -> Response:
+        """Give the paper to whoever has its check code; the file can be checked offline as well."""
+        issued = await service.certification.issued(number)
+        _compare(issued, code)
+        content = await service.printer.print(issued)
+        headers = {"Content-Disposition": f'inline; filename="{number}.pdf"', **_PRIVATE}
+        return Response(content, media_type="application/pdf", headers=headers)
+
+    @router.get(
+        "/v1/certificates/{number}/qr.svg",
+        summary="Get the QR code",
+        response_class=Response,
+        responses={200: {"content": {"image/svg+xml": {}}, "description": "Leads to the check."}},
+    )
+    async def qr(number: Number, code: PaperCode) -> Response:
+        """Draw the QR code that leads to the public check."""
+        _compare(await service.certification.issued(number), code)
+        content = qr_svg(service.printer.paper.link(number, code))
+        return Response(content, media_type="image/svg+xml", headers=_PRIVATE)
 
     @router.post("/v1/certificates/{number}/revoke", summary="Revoke a certificate")
     async def revoke(number: Number, body: Because) -> CertificateBody:
@@ -103,15 +125,6 @@ def _add_certificate_routes(router: APIRouter, service: SessionService) -> None:
         context = service.context()
         found = await service.certification.revoke(number, reason=body.reason, context=context)
         return _public(found, None, None)
-
-
-def pdf_response(number: str, content: bytes) -> Response:
-    """Send a certificate under the name that it should be saved by."""
-    headers = {
-        "Content-Disposition": f'inline; filename="{number}.pdf"',
-        "Cache-Control": "private, no-store",
-    }
-    return Response(content, media_type="application/pdf", headers=headers)
 
 
 def _compare(issued: Issued, code: str | None) -> None:

@@ -163,7 +163,11 @@ async def test_from_registration_to_the_public_check(site: Site) -> None:
     document = await site.http.get(f"/v1/certificates/{number}/document")
     checked = verify_certificate(document.content, site.studio.keyring)
     assert checked.credited_s == credit["credited_s"]
-    paper = await site.http.get(f"/v1/certificates/{number}/pdf")
+    await site.refused(422, "GET", f"/v1/certificates/{number}/pdf")
+    await site.refused(404, "GET", f"/v1/certificates/{number}/pdf?code={'0' * 16}")
+    drawn = await site.http.get(f"/v1/certificates/{number}/qr.svg?code={checked.check_code}")
+    assert drawn.headers["content-type"] == "image/svg+xml"
+    paper = await site.http.get(f"/v1/certificates/{number}/pdf?code={checked.check_code}")
     assert paper.headers["content-type"] == "application/pdf"
     assert verify_file(paper.content, site.studio.keyring) == checked
     public = await site.ask("GET", f"/v1/certificates/{number}?code={checked.check_code}")
@@ -179,7 +183,7 @@ async def test_from_registration_to_the_public_check(site: Site) -> None:
     )
     assert (revoked["state"], revoked["reason"]) == ("revoked", "found by a spot check")
     assert (await site.ask("GET", f"/v1/certificates/{number}"))["state"] == "revoked"
-    await site.refused(410, "GET", f"/v1/certificates/{number}/pdf")
+    await site.refused(410, "GET", f"/v1/certificates/{number}/pdf?code={checked.check_code}")
 
 
 async def test_every_second_is_explained(site: Site) -> None:
