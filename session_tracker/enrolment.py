@@ -18,12 +18,13 @@ from session_tracker.people import People
 from session_tracker.policy import Policy, Provenance, Training
 from session_tracker.programmes import Programmes
 from session_tracker.records import Consent, Course, Learner, SessionRecord, Template
+from session_tracker.refusals import FaceNeeded, ProgrammeComplete
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.schema import consents, enrolments, learners, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
-from verifier.errors import ConfigurationError, Conflict, Refused
+from verifier.errors import ConfigurationError, Refused
 
 CONSENT_PURPOSE = "face_verification"
 _TEMPLATE: Final = "template"
@@ -194,8 +195,29 @@ class Registry:
 
         return await self._database.write(job)
 
-    async def give_consent(self, learner_id: str, *, text_version: str) -> Consent:
-        """Record the separate consent to face verification. Raises NotFound."""
+    async def consent_in_force(self, learner_id: str) -> Consent | None:
+        """Give the learner's newest consent to face verification that was not withdrawn."""
+        query = (
+            select(consents)
+            .where(
+                consents.c.learner_id == learner_id,
+                consents.c.purpose == CONSENT_PURPOSE,
+                consents.c.withdrawn_ms.is_(None),
+            )
+            .order_by(consents.c.given_ms.desc(), consents.c.id)
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else Consent(**row)
+
+    async def give_consent(
+        self, learner_id: str, *, text_version: str, seen: Mapping[str, str] | None = None
+    ) -> Consent:
+        """Record the separate consent to face verification; `seen` says which text in the ledger.
+
+        Raises NotFound.
+        """
         made = Consent(
             id=f"cns_{secrets.token_hex(10)}",
             learner_id=learner_id,
@@ -206,6 +228,7 @@ class Registry:
         )
         values = {name: getattr(made, name) for name in Consent.__slots__}
         data = {"consent": made.id, "purpose": made.purpose, "text_version": text_version}
+        data |= seen or {}
 
         async def job(tx: Transaction) -> None:
             await rows.read_learner(tx.connection, learner_id)
@@ -256,7 +279,7 @@ class Registry:
         policy = self.programmes.policy(programme, course.policy_version if course else None)
         _check_rules(learner, consent, policy)
         if certified:
-            raise Conflict(
+            raise ProgrammeComplete(
                 "The online part of this programme is complete: the certificate was issued.",
                 remedy="Nothing more is needed; GET /v1/learners/{id}/credit names it.",
             )
@@ -336,8 +359,8 @@ def _entry(
     )
 
 
-def _no_template(learner_id: str) -> Conflict:
-    return Conflict(
+def _no_template(learner_id: str) -> FaceNeeded:
+    return FaceNeeded(
         f"No face is enrolled for {learner_id}.",
         remedy="Enrol one with PUT /v1/learners/{id}/template.",
     )

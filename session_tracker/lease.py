@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from session_tracker.refusals import StudiesElsewhere, TakenOver
 from session_tracker.store.schema import leases
-from verifier.errors import Conflict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,7 @@ async def extend(
         .values(expires_ms=expires_ms)
     )
     if not changed.rowcount:
-        raise Conflict(
-            "The learner studies on another device by now.",
+        raise TakenOver(
             remedy="Open a new session here to take over, if that is wanted.",
         )
 
@@ -91,9 +90,8 @@ async def forget(connection: AsyncConnection, *, learner_id: str) -> None:
     await connection.execute(delete(leases).where(leases.c.learner_id == learner_id))
 
 
-def refuse_parallel() -> Conflict:
+def refuse_parallel() -> StudiesElsewhere:
     """Say that the learner studies elsewhere."""
-    return Conflict(
-        "The learner already studies on another device.",
+    return StudiesElsewhere(
         remedy="Close that session, or open this one with take_over; it needs a pass.",
     )

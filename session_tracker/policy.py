@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -336,10 +336,12 @@ class Policy(_Section):
 def parse_policy(text: str, *, source: str) -> Policy:
     """Read a policy from TOML; `source` names it in errors.
 
+    A file that ``extends`` a shipped policy states only what differs; its version is completed
+    by that of the policy below (``1-2``), so that other rules there are another version here.
     Raises ConfigurationError with the name of every field that is missing, unknown or wrong.
     """
     try:
-        return Policy.model_validate(tomllib.loads(text))
+        return Policy.model_validate(_completed(tomllib.loads(text), source))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(
             f"the policy {source} is not valid TOML: {error}",
@@ -354,6 +356,24 @@ def parse_policy(text: str, *, source: str) -> Policy:
             f"the policy {source} cannot be used: {problems}",
             remedy="Correct these fields; policies/foshan-2021.toml shows a complete policy.",
         ) from error
+
+
+def _completed(stated: dict[str, Any], source: str) -> dict[str, Any]:
+    """Put what a file states on top of the policy that it extends, section by section."""
+    below = stated.pop("extends", None)
+    if below is None:
+        return stated
+    if below not in shipped_policies():
+        raise ConfigurationError(
+            f"the policy {source} extends {below!r}, which does not come along.",
+            remedy=f"Extend one of: {', '.join(shipped_policies())}.",
+        )
+    whole = load_policy(below).model_dump(mode="json")
+    version = f"{stated.get('version', '')}-{whole['version']}"
+    for name, value in stated.items():
+        known = whole.get(name)
+        whole[name] = {**known, **value} if isinstance(known, dict) else value
+    return {**whole, "version": version}
 
 
 def shipped_policies() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from session_tracker import lease, rebuild, states
 from session_tracker.audit import Audit, audit_database
+from session_tracker.catalogue import Catalogue
 from session_tracker.certification import Certification
 from session_tracker.credit import SessionCredit
 from session_tracker.enrolment import Admission, Consent, Registry, begin_course, course_of
@@ -27,7 +28,9 @@ from session_tracker.paper import Paper
 from session_tracker.policy import Policy
 from session_tracker.printing import Printer
 from session_tracker.records import SessionRecord, StreamRecord
+from session_tracker.refusals import SessionEnded, TakenOver
 from session_tracker.settlement import CourseCredit
+from session_tracker.signin import SignIn
 from session_tracker.stage import Stage, holds_lease, token_hash, unknown_session
 from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
@@ -86,6 +89,7 @@ class SessionService:
         learner_keys: LearnerKeys | None = None,
         draw: Callable[[], float] = _SYSTEM_RANDOM.random,
         paper: Paper | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
         """Without `learner_keys` the learners' keys are kept beside the database."""
         self._learner_keys = (
@@ -93,6 +97,8 @@ class SessionService:
             if learner_keys is not None
             else LearnerKeys.beside(database.url, keyring, clock)
         )
+        self.catalogue = catalogue if catalogue is not None else Catalogue()
+        self.sign_in = SignIn(database, clock)
         self._stage = Stage(
             clock=clock,
             verifier=verifier,
@@ -101,6 +107,7 @@ class SessionService:
             learner_keys=self._learner_keys,
             draw=draw,
         )
+        self._clock = clock
         self._verifier = verifier
         self._database = database
         self._policies = tuple(policies)
@@ -148,6 +155,10 @@ class SessionService:
         """Raise StorageError where nothing can be recorded."""
         await self._database.probe()
 
+    def now_ms(self) -> int:
+        """Tell the time, UTC ms."""
+        return self._clock.stamp().utc_ms
+
     async def settled(self) -> None:
         """Return once nothing is due and no action is in flight; for a clock moved by hand."""
         await self._stage.scheduler.settled()
@@ -185,8 +196,10 @@ class SessionService:
         """Open a session and its stream.
 
         Raises NotFound, Refused with the reason, Conflict where the learner studies elsewhere
-        and `take_over` is not set, TemplateError.
+        and `take_over` is not set, BadRequest for media that the programme does not offer,
+        TemplateError.
         """
+        self.catalogue.require(programme, media)
         admission = await self.registry.admit(
             learner_id=learner_id, consent_id=consent_id, programme=programme
         )
@@ -322,6 +335,7 @@ class SessionService:
                     f"The session was not opened for the medium {report.media_id!r}.",
                     remedy=f"It was opened for: {', '.join(live.record.media)}.",
                 )
+            self.catalogue.require_within(live.record.programme, report.media_id, report.media_ms)
             turn = stage.turn(live)
             turn.take_report(report)
             view = await stage.view(live, turn)
@@ -511,10 +525,9 @@ def _require_open(live: Live) -> None:
     if live.open:
         return
     closed = next((f for f in live.facts.values() if isinstance(f, Closed)), None)
-    taken = closed is not None and closed.reason is CloseReason.TAKEN_OVER
-    raise Conflict(
-        "The learner studies on another device by now."
-        if taken
-        else f"The session has ended ({closed.reason if closed else live.machine.state}).",
+    if closed is not None and closed.reason is CloseReason.TAKEN_OVER:
+        raise TakenOver(remedy="Open a new session here to take over, if that is wanted.")
+    raise SessionEnded(
+        f"The session has ended ({closed.reason if closed else live.machine.state}).",
         remedy="Open a new session.",
     )

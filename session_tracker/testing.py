@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from session_tracker.catalogue import Catalogue
+from session_tracker.enroller import FaceTaken
 from session_tracker.live import Report
 from session_tracker.policy import Policy, Provenance, Training
 from session_tracker.service import OpenedSession, SessionService
@@ -212,6 +214,25 @@ class ScriptedVerifier:
         return self.streams[stream_id]
 
 
+class ScriptedEnroller:
+    """An `Enroller` without pictures: it finds what `advice` says in whatever it is shown."""
+
+    def __init__(self) -> None:
+        self.advice: list[str] = []
+        self.seen: list[tuple[str, bytes, bool]] = []
+        """(learner, picture, asked to be alive) of every enrolment."""
+
+    async def look(self, image: bytes) -> str:
+        """Give the first advice."""
+        return self.advice[0] if self.advice else "ok"
+
+    async def enrol(self, learner_id: str, image: bytes, *, live: bool) -> FaceTaken:
+        """Take the face where there is nothing to advise."""
+        self.seen.append((learner_id, image, live))
+        template = None if self.advice else b"opaque"
+        return FaceTaken(template=template, advice=tuple(self.advice))
+
+
 def _verdict(event: StreamEvent, decision: Decision) -> StreamEvent:
     similarity, liveness = _SCORES[decision]
     return replace(
@@ -301,8 +322,16 @@ class Studio:
     """A tracker with a clock moved by hand, a scripted verifier and one enrolled learner."""
 
     def __init__(
-        self, database: str, *, policy: Policy, seed: int = 1, keyring: KeyRing | None = None
+        self,
+        database: str,
+        *,
+        policy: Policy,
+        seed: int = 1,
+        keyring: KeyRing | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
+        self.catalogue = catalogue
+        self.enroller = ScriptedEnroller()
         self.clock = ManualClock()
         self.draw = random.Random(seed).random  # noqa: S311 - repeatable on purpose
         self.keyring = keyring if keyring is not None else KeyRing.generate(self.clock)
@@ -321,6 +350,7 @@ class Studio:
             policies=[self.policy],
             keyring=self.keyring,
             draw=self.draw,
+            catalogue=self.catalogue,
         )
 
     async def start(self, *, provenance: Provenance = Provenance.ID_PHOTO) -> None:

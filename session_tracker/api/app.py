@@ -8,11 +8,15 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Response
 from pydantic import BaseModel, Field
 
-from session_tracker.api import pages
+from session_tracker.api import me, pages
 from session_tracker.api.learners import learners_router
+from session_tracker.api.me import me_router
 from session_tracker.api.pages import pages_router
 from session_tracker.api.records import records_router
 from session_tracker.api.sessions import sessions_router
+from session_tracker.consent_text import ConsentText, load_consent_text
+from session_tracker.desk import Desk
+from session_tracker.enroller import Enroller
 from session_tracker.service import SessionService
 from verifier.edge import (
     ApiKeys,
@@ -27,6 +31,7 @@ from verifier.edge import (
 _SMALL: Final = 16 * 1024
 
 RULES: Final = (
+    *me.RULES,
     RouteRule(
         path="/v1/learners/{learner_id}/template", by=KeyScope.TRACKER, max_body_bytes=131_072
     ),
@@ -69,14 +74,29 @@ class Alive(BaseModel):
     status: str = Field(examples=["ok"])
 
 
-def tracker_router(service: SessionService) -> APIRouter:
-    """Make every route of the tracker but those about health; the edge has to apply `RULES`."""
+def tracker_router(
+    service: SessionService,
+    *,
+    enroller: Enroller | None = None,
+    consent_text: ConsentText | None = None,
+) -> APIRouter:
+    """Make every route of the tracker but those about health; the edge has to apply `RULES`.
+
+    Without an `enroller` learners cannot enrol themselves; without a `consent_text` they are
+    shown the one that comes along.
+    """
     router = APIRouter()
+    desk = Desk(
+        service,
+        enroller=enroller,
+        consent_text=consent_text if consent_text is not None else load_consent_text(),
+    )
     for part in (
         learners_router(service),
         sessions_router(service),
         records_router(service),
-        pages_router(),
+        me_router(service, desk),
+        pages_router(media_origins=service.catalogue.origins()),
     ):
         router.include_router(part)
     return router
@@ -85,6 +105,8 @@ def tracker_router(service: SessionService) -> APIRouter:
 def create_app(
     service: SessionService,
     *,
+    enroller: Enroller | None = None,
+    consent_text: ConsentText | None = None,
     api_keys: ApiKeys | None = None,
     limits: EdgeLimits | None = None,
     metrics: HttpMetrics | None = None,
@@ -100,7 +122,7 @@ def create_app(
         redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    app.include_router(tracker_router(service))
+    app.include_router(tracker_router(service, enroller=enroller, consent_text=consent_text))
     app.include_router(_health_router(service, http_metrics))
     install_edge(
         app,

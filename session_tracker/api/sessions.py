@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Path
 
+from session_tracker.api.bearer import Authorization, bearer
 from session_tracker.api.bodies import (
     ExplainBody,
     NewSession,
@@ -16,15 +17,11 @@ from session_tracker.api.bodies import (
 )
 from session_tracker.api.explanations import for_staff
 from session_tracker.live import Report
-from session_tracker.service import SessionService
+from session_tracker.service import OpenedSession, SessionService
 from session_tracker.views import SessionView
-from verifier.errors import Unauthorised
 from verifier.types import StreamGrant
 
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Authorization = Annotated[
-    str | None, Header(description="`Bearer` and the session token.", max_length=1_024)
-]
 
 
 def sessions_router(service: SessionService) -> APIRouter:
@@ -39,13 +36,7 @@ def _add_server_routes(router: APIRouter, service: SessionService) -> None:
     @router.post("/v1/sessions", status_code=201, summary="Open a session")
     async def open_session(body: NewSession) -> OpenedBody:
         """Open a session under a recorded consent; one at a time for each learner."""
-        opened = await service.open_session(**body.model_dump())
-        return OpenedBody(
-            session_id=opened.session_id,
-            session_token=opened.session_token,
-            stream=_grant(opened.grant),
-            session=_view(opened.view),
-        )
+        return opened_body(await service.open_session(**body.model_dump()))
 
     @router.get("/v1/sessions/{session_id}/explain", summary="Explain every second")
     async def explain(session_id: SessionId) -> ExplainBody:
@@ -78,13 +69,18 @@ def _add_device_routes(router: APIRouter, service: SessionService) -> None:
         return _view(await service.close(session_id, _token(authorization)))
 
 
+def opened_body(opened: OpenedSession) -> OpenedBody:
+    """Shape a session that was opened."""
+    return OpenedBody(
+        session_id=opened.session_id,
+        session_token=opened.session_token,
+        stream=_grant(opened.grant),
+        session=_view(opened.view),
+    )
+
+
 def _token(authorization: str | None) -> str:
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorised(
-            "The session token is needed.", remedy="Send it as `Authorization: Bearer TOKEN`."
-        )
-    return token.strip()
+    return bearer(authorization, "session")
 
 
 def _view(view: SessionView) -> SessionBody:

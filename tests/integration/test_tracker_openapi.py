@@ -19,13 +19,13 @@ from session_tracker.testing import Studio
 from verifier.edge import ApiKeys, KeyScope, new_api_key
 
 SECRET, LINE = new_api_key("schemathesis", [KeyScope.TRACKER])
-REJECTED = ["400", "401", "403", "404", "405", "409", "413", "415", "422"]
+REJECTED = ["400", "401", "403", "404", "405", "409", "413", "415", "422", "429"]
 CONFIG = {
     "auth": {"openapi": {"apiKey": {"api_key": SECRET}}},
     "checks": {
         # Well-formed ids seldom name anything, and well-formed tokens seldom belong to a session.
         "positive_data_acceptance": {
-            "expected-statuses": ["2xx", "400", "401", "403", "404", "409", "422"]
+            "expected-statuses": ["2xx", "400", "401", "403", "404", "409", "422", "429"]
         },
         "negative_data_rejection": {"expected-statuses": REJECTED},
     },
@@ -35,7 +35,8 @@ CONFIG = {
 def _make() -> tuple[FastAPI, Studio]:
     folder = tempfile.mkdtemp(prefix="benren-openapi-")
     studio = Studio(f"sqlite:///{folder}/tracker.sqlite3", policy=load_policy("demo"))
-    return create_app(studio.service, api_keys=ApiKeys.parse([LINE])), studio
+    app = create_app(studio.service, enroller=studio.enroller, api_keys=ApiKeys.parse([LINE]))
+    return app, studio
 
 
 APP, STUDIO = _make()

@@ -61,7 +61,7 @@ def test_the_demo_keeps_the_rules_of_foshan(policy: Policy) -> None:
     differ = {"name", "version", "title", "class_hour", "targets", "daily_cap"}
     assert demo.model_dump(exclude=differ) == policy.model_dump(exclude=differ)
     assert demo.target_s(Training.INITIAL) == 480
-    assert shipped_policies() == ("demo", "foshan-2021")
+    assert shipped_policies() == ("demo", "foshan-2021", "sample")
 
 
 def test_equal_content_has_an_equal_digest(policy: Policy) -> None:
@@ -115,3 +115,19 @@ def test_a_missing_policy_is_named() -> None:
         load_policy("guangzhou")
     assert "guangzhou" in refusal.value.detail
     assert "foshan-2021" in refusal.value.remedy
+
+
+def test_a_policy_that_extends_another_states_what_differs() -> None:
+    """The sample programme has every rule of Foshan, but short hours, and a version of both."""
+    below, sample = load_policy("foshan-2021"), load_policy("sample")
+    assert sample.version == f"1-{below.version}"
+    assert sample.checks == below.checks
+    assert sample.brackets == below.brackets
+    assert sample.target_s(Training.INITIAL) == 180
+    assert sample.daily_cap.time_zone == below.daily_cap.time_zone
+
+
+def test_a_policy_extends_only_what_comes_along() -> None:
+    """A policy below that is not there is named."""
+    with pytest.raises(ConfigurationError, match="'nowhere'"):
+        parse_policy('extends = "nowhere"\nname = "x"\nversion = "1"', source="test")

@@ -1,0 +1,45 @@
+"""Refusals that the learner's page tells apart: each has a code of its own (`BenrenError.code`)."""
+
+from __future__ import annotations
+
+from verifier.errors import Conflict, Refused
+
+
+class StudiesElsewhere(Conflict):
+    """The learner already studies on another device."""
+
+
+class TakenOver(Conflict):
+    """The learner studies on another device by now."""
+
+
+class SessionEnded(Conflict):
+    """The session has ended."""
+
+
+class ConsentNeeded(Conflict):
+    """There is no consent to face verification."""
+
+
+class ConsentTextChanged(Conflict):
+    """The text of the consent is not this one any more."""
+
+
+class FaceNeeded(Conflict):
+    """No face is enrolled."""
+
+
+class FaceWaits(Conflict):
+    """The enrolment still waits for its approval."""
+
+
+class FaceThere(Conflict):
+    """A face is enrolled already."""
+
+
+class WrongProvenance(Refused):
+    """A face cannot be enrolled in this way here."""
+
+
+class ProgrammeComplete(Conflict):
+    """The online part of this programme is complete."""

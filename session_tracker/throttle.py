@@ -1,0 +1,90 @@
+"""Slows down whoever guesses: failures are counted, and each one above a few makes wait longer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from verifier.errors import TooManyRequests
+
+_KEPT = 10_000
+"""Addresses remembered at most; the longest silent are forgotten first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThrottleLimits:
+    """How many failures are forgiven, and how the wait grows."""
+
+    free: int = 10
+    """Failures of one address that cost nothing: a classroom shares one address."""
+    forgiven_every_ms: int = 60_000
+    """One failure is forgotten every so often."""
+    first_wait_ms: int = 2_000
+    """The first wait; it doubles with every further failure up to..."""
+    longest_wait_ms: int = 900_000
+    """...this."""
+    all_per_minute: int = 120
+    """Failures of all addresses together: many addresses may belong to one guesser."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    failures: float = 0.0
+    counted_ms: int = 0
+    closed_until_ms: int = 0
+
+
+class Throttle:
+    """Counts failures by address, in memory; times are UTC ms, given by the caller."""
+
+    def __init__(self, limits: ThrottleLimits | None = None) -> None:
+        self._limits = limits if limits is not None else ThrottleLimits()
+        self._tallies: OrderedDict[str, _Tally] = OrderedDict()
+        self._everybody = _Tally()
+
+    def admit(self, address: str, now_ms: int) -> None:
+        """Raise TooManyRequests, with the wait, where this address has to wait."""
+        tally = self._tallies.get(_bucket(address))
+        until = max(self._everybody.closed_until_ms, tally.closed_until_ms if tally else 0)
+        if until > now_ms:
+            raise TooManyRequests(
+                "Too many wrong codes.",
+                remedy="Wait, or open the link that was sent to you.",
+                retry_after_s=(until - now_ms + 999) // 1_000,
+            )
+
+    def failed(self, address: str, now_ms: int) -> None:
+        """Count a failure."""
+        limits = self._limits
+        name = _bucket(address)
+        tally = self._tallies.setdefault(name, _Tally(counted_ms=now_ms))
+        self._tallies.move_to_end(name)
+        while len(self._tallies) > _KEPT:
+            self._tallies.popitem(last=False)
+        _count(tally, now_ms, limits.forgiven_every_ms)
+        excess = int(tally.failures) - limits.free
+        if excess > 0:
+            wait = min(limits.longest_wait_ms, limits.first_wait_ms * 2 ** min(excess - 1, 20))
+            tally.closed_until_ms = now_ms + wait
+        _count(self._everybody, now_ms, 60_000 // limits.all_per_minute)
+        if self._everybody.failures > limits.all_per_minute:
+            self._everybody.closed_until_ms = now_ms + limits.first_wait_ms
+
+
+def _count(tally: _Tally, now_ms: int, forgiven_every_ms: int) -> None:
+    forgiven = max(0, now_ms - tally.counted_ms) / forgiven_every_ms
+    tally.failures = max(0.0, tally.failures - forgiven) + 1.0
+    tally.counted_ms = now_ms
+
+
+def _bucket(address: str) -> str:
+    """Give what counts as one address: of IPv6 a /64, which one household has to itself."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped) if mapped else str(ip_network((parsed, 64), strict=False))
+    return address
