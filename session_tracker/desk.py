@@ -9,6 +9,7 @@ from typing import Final, Literal
 from session_tracker.catalogue import Medium
 from session_tracker.consent_text import ConsentText
 from session_tracker.enroller import Enroller
+from session_tracker.explain import Explanation, for_learner
 from session_tracker.intervals import Interval, Intervals, subtract, total_ms, union
 from session_tracker.policy import Policy, Provenance, Training
 from session_tracker.records import Consent, Learner, Template
@@ -21,6 +22,7 @@ from session_tracker.refusals import (
 )
 from session_tracker.service import OpenedSession, SessionService
 from session_tracker.settlement import CourseCredit
+from session_tracker.stage import unknown_session
 from verifier.errors import NotFound, TooManyRequests
 
 _LOOK_EVERY_MS: Final = 250
@@ -86,6 +88,7 @@ class Overview:
     """Everything that the learner's page begins with."""
 
     learner: Learner
+    name_masked: str | None
     consent: Consent | None
     face: FaceStanding | None
     programmes: tuple[ProgrammeStanding, ...]
@@ -123,6 +126,7 @@ class Desk:
         learner = await registry.learner(learner_id)
         return Overview(
             learner=learner,
+            name_masked=await registry.people.masked_name(learner_id),
             consent=await registry.consent_in_force(learner_id),
             face=await self.face(learner_id),
             programmes=tuple(
@@ -141,6 +145,13 @@ class Desk:
             state = await self._course(learner_id, programme)
             found += _past(state) if state is not None else ()
         return sorted(found, key=lambda session: session.opened_ms, reverse=True)
+
+    async def explain(self, learner_id: str, session_id: str) -> Explanation:
+        """Explain one of the learner's own sessions. Raises NotFound for anybody else's too."""
+        found = await self._service.explain(session_id)
+        if found.record.learner_id != learner_id:
+            raise unknown_session(session_id)
+        return for_learner(found.told, found.facts, found.state.policy)
 
     # --- consent ---------------------------------------------------------------------------
 

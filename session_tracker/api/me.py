@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from session_tracker.api.bearer import Authorization, bearer, learner_of
 from session_tracker.api.bodies import OpenedBody
+from session_tracker.api.explanations import LearnerExplainBody, for_the_learner
 from session_tracker.api.me_bodies import (
     ConsentTextBody,
     DeviceTokenBody,
@@ -27,7 +28,7 @@ from session_tracker.api.me_bodies import (
     SignedOutBody,
     SignInWith,
 )
-from session_tracker.api.sessions import opened_body
+from session_tracker.api.sessions import SessionId, opened_body
 from session_tracker.desk import Desk, FaceStanding, MediumStanding, Overview, ProgrammeStanding
 from session_tracker.policy import Provenance
 from session_tracker.records import Consent
@@ -147,6 +148,14 @@ def _add_overview_routes(router: APIRouter, service: SessionService, desk: Desk)
             ]
         )
 
+    @router.get("/v1/me/sessions/{session_id}/explain", summary="Explain every second to oneself")
+    async def explain(
+        session_id: SessionId, authorization: Authorization = None
+    ) -> LearnerExplainBody:
+        """Say what counted, what did not and why; nothing that would tell of checks to come."""
+        learner_id = await learner_of(service.sign_in, authorization)
+        return for_the_learner(await desk.explain(learner_id, session_id))
+
 
 def _add_consent_routes(router: APIRouter, service: SessionService, desk: Desk) -> None:
     @router.post("/v1/me/consent", summary="Consent to face verification")
@@ -208,7 +217,7 @@ def _me(found: Overview, desk: Desk) -> MeBody:
     text = desk.consent_text
     return MeBody(
         learner_id=found.learner.id,
-        name_masked=None,
+        name_masked=found.name_masked,
         category=found.learner.category,
         track=found.learner.track,
         consent=None if found.consent is None else _consent(found.consent),

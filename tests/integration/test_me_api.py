@@ -143,6 +143,11 @@ async def test_a_newcomer_comes_from_a_link_to_credited_time(site: Site) -> None
     assert past["settled"]
     assert past["credited_s"] >= 80
     assert past["provisional"]
+    told = await phone.ask("GET", f"/v1/me{path.removeprefix('/v1')}/explain")
+    assert told["credited_s"] == past["credited_s"]
+    assert {span["state"] for span in told["spans"]} == {"pending", "void"}  # provisional
+    stranger = await site.phone()
+    await stranger.refused(404, "not_found", "GET", f"/v1/me{path.removeprefix('/v1')}/explain")
 
 
 async def _play(site: Site, path: str, device: dict[str, str], *, seconds: int) -> None:

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from verifier.errors import BadRequest, BenrenError
 
@@ -136,7 +137,21 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         request_id=request_id_of(request),
     )
     _remember(request, problem)
-    return problem_response(problem, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+    return problem_response(problem, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Name what the path takes, of all its routes: the framework names the first one's only."""
+    # A copy of the scope: routers note in it what they found.
+    asked = [{**request.scope, "state": {}, "method": method} for method in _METHODS]
+    return [
+        scope["method"]
+        for scope in asked
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -174,6 +189,7 @@ def _short(text: str) -> str:
     return clean if len(clean) <= _MAX_TEXT else f"{clean[: _MAX_TEXT - 1]}…"
 
 
+_METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _HTTP_DETAILS: Final = {
     400: "The body cannot be parsed.",
     404: "There is nothing at this path.",

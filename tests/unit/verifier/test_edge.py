@@ -77,6 +77,14 @@ def make_app(
     async def item(number: int) -> int:
         return number
 
+    @router.get("/several")
+    async def read_several() -> int:
+        return 1
+
+    @router.post("/several")
+    async def write_several() -> int:
+        return 2
+
     @router.get("/fail/{how}")
     async def fail(how: str) -> None:
         raise errors[how]
@@ -153,6 +161,8 @@ async def test_errors_of_the_framework_are_problems() -> None:
         answer = await caller.delete("/items/1")
         problem(answer, 405, "method_not_allowed")
         assert answer.headers["allow"] == "GET"
+        answer = await caller.delete("/several")
+        assert answer.headers["allow"] == "GET, POST"
 
 
 async def test_validation_names_the_fields_and_never_the_input() -> None:
