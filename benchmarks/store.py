@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from session_tracker import ledger
-from session_tracker.audit import audit_database, audit_export, export_ledger
+from session_tracker.audit import audit_database
 from session_tracker.ledger import Context, Ledger
+from session_tracker.ledger_file import audit_export, export_ledger
 from session_tracker.policy import Training, load_policy
 from session_tracker.service import SessionService
 from session_tracker.store.database import Database

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from session_tracker.ledger import HEAD_PURPOSE, Entry, Head, head_payload, to_entry
-from session_tracker.merkle import BLOCK, RunningRoot, leaf_hash, node_hash
+from session_tracker.ledger import HEAD_PURPOSE, Head, head_payload
+from session_tracker.merkle import BLOCK, RunningRoot, leaf_hash
 from session_tracker.store.database import Database
 from session_tracker.store.schema import (
     ledger_entries,
@@ -26,12 +25,13 @@ from session_tracker.store.schema import (
     playback_reports,
     presence_runs,
 )
-from verifier.errors import BadRequest, SignatureInvalid, UnknownKey
-from verifier.keys import KeyRing, canonical_json
+from verifier.errors import SignatureInvalid, UnknownKey
+from verifier.keys import KeyRing
 
-EXPORT_FORMAT: Final = "benren-ledger-1"
-_PAGE: Final = 1_000
+_PAGE: Final = 4_096
 _MOST_FINDINGS: Final = 100
+_SESSIONS_AT_ONCE: Final = 100
+_decode = json.JSONDecoder().decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,41 +65,84 @@ class Audit:
 
 
 @dataclass(slots=True)
-class _Walk:
+class Walk:
+    """A walk over the entries, from the first one on."""
+
     keyring: KeyRing
     heads: dict[int, list[Head]]
-    tree: RunningRoot = field(default_factory=RunningRoot)
-    block: list[bytes] = field(default_factory=list)
+    last_head_size: int
+    blocks: list[bytes] = field(default_factory=list)
+    """Roots of the full blocks that nobody has compared yet."""
+    settled: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """Settlements whose evidence nobody has compared yet: index and content."""
     findings: list[Finding] = field(default_factory=list)
     compared: int = 0
+    size: int = 0
+    _tree: RunningRoot = field(default_factory=RunningRoot)
+    _block: RunningRoot = field(default_factory=RunningRoot)
+
+    @classmethod
+    def begin(cls, keyring: KeyRing, heads: Iterable[Head]) -> Walk:
+        """Begin with the heads that the entries have to meet."""
+        by_size: dict[int, list[Head]] = {}
+        for head in heads:
+            by_size.setdefault(head.size, []).append(head)
+        walk = cls(keyring, by_size, max(by_size, default=0))
+        walk._compare_heads()  # a head of nothing
+        return walk
 
     def note(self, what: str, index: int | None, detail: str) -> None:
+        """Write down a finding."""
         if len(self.findings) < _MOST_FINDINGS:
             self.findings.append(Finding(what=what, index=index, detail=detail))
 
-    def take(self, found: Entry) -> None:
-        expected = self.tree.size
-        if found.index != expected:
-            what = "missing" if found.index > expected else "misplaced"
-            self.note(what, expected, f"entry {expected} expected, {found.index} found")
-        computed = leaf_hash(found.body)
-        if computed != found.leaf_hash:
-            self.note("altered", found.index, "the body does not have its leaf hash")
+    def take(
+        self,
+        index: int,
+        body: bytes,
+        *,
+        columns: tuple[str, str, str] | None = None,
+        stored_leaf: bytes | None = None,
+    ) -> None:
+        """Take the next entry, with what stands beside the body where anything does."""
+        if index != self.size:
+            what = "missing" if index > self.size else "misplaced"
+            self.note(what, self.size, f"entry {self.size} expected, {index} found")
+        leaf = leaf_hash(body)
+        if stored_leaf is not None and stored_leaf != leaf:
+            self.note("altered", index, "the body does not have its leaf hash")
         try:
-            content = json.loads(found.body)
-            columns = [content["subject"], content["key"], content["kind"]]
+            content = _decode(body.decode("utf-8"))
+            said = (content["subject"], content["key"], content["kind"])
         except (ValueError, KeyError, TypeError):
-            self.note("altered", found.index, "the body is not an entry")
+            self.note("altered", index, "the body is not an entry")
         else:
-            if columns != [found.subject, found.key, found.kind]:
-                self.note("altered", found.index, "the columns differ from the body")
-        self.tree.append(computed)
-        self.compare_heads()
+            if columns is not None and said != columns:
+                self.note("altered", index, "the columns differ from the body")
+            if said[2] == "settled":
+                self.settled.append((index, content))
+        self._append(leaf)
 
-    def compare_heads(self) -> None:
-        for head in self.heads.pop(self.tree.size, ()):
+    def _append(self, leaf: bytes) -> None:
+        self.size += 1
+        block = self._block
+        block.append(leaf)
+        if block.size == BLOCK:
+            root = block.root()
+            self.blocks.append(root)
+            self._tree.append(root, BLOCK)
+            self._block = RunningRoot()
+        if self.size in self.heads:
+            self._compare_heads()
+
+    def root(self) -> bytes:
+        """Give the root of the entries taken so far."""
+        return self._tree.root_with(self._block.peaks)
+
+    def _compare_heads(self) -> None:
+        for head in self.heads.pop(self.size, ()):
             self.compared += 1
-            if head.root != self.tree.root():
+            if head.root != self.root():
                 detail = f"the first {head.size} entries do not have the root that was signed"
                 self.note("head", head.size, detail)
             payload = head_payload(head.size, head.root, head.at_ms)
@@ -108,27 +151,18 @@ class _Walk:
             except (SignatureInvalid, UnknownKey) as error:
                 self.note("signature", head.size, error.detail)
 
-    def finish(self, last_head: int) -> Audit:
+    def finish(self) -> Audit:
+        """Say what was found."""
         for size in sorted(self.heads):
-            detail = f"a head of {size} entries was signed, only {self.tree.size} are there"
+            detail = f"a head of {size} entries was signed, only {self.size} are there"
             self.note("missing", size, detail)
         return Audit(
-            entries=self.tree.size,
-            root=self.tree.root().hex(),
+            entries=self.size,
+            root=self.root().hex(),
             heads=self.compared,
-            last_head_size=last_head,
+            last_head_size=self.last_head_size,
             findings=tuple(self.findings),
         )
-
-
-def _begin(keyring: KeyRing, heads: Iterable[Head]) -> tuple[_Walk, int]:
-    by_size: dict[int, list[Head]] = {}
-    for head in heads:
-        by_size.setdefault(head.size, []).append(head)
-    walk = _Walk(keyring, by_size)
-    last = max(by_size, default=0)
-    walk.compare_heads()  # a head of nothing
-    return walk, last
 
 
 async def audit_database(
@@ -136,166 +170,157 @@ async def audit_database(
 ) -> Audit:
     """Check the live ledger against its own heads and those in `held`, kept by somebody else."""
     async with database.read() as connection:
-        rows = (await connection.execute(select(ledger_heads))).all()
-        own = [
-            Head(size=r.size, root=bytes(r.root), at_ms=r.at_ms, signature=r.signature)
-            for r in rows
-        ]
-        walk, last = _begin(keyring, [*own, *held])
-        settled: list[tuple[int, dict[str, Any]]] = []
-        levels: list[list[bytes]] = [[]]
-        async for found in _entries(connection):
-            walk.take(found)
-            if found.kind == "settled":
-                settled.append((found.index, found.content))
-            await _compare_nodes(connection, walk, levels, leaf_hash(found.body))
-            if len(settled) >= _PAGE:
-                await _compare_evidence(connection, walk, settled)
-        await _compare_evidence(connection, walk, settled)
-        return walk.finish(last)
+        return await audit_connection(connection, keyring, held=held)
 
 
-async def _entries(connection: AsyncConnection) -> AsyncIterator[Entry]:
+async def audit_connection(
+    connection: AsyncConnection, keyring: KeyRing, *, held: Iterable[Head] = ()
+) -> Audit:
+    """Check the ledger as one connection sees it."""
+    walk = Walk.begin(keyring, [*await read_heads(connection), *held])
+    nodes = _Nodes(connection, walk)
+    async for rows in entry_pages(connection):
+        for index, subject, key, kind, body, leaf in rows:
+            walk.take(index, body, columns=(subject, key, kind), stored_leaf=leaf)
+        await nodes.compare()
+        if len(walk.settled) >= _SESSIONS_AT_ONCE:
+            await _compare_evidence(connection, walk)
+    await nodes.finish()
+    await _compare_evidence(connection, walk)
+    return walk.finish()
+
+
+async def read_heads(connection: AsyncConnection) -> list[Head]:
+    """Give every signed head, the oldest first."""
+    rows = await connection.execute(select(ledger_heads).order_by(ledger_heads.c.size))
+    return [
+        Head(size=row.size, root=bytes(row.root), at_ms=row.at_ms, signature=row.signature)
+        for row in rows.all()
+    ]
+
+
+async def entry_pages(connection: AsyncConnection) -> AsyncIterator[Sequence[Any]]:
+    """Give all entries in pages of rows: index, subject, key, kind, body, leaf hash."""
+    columns = ledger_entries.c
+    wanted = (
+        columns.idx,
+        columns.subject,
+        columns.key,
+        columns.kind,
+        columns.body,
+        columns.leaf_hash,
+    )
     after = -(1 << 62)
     while True:
-        query = select(ledger_entries).where(ledger_entries.c.idx > after)
-        rows = (await connection.execute(query.order_by(ledger_entries.c.idx).limit(_PAGE))).all()
-        for row in rows:
-            yield to_entry(row)
+        query = select(*wanted).where(columns.idx > after).order_by(columns.idx).limit(_PAGE)
+        rows = (await connection.execute(query)).all()
+        if rows:
+            yield rows
         if len(rows) < _PAGE:
             return
         after = rows[-1].idx
 
 
-async def _compare_nodes(
-    connection: AsyncConnection, walk: _Walk, levels: list[list[bytes]], leaf: bytes
-) -> None:
-    """Compare the stored roots of full blocks with those that the entries give."""
-    level, node = 0, leaf
-    while True:
-        levels[level].append(node)
-        if len(levels[level]) < BLOCK:
-            return
-        node = _fold(levels[level])
-        levels[level] = []
-        level += 1
-        position = walk.tree.size // BLOCK**level - 1
-        query = select(ledger_nodes.c.hash).where(
-            ledger_nodes.c.level == level, ledger_nodes.c.position == position
+class _Nodes:
+    """Compares the stored roots of full blocks with those that the entries give."""
+
+    def __init__(self, connection: AsyncConnection, walk: Walk) -> None:
+        self._connection = connection
+        self._walk = walk
+        self._levels: list[list[bytes]] = []
+        """Per level from 1 on: roots that have not filled a block of the next level yet."""
+        self._seen: list[int] = []
+
+    async def compare(self) -> None:
+        """Compare the blocks that were filled since."""
+        roots, self._walk.blocks = self._walk.blocks, []
+        level = 0
+        while roots:
+            if level == len(self._levels):
+                self._levels.append([])
+                self._seen.append(0)
+            await self._compare(level, roots)
+            waiting = self._levels[level]
+            waiting.extend(roots)
+            roots = []
+            while len(waiting) >= BLOCK:
+                above = RunningRoot()
+                for node in waiting[:BLOCK]:
+                    above.append(node)
+                roots.append(above.root())
+                del waiting[:BLOCK]
+            level += 1
+
+    async def _compare(self, level: int, roots: list[bytes]) -> None:
+        first = self._seen[level]
+        self._seen[level] += len(roots)
+        columns = ledger_nodes.c
+        query = select(columns.position, columns.hash).where(
+            columns.level == level + 1,
+            columns.position >= first,
+            columns.position < first + len(roots),
         )
-        stored = await connection.scalar(query)
-        if stored is None or bytes(stored) != node:
-            walk.note("altered", walk.tree.size - 1, f"stored node {level}/{position} is wrong")
-        if level == len(levels):
-            levels.append([])
+        stored = {row.position: row.hash for row in (await self._connection.execute(query)).all()}
+        for position, root in enumerate(roots, start=first):
+            if stored.get(position) != root:
+                self._wrong(level + 1, position)
+
+    def _wrong(self, level: int, position: int) -> None:
+        last = (position + 1) * BLOCK**level - 1
+        self._walk.note("altered", last, f"stored node {level}/{position} is wrong")
+
+    async def finish(self) -> None:
+        """See to it that there are no nodes beyond those that the entries give."""
+        await self.compare()
+        found = await self._connection.scalar(select(func.count()).select_from(ledger_nodes))
+        if found != sum(self._seen):
+            detail = f"{sum(self._seen)} stored nodes expected, {found} found"
+            self._walk.note("altered", None, detail)
 
 
-def _fold(hashes: list[bytes]) -> bytes:
-    while len(hashes) > 1:
-        hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
-    return hashes[0]
-
-
-async def _compare_evidence(
-    connection: AsyncConnection, walk: _Walk, settled: list[tuple[int, dict[str, Any]]]
-) -> None:
+async def _compare_evidence(connection: AsyncConnection, walk: Walk) -> None:
     """Compare presence runs and heartbeats with the digest that the settlement committed to."""
-    for index, content in settled:
-        expected = content["data"].get("evidence_sha256")
-        if expected != await evidence_digest(connection, content["subject"]):
-            walk.note("evidence", index, "presence runs or playback reports were changed")
-    settled.clear()
+    settled, walk.settled = walk.settled, []
+    for start in range(0, len(settled), _SESSIONS_AT_ONCE):
+        part = settled[start : start + _SESSIONS_AT_ONCE]
+        digests = await _digests(connection, {content["subject"] for _, content in part})
+        for index, content in part:
+            if content["data"].get("evidence_sha256") != digests[content["subject"]]:
+                walk.note("evidence", index, "presence runs or playback reports were changed")
 
 
 async def evidence_digest(connection: AsyncConnection, session_id: str) -> str:
     """SHA-256 over a session's presence runs and playback reports, hex (they lie outside)."""
-    digest = hashlib.sha256()
+    return (await _digests(connection, {session_id}))[session_id]
+
+
+async def _digests(connection: AsyncConnection, sessions: set[str]) -> Mapping[str, str]:
+    digests = {session_id: hashlib.sha256() for session_id in sessions}
     for table, key in ((presence_runs, "run"), (playback_reports, "seq")):
-        query = select(table).where(table.c.session_id == session_id).order_by(table.c[key])
-        for row in (await connection.execute(query)).mappings():
-            digest.update(canonical_json([table.name, dict(row)]) + b"\n")
-    return digest.hexdigest()
+        query = select(table).where(table.c.session_id.in_(sorted(sessions)))
+        # One session after the other; within each the order is that of the number.
+        rows = await connection.execute(query.order_by(table.c.session_id, table.c[key]))
+        for row in rows.mappings():
+            digests[row["session_id"]].update(evidence_line(table, row))
+    return {session_id: digest.hexdigest() for session_id, digest in digests.items()}
 
 
-# --- Export: JSON Lines that stand alone --------------------------------------------------
+def evidence_line(table: Table, row: Any) -> bytes:
+    """Give a row as canonical JSON: RFC 8785 of whole numbers, strings and booleans."""
+    # Names and table are ASCII, numbers whole: sorting and separators are all there is to it.
+    value = [table.name, dict(row)]
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return text.encode("utf-8") + b"\n"
 
 
-async def export_ledger(database: Database, out: TextIO) -> int:
-    """Write the ledger as JSON Lines: a first line, entries, heads; returns the entries written.
-
-    ``body`` is the canonical JSON as a string, so that its bytes survive the journey.
-    """
-    _line(out, {"type": "ledger", "format": EXPORT_FORMAT})
-    count = 0
-    async with database.read() as connection:
-        async for found in _entries(connection):
-            body = found.body.decode("utf-8")
-            _line(out, {"type": "entry", "index": found.index, "body": body})
-            count += 1
-        for row in (await connection.execute(select(ledger_heads))).all():
-            head = Head(
-                size=row.size, root=bytes(row.root), at_ms=row.at_ms, signature=row.signature
-            )
-            _line(out, {"type": "head", **head.as_json()})
-    return count
-
-
-def _line(out: TextIO, value: dict[str, Any]) -> None:
-    out.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
-
-
-def audit_export(path: Path, keyring: KeyRing, *, held: Iterable[Head] = ()) -> Audit:
-    """Check an exported ledger; two passes, because the heads stand at the end.
-
-    Raises BadRequest where the file is not an export.
-    """
-    heads = [*held]
-    _each_line(path, "head", lambda line: heads.append(read_head(line)))
-    walk, last = _begin(keyring, heads)
-    _each_line(path, "entry", lambda line: _take_line(walk, line))
-    return walk.finish(last)
-
-
-def _take_line(walk: _Walk, line: dict[str, Any]) -> None:
-    body = str(line["body"]).encode("utf-8")
-    try:
-        content = json.loads(body)
-        columns = {name: str(content[name]) for name in ("subject", "key", "kind")}
-    except (ValueError, KeyError, TypeError):
-        columns = {"subject": "", "key": "", "kind": ""}
-    walk.take(Entry(index=int(line["index"]), body=body, leaf_hash=leaf_hash(body), **columns))
-
-
-def _each_line(path: Path, kind: str, take: Callable[[dict[str, Any]], None]) -> None:
-    try:
-        with path.open(encoding="utf-8") as text:
-            lines = _parsed(text)
-            if next(lines, {}).get("format") != EXPORT_FORMAT:
-                raise BadRequest(f"{path} is not a ledger export.", remedy="Export it anew.")
-            for line in lines:
-                if line.get("type") == kind:
-                    take(line)
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadRequest(
-            f"{path} is not a whole ledger export.", remedy="Export it anew."
-        ) from error
-    except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        parsed = json.loads(line)
-        if not isinstance(parsed, dict):
-            raise TypeError("a line is not an object")
-        yield parsed
-
-
-def read_head(value: dict[str, Any]) -> Head:
-    """Read a head as published. Raises KeyError, TypeError or ValueError where it is none."""
-    return Head(
-        size=int(value["size"]),
-        root=bytes.fromhex(value["root"]),
-        at_ms=int(value["at_ms"]),
-        signature=str(value["signature"]),
-    )
+__all__ = [
+    "Audit",
+    "Finding",
+    "Walk",
+    "audit_connection",
+    "audit_database",
+    "entry_pages",
+    "evidence_digest",
+    "evidence_line",
+    "read_heads",
+]

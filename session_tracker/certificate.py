@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from session_tracker.audit import read_head
-from session_tracker.ledger import HEAD_PURPOSE, Head, head_payload
+from session_tracker.ledger import HEAD_PURPOSE, Head, head_payload, read_head
 from session_tracker.merkle import inclusion_holds, leaf_hash
 from verifier.errors import BadRequest, BenrenError, SignatureInvalid
 from verifier.keys import KeyRing, canonical_json

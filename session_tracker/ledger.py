@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, func, insert, select
 
-from session_tracker.merkle import BLOCK, HashTree
+from session_tracker.merkle import BLOCK, Block, HashTree
 from session_tracker.store.database import Database
 from session_tracker.store.schema import ledger_entries, ledger_heads, ledger_nodes
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
-from verifier.errors import BadRequest, NotFound
+from verifier.errors import BadRequest, NotFound, StorageError
 from verifier.keys import KeyRing, canonical_json
+
+T = TypeVar("T")
 
 HEAD_PURPOSE: Final = "ledger-head"
 FORMAT: Final = 1
-_CACHED_BLOCKS: Final = 1024
-"""Full blocks never change; 1 024 of them hold the hashes of 262 144 entries in 8 MiB."""
+_CACHED_BLOCKS: Final = 2_048
+"""They hold every node over half a million entries in 33 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,20 @@ def head_payload(size: int, root: bytes, at_ms: int) -> bytes:
     return canonical_json({"at_ms": at_ms, "root": root.hex(), "size": size})
 
 
+def read_head(value: Mapping[str, Any]) -> Head:
+    """Read a head as published: exactly its four members, in the one way they are written.
+
+    Raises KeyError, TypeError or ValueError where it is none.
+    """
+    size, root, at_ms, signature = (value[name] for name in ("size", "root", "at_ms", "signature"))
+    if type(size) is not int or type(at_ms) is not int or type(signature) is not str:
+        raise TypeError("a head has whole numbers and a signature")
+    head = Head(size=size, root=bytes.fromhex(root), at_ms=at_ms, signature=signature)
+    if head.as_json() != dict(value):
+        raise ValueError("this is not how a head is written")
+    return head
+
+
 def entry(
     *,
     subject: str,
@@ -115,20 +131,34 @@ def entry(
     return NewEntry(subject=subject, key=key, kind=kind, body=body)
 
 
+class _NotCached(LookupError):
+    """A block has to be read from the database."""
+
+
 class _BlockCache:
-    """The full blocks read last."""
+    """The blocks used last. What is in a ledger never changes: a block only grows."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, int], tuple[bytes, ...]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], Block] = OrderedDict()
+        self.seen = 0
+        """Entries known to be there."""
 
-    def get(self, level: int, position: int) -> tuple[bytes, ...] | None:
+    def size(self) -> int:
+        """Count the entries known to be there."""
+        return self.seen
+
+    def block(self, level: int, position: int, needed: int) -> Block:
+        """Give a block. Raises _NotCached."""
         found = self._kept.get((level, position))
-        if found is not None:
-            self._kept.move_to_end((level, position))
+        if found is None or found.width < needed:
+            raise _NotCached
+        self._kept.move_to_end((level, position))
         return found
 
-    def put(self, level: int, position: int, hashes: tuple[bytes, ...]) -> None:
-        self._kept[level, position] = hashes
+    def put(self, level: int, position: int, block: Block) -> None:
+        """Keep a block as read in a committed view."""
+        self._kept[level, position] = block
+        self._kept.move_to_end((level, position))
         if len(self._kept) > _CACHED_BLOCKS:
             self._kept.popitem(last=False)
 
@@ -139,17 +169,18 @@ class _StoredBlocks:
     def __init__(self, connection: Connection, cache: _BlockCache) -> None:
         self._connection = connection
         self._cache = cache
-        self._partial: dict[tuple[int, int], tuple[bytes, ...]] = {}
         last = connection.scalar(select(func.max(ledger_entries.c.idx)))
         self._size = 0 if last is None else last + 1
+        cache.seen = max(cache.seen, self._size)
 
     def size(self) -> int:
         return self._size
 
-    def block(self, level: int, position: int) -> Sequence[bytes]:
-        found = self._cache.get(level, position) or self._partial.get((level, position))
-        if found is not None:
-            return found
+    def block(self, level: int, position: int, needed: int) -> Block:
+        try:
+            return self._cache.block(level, position, needed)
+        except _NotCached:
+            pass
         start = position * BLOCK
         if level == 0:
             key = ledger_entries.c.idx
@@ -158,12 +189,14 @@ class _StoredBlocks:
             key = ledger_nodes.c.position
             query = select(ledger_nodes.c.hash).where(ledger_nodes.c.level == level)
         query = query.where(key >= start, key < start + BLOCK).order_by(key)
-        hashes = tuple(self._connection.scalars(query).all())
-        if len(hashes) == BLOCK:
-            self._cache.put(level, position, hashes)
-        else:
-            self._partial[level, position] = hashes
-        return hashes
+        block = Block(self._connection.scalars(query).all())
+        if block.width < needed:
+            raise StorageError(
+                f"The ledger lacks hashes of block {level}/{position}.",
+                remedy="Check it with `benren ledger verify`.",
+            )
+        self._cache.put(level, position, block)
+        return block
 
 
 class Ledger:
@@ -221,8 +254,7 @@ class Ledger:
     async def inclusion(self, index: int, size: int) -> list[bytes]:
         """Prove that entry `index` (from 0) is in the tree of the first `size` entries."""
 
-        def prove(connection: Connection) -> list[bytes]:
-            tree = HashTree(_StoredBlocks(connection, self._cache))
+        def prove(tree: HashTree) -> list[bytes]:
             if not 0 <= index < size <= tree.get_size():
                 raise BadRequest(
                     f"There is no entry {index} in a ledger of {min(size, tree.get_size())}.",
@@ -230,14 +262,12 @@ class Ledger:
                 )
             return tree.inclusion(index, size)
 
-        async with self._database.read() as connection:
-            return await connection.run_sync(prove)
+        return await self._prove(prove, size)
 
     async def consistency(self, earlier: int, later: int) -> dict[str, object]:
         """Prove that the tree of `earlier` entries is the beginning of the tree of `later`."""
 
-        def prove(connection: Connection) -> dict[str, object]:
-            tree = HashTree(_StoredBlocks(connection, self._cache))
+        def prove(tree: HashTree) -> dict[str, object]:
             if not 0 < earlier <= later <= tree.get_size():
                 raise BadRequest(
                     f"There is no way from {earlier} to {later} in a ledger of {tree.get_size()}.",
@@ -245,8 +275,19 @@ class Ledger:
                 )
             return tree.consistency(earlier, later)
 
+        return await self._prove(prove, later)
+
+    async def _prove(self, prove: Callable[[HashTree], T], size: int) -> T:
+        """Prove from the blocks in memory; where they do not do, from the database."""
+        if size <= self._cache.seen:
+            try:
+                return prove(HashTree(self._cache))
+            except _NotCached:
+                pass
         async with self._database.read() as connection:
-            return await connection.run_sync(prove)
+            return await connection.run_sync(
+                lambda view: prove(HashTree(_StoredBlocks(view, self._cache)))
+            )
 
     async def entry(self, index: int) -> Entry:
         """Give one entry. Raises NotFound."""

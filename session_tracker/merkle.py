@@ -16,6 +16,7 @@ from pymerkle import BaseMerkleTree, ConsistencyProof, InvalidProof
 BLOCK = 256
 """Hashes per block; a power of two, so that a block is a perfect subtree."""
 _BLOCK_BITS = 8
+_HASH_BYTES = 32
 
 
 def leaf_hash(body: bytes) -> bytes:
@@ -45,23 +46,52 @@ class RunningRoot:
         self.size = 0
         self._peaks: list[tuple[int, bytes]] = []
 
-    def append(self, leaf: bytes) -> None:
-        """Take the next leaf hash."""
-        width, node = 1, leaf
-        while self._peaks and self._peaks[-1][0] == width:
-            node = node_hash(self._peaks.pop()[1], node)
+    def append(self, node: bytes, width: int = 1) -> None:
+        """Take the next leaf hash, or the root over the next `width` leaves (a power of two)."""
+        self.size += width
+        peaks = self._peaks
+        while peaks and peaks[-1][0] == width:
+            node = node_hash(peaks.pop()[1], node)
             width *= 2
-        self._peaks.append((width, node))
-        self.size += 1
+        peaks.append((width, node))
 
     def root(self) -> bytes:
         """Give the root of the leaves taken so far; of none: SHA-256 of nothing."""
-        if not self._peaks:
+        return self.root_with(())
+
+    def root_with(self, more: Sequence[tuple[int, bytes]]) -> bytes:
+        """Give the root once the subtrees in `more` have followed, each narrower than before."""
+        peaks = [*self._peaks, *more]
+        if not peaks:
             return hashlib.sha256(b"").digest()
-        node = self._peaks[-1][1]
-        for _, left in reversed(self._peaks[:-1]):
+        node = peaks[-1][1]
+        for _, left in reversed(peaks[:-1]):
             node = node_hash(left, node)
         return node
+
+    @property
+    def peaks(self) -> Sequence[tuple[int, bytes]]:
+        """Widths and roots of the perfect subtrees so far, the widest first."""
+        return tuple(self._peaks)
+
+
+class Block:
+    """Up to 256 hashes and every node above them: 16 KiB, looked up and never hashed again."""
+
+    __slots__ = ("_levels", "width")
+
+    def __init__(self, hashes: Sequence[bytes]) -> None:
+        self.width = len(hashes)
+        level = list(hashes)
+        self._levels = [b"".join(level)]
+        while len(level) > 1:
+            level = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+            self._levels.append(b"".join(level))
+
+    def node(self, start: int, width: int) -> bytes:
+        """Give the root over the `width` (a power of two) hashes from `start` (a multiple)."""
+        first = start // width * _HASH_BYTES
+        return self._levels[width.bit_length() - 1][first : first + _HASH_BYTES]
 
 
 class Blocks(Protocol):
@@ -71,8 +101,8 @@ class Blocks(Protocol):
         """Count the leaves."""
         ...
 
-    def block(self, level: int, position: int) -> Sequence[bytes]:
-        """Up to 256 hashes: leaves (level 0), or roots of full blocks of the level below."""
+    def block(self, level: int, position: int, needed: int) -> Block:
+        """Give at least `needed` hashes: leaves (level 0), or roots of full blocks below."""
         ...
 
 
@@ -93,8 +123,8 @@ class HashTree(BaseMerkleTree):  # type: ignore[misc]  # pymerkle has no types
         return self._blocks.size()
 
     def _get_leaf(self, index: int) -> bytes:
-        position = index - 1
-        return self._blocks.block(0, position // BLOCK)[position % BLOCK]
+        position, start = divmod(index - 1, BLOCK)
+        return self._blocks.block(0, position, start + 1).node(start, 1)
 
     def _get_leaves(self, offset: int, width: int) -> Iterable[bytes]:
         return [self._get_leaf(i + 1) for i in range(offset, offset + width)]
@@ -102,10 +132,9 @@ class HashTree(BaseMerkleTree):  # type: ignore[misc]  # pymerkle has no types
     def _get_subroot(self, offset: int, width: int) -> bytes:
         level = (width.bit_length() - 1) // _BLOCK_BITS
         unit = BLOCK**level
-        first = offset // unit
-        hashes = self._blocks.block(level, first // BLOCK)
-        start = first % BLOCK
-        return perfect_root(hashes[start : start + width // unit])
+        position, start = divmod(offset // unit, BLOCK)
+        units = width // unit
+        return self._blocks.block(level, position, start + units).node(start, units)
 
     def root(self, size: int | None = None) -> bytes:
         """Give the root over the first `size` leaves (default: all)."""
@@ -172,6 +201,7 @@ def consistency_holds(
 
 __all__ = [
     "BLOCK",
+    "Block",
     "Blocks",
     "HashTree",
     "RunningRoot",

@@ -55,7 +55,7 @@ def verify(
     held = [_read_head(path) for path in head or []]
     ring = _ring(public_key, held, config, data_dir)
     if export is not None:
-        from session_tracker.audit import audit_export  # noqa: PLC0415
+        from session_tracker.ledger_file import audit_export  # noqa: PLC0415
 
         audit = audit_export(export, ring, held=held)
     else:
@@ -95,7 +95,7 @@ async def _audit(url: str, ring: KeyRing, held: list[Head]) -> Audit:
 async def _export(url: str, output: Path | None) -> int:
     import sys  # noqa: PLC0415
 
-    from session_tracker.audit import export_ledger  # noqa: PLC0415
+    from session_tracker.ledger_file import export_ledger  # noqa: PLC0415
     from session_tracker.store.database import Database  # noqa: PLC0415
     from verifier.errors import BadRequest  # noqa: PLC0415
 
@@ -104,7 +104,7 @@ async def _export(url: str, output: Path | None) -> int:
     try:
         if output is None:
             return await export_ledger(database, sys.stdout)
-        with output.open("w", encoding="utf-8") as out:
+        with output.open("w", encoding="utf-8", newline="\n") as out:
             return await export_ledger(database, out)
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
@@ -138,7 +138,7 @@ def _tell(audit: Audit, *, as_json: bool) -> None:
 
 
 def _read_head(path: Path) -> Head:
-    from session_tracker.audit import read_head  # noqa: PLC0415
+    from session_tracker.ledger import read_head  # noqa: PLC0415
     from verifier.errors import BadRequest  # noqa: PLC0415
 
     try:

@@ -164,6 +164,8 @@ class KeyRing:
             raw = base64.b64decode(
                 encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True
             )
+            if _base64url(raw) != encoded:
+                raise ValueError("bits to spare, or another alphabet: one signature has one text")
             self._public[name].verify(raw, _signed_bytes(purpose, payload))
         except (binascii.Error, ValueError, InvalidSignature) as error:
             raise SignatureInvalid from error

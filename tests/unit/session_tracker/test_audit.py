@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
 
-from session_tracker.audit import audit_database, audit_export, export_ledger
-from session_tracker.ledger import Head
-from session_tracker.merkle import leaf_hash
+from session_tracker.audit import audit_connection, audit_database
+from session_tracker.ledger import Context, Head, Ledger, entry
+from session_tracker.ledger_file import audit_export, export_ledger
+from session_tracker.merkle import BLOCK, leaf_hash
 from session_tracker.store.database import Database
 from session_tracker.store.schema import ledger_entries
 from session_tracker.store.testing import tamper
+from session_tracker.store.writer import NewEntry
 from session_tracker.testing import Studio
+from verifier.clock import ManualClock
 from verifier.errors import BadRequest
 from verifier.keys import KeyRing
 
@@ -54,6 +59,12 @@ class Vault:
 
 
 @pytest.fixture
+def keyring() -> KeyRing:
+    """Keys to sign heads with."""
+    return KeyRing.generate(ManualClock())
+
+
+@pytest.fixture
 async def vault(studio: Studio) -> Vault:
     """The ledger of one short lesson under a signed head."""
     lesson = await studio.open()
@@ -69,8 +80,7 @@ async def test_an_honest_ledger_is_intact(vault: Vault) -> None:
     assert await vault.findings(held=True) == set()
 
 
-@pytest.mark.parametrize("where", [0.0, 0.2, 0.5, 0.8, 1.0])
-@pytest.mark.parametrize("index", [0, 5, 11])
+@pytest.mark.parametrize(("index", "where"), [(0, 0.0), (5, 0.5), (11, 1.0)])
 async def test_one_changed_byte_is_found(vault: Vault, index: int, where: float) -> None:
     """A single bit flipped anywhere in any body is found."""
     body = await vault.entry(index)
@@ -199,7 +209,8 @@ def _swap(lines: list[str]) -> list[str]:
 def _alter(lines: list[str]) -> list[str]:
     changed = json.loads(lines[5])
     changed["body"] = changed["body"].replace('"v":1', '"v":2')
-    return [*lines[:5], json.dumps(changed), *lines[6:]]
+    written = json.dumps(changed, ensure_ascii=False, separators=(",", ":"))
+    return [*lines[:5], written, *lines[6:]]
 
 
 @pytest.mark.parametrize("change", [_drop, _swap, _alter])
@@ -218,3 +229,119 @@ def test_a_file_that_is_no_export_is_refused(tmp_path: Path, studio: Studio, con
     path.write_text(content)
     with pytest.raises(BadRequest, match="export"):
         audit_export(path, studio.keyring)
+
+
+# --- every byte ---------------------------------------------------------------------------------
+
+MASKS = (0x01, 0x20, 0x80)
+
+
+@pytest.mark.sqlite_only
+async def test_every_changed_byte_of_an_export_is_found(keyring: KeyRing, tmp_path: Path) -> None:
+    """Whichever byte of the file is changed: it is no export any more, or not intact."""
+    exported = await small_export(keyring, tmp_path / "small.jsonl")
+    content = exported.read_bytes()
+    assert audit_export(exported, keyring).intact
+    changed = tmp_path / "changed.jsonl"
+    for position in range(len(content)):
+        mask = MASKS[position % len(MASKS)]
+        altered = bytearray(content)
+        altered[position] ^= mask
+        changed.write_bytes(altered)
+        try:
+            intact = audit_export(changed, keyring).intact
+        except BadRequest:
+            intact = False
+        assert not intact, f"byte {position} ^ {mask}: {content[position - 40 : position + 40]!r}"
+
+
+async def small_export(keyring: KeyRing, path: Path) -> Path:
+    """A ledger of three entries and their head."""
+    clock = ManualClock()
+    url = f"sqlite:///{path.with_suffix('.sqlite3')}"
+    database = await small_ledger(url, keyring, clock, entries=3)
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        await export_ledger(database, out)
+    await database.close()
+    return path
+
+
+async def small_ledger(url: str, keyring: KeyRing, clock: ManualClock, *, entries: int) -> Database:
+    """An open ledger of a few short entries under a head."""
+    database = Database(url)
+    await database.open()
+    await database.write(lambda tx: tx.append([note(number) for number in range(entries)]))
+    await Ledger(database, keyring, clock).head()
+    return database
+
+
+def note(number: int) -> NewEntry:
+    """A short entry, with a quotation mark and a Chinese word in it."""
+    context = Context(policy="p@1", models={}, profile="")
+    data = {"said": f'"本人" {number}'}
+    return entry(subject="s", key=f"k{number}", kind="note", at_ms=1, context=context, data=data)
+
+
+COLUMNS = {
+    "ledger_entries": ("idx", ("idx", "subject", "key", "kind", "body", "leaf_hash")),
+    "ledger_nodes": ("position", ("level", "position", "hash")),
+    "ledger_heads": ("size", ("size", "root", "at_ms", "signature")),
+}
+
+
+def changes_of(value: Any) -> Iterator[Any]:
+    """Every value that differs in one byte."""
+    if isinstance(value, int):
+        yield from (value ^ (1 << bit) for bit in range(12))
+    elif isinstance(value, str):
+        for position, char in enumerate(value):
+            if ord(char) < 128:
+                yield value[:position] + chr(ord(char) ^ 1) + value[position + 1 :]
+    else:
+        for position in range(len(value)):
+            altered = bytearray(value)
+            altered[position] ^= MASKS[position % len(MASKS)]
+            yield bytes(altered)
+
+
+@pytest.mark.parametrize("table", [*COLUMNS])
+async def test_every_changed_byte_of_the_tables_is_found(
+    database_url: str, keyring: KeyRing, table: str
+) -> None:
+    """Body, leaf hash, columns, nodes, heads and signatures: one changed byte is found in each."""
+    entries = BLOCK if table == "ledger_nodes" else 2
+    database = await small_ledger(database_url, keyring, ManualClock(), entries=entries)
+    await database.close()
+    await tamper(database_url)  # no triggers any more
+    engine = database._engine(write=True, size=1)
+    number, columns = COLUMNS[table]
+    tried = 0
+    async with engine.connect() as connection:
+        assert (await audit_connection(connection, keyring)).intact
+        rows = (await connection.execute(text(f"SELECT * FROM {table}"))).mappings().all()  # noqa: S608
+        for row in rows:
+            for column in columns:
+                for value in changes_of(row[column]):
+                    nested = await connection.begin_nested()
+                    statement = f"UPDATE {table} SET {column} = :value WHERE {number} = :row"  # noqa: S608
+                    try:
+                        values = {"value": value, "row": row[number]}
+                        await connection.execute(text(statement), values)
+                        audit = await audit_connection(connection, keyring)
+                        assert not audit.intact, f"{column} of {number} {row[number]}: {value!r}"
+                    except IntegrityError:
+                        pass  # two rows of one number: the database itself refuses
+                    await nested.rollback()
+                    tried += 1
+        await connection.rollback()
+    await engine.dispose()
+    assert tried > 40
+
+
+async def test_nodes_beyond_the_tree_are_found(database_url: str, keyring: KeyRing) -> None:
+    """A node that no entries give is not left for a later proof to stumble over."""
+    database = await small_ledger(database_url, keyring, ManualClock(), entries=2)
+    hash_ = b"x" * 32
+    await tamper(database_url, ("INSERT INTO ledger_nodes VALUES (1, 0, :hash)", {"hash": hash_}))
+    assert {f.what for f in (await audit_database(database, keyring)).findings} == {"altered"}
+    await database.close()

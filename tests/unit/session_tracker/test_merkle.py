@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from session_tracker.merkle import (
     BLOCK,
+    Block,
     HashTree,
     RunningRoot,
     consistency_holds,
@@ -62,9 +63,11 @@ class Stored:
         """Count the leaves."""
         return len(self._levels[0])
 
-    def block(self, level: int, position: int) -> Sequence[bytes]:
+    def block(self, level: int, position: int, needed: int) -> Block:
         """Give one block."""
-        return self._levels[level][position * BLOCK : (position + 1) * BLOCK]
+        block = Block(self._levels[level][position * BLOCK : (position + 1) * BLOCK])
+        assert block.width >= needed
+        return block
 
 
 def hashes(count: int) -> list[bytes]:
