@@ -40,6 +40,7 @@ def load_inference(config: Config) -> tuple[Engine, str]:
     from verifier.models.store import Store  # noqa: PLC0415
     from verifier.pipeline.engine import Engine  # noqa: PLC0415
     from verifier.pipeline.profile import load_profile  # noqa: PLC0415
+    from verifier.pipeline.savings import Savings  # noqa: PLC0415
 
     runtime = Runtime(
         config.provider,
@@ -47,7 +48,9 @@ def load_inference(config: Config) -> tuple[Engine, str]:
         memory_limit_mb=config.gpu_memory_mb or None,
     )
     profile = load_profile(config.profile or None)
-    return Engine(load_pack(config.pack, Store.default(), runtime), profile), runtime.provider
+    savings = Savings(**config.savings.model_dump())
+    pack = load_pack(config.pack, Store.default(), runtime)
+    return Engine(pack, profile, savings), runtime.provider
 
 
 def image_limits(config: Config) -> Limits:

@@ -67,6 +67,19 @@ class Batching(Section):
     """How long a stopping service lets waiting requests finish."""
 
 
+class Savings(Section):
+    """What is not computed because the answer is known already (`verifier.pipeline.savings`)."""
+
+    small_looks: bool = True
+    """Detect small and place landmarks in close looks; else look at 640 px."""
+    track: bool = True
+    """Verify the boxes of a stream's last sample by a small look alone."""
+    duplicates: bool = True
+    """Take over the faces of a near duplicate; compute equal frames of one batch once."""
+    early_exit: bool = True
+    """Do not embed, nor judge for liveness, a face that can be no evidence."""
+
+
 class Settings(BaseSettings):
     """What the verifier and whoever serves it are told. Subclass it to add sections."""
 
@@ -101,6 +114,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     limits: Limits = Limits()
     batching: Batching = Batching()
+    savings: Savings = Savings()
 
     @field_validator("api_keys", mode="before")
     @classmethod

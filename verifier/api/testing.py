@@ -27,6 +27,7 @@ from verifier.streaming.testing import ScriptedEngine
 from verifier.types import Evidence, Face, Frame, Reason, Verdict
 
 if TYPE_CHECKING:
+    from verifier.pipeline.savings import LastSeen
     from verifier.types import Vector
 
 
@@ -43,7 +44,11 @@ class ScriptedInference:
         return asyncio.run(self._inner.decode([data]))[0]
 
     def detect(
-        self, frames: Sequence[Frame], *, timings_ms: MutableMapping[str, float] | None = None
+        self,
+        frames: Sequence[Frame],
+        *,
+        last: Sequence[LastSeen | None] | None = None,
+        timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[tuple[Face, ...]]:
         """Find the people of each scene."""
         return asyncio.run(self._inner.detect(frames))

@@ -1,6 +1,7 @@
 """The asyncio front of the engine: micro-batches across requests, bounded in every direction.
 
 Callers await `decode`, `detect`, `assess` or `enrol`; `queue` makes batches of what they ask.
+Callers of one priority take turns by their `owner`, as a session.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from verifier.types import Evidence, Face, Frame, Verdict
 
 if TYPE_CHECKING:
     from verifier.pipeline.engine import Enrolment
+    from verifier.pipeline.savings import LastSeen
     from verifier.types import Vector
 
 __all__ = ["BatchLimits", "BatchObserver", "Batcher", "InferenceEngine", "Priority", "Unobserved"]
@@ -60,20 +62,33 @@ class Batcher:
         *,
         priority: Priority = Priority.INTERACTIVE,
         timeout_s: float | None = None,
+        owner: str = "",
     ) -> list[Frame]:
         """Decode JPEG, PNG or WebP bytes off the event loop. Raises ImageError, Overloaded."""
         size = sum(len(image) for image in images)
-        return await self._queue.submit(self._decode, images, size, priority, timeout_s)
+        return await self._queue.submit(
+            self._decode, images, size, priority, timeout_s, owner=owner
+        )
 
     async def detect(
         self,
         frames: Sequence[Frame],
         *,
+        last: Sequence[LastSeen | None] | None = None,
         priority: Priority = Priority.INTERACTIVE,
         timeout_s: float | None = None,
+        owner: str = "",
     ) -> list[tuple[Face, ...]]:
-        """Find the faces of each frame. Raises Overloaded, InferenceFailed."""
-        return await self._queue.submit(self._detect, frames, _pixels(frames), priority, timeout_s)
+        """Find the faces of each frame. Raises Overloaded, InferenceFailed.
+
+        `last`: what the camera of each frame showed before (`savings.last_seen`), which makes the
+        detection cheaper.
+        """
+        known = last if last is not None else [None] * len(frames)
+        items = list(zip(frames, known, strict=True))
+        return await self._queue.submit(
+            self._detect, items, _pixels(frames), priority, timeout_s, owner=owner
+        )
 
     async def assess(
         self,
@@ -85,6 +100,7 @@ class Batcher:
         embed: bool = True,
         priority: Priority = Priority.INTERACTIVE,
         timeout_s: float | None = None,
+        owner: str = "",
         timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[Evidence]:
         """Give the evidence of each frame, in order. Raises Overloaded, InferenceFailed.
@@ -101,7 +117,13 @@ class Batcher:
             )
         )
         return await self._queue.submit(
-            kind, items, _pixels(frames), priority, timeout_s, timings_ms=timings_ms
+            kind,
+            items,
+            _pixels(frames),
+            priority,
+            timeout_s,
+            owner=owner,
+            timings_ms=timings_ms,
         )
 
     async def enrol(
@@ -111,13 +133,16 @@ class Batcher:
         strict: bool = True,
         priority: Priority = Priority.INTERACTIVE,
         timeout_s: float | None = None,
+        owner: str = "",
     ) -> Enrolment:
         """Judge whether a photograph can become a template. Raises Overloaded, InferenceFailed.
 
         Not `strict`: whether it does as the reference of one comparison.
         """
         kind = self._enrol[strict]
-        answers = await self._queue.submit(kind, [frame], _pixels([frame]), priority, timeout_s)
+        answers = await self._queue.submit(
+            kind, [frame], _pixels([frame]), priority, timeout_s, owner=owner
+        )
         return cast("Enrolment", answers[0])
 
     def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
@@ -170,8 +195,10 @@ def _decoder(decode: Callable[[bytes], Frame]) -> Run:
 
 
 def _detector(engine: InferenceEngine) -> Run:
-    def run(frames: list[Any], stages_ms: dict[str, float]) -> list[tuple[Face, ...]]:
-        return engine.detect(frames, timings_ms=stages_ms)
+    def run(items: list[Any], stages_ms: dict[str, float]) -> list[tuple[Face, ...]]:
+        frames, last = zip(*items, strict=True)
+        known = any(one is not None for one in last)
+        return engine.detect(frames, last=last if known else None, timings_ms=stages_ms)
 
     return run
 

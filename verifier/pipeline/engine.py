@@ -16,9 +16,9 @@ import numpy as np
 
 from verifier.clock import work_time_ms
 from verifier.models.embedder import ARCFACE_TEMPLATE
-from verifier.pipeline import detect as detection
 from verifier.pipeline import embed as embedding
 from verifier.pipeline import liveness as liveliness
+from verifier.pipeline import savings as saving
 from verifier.pipeline.align import align
 from verifier.pipeline.decide import Rules, decide
 from verifier.pipeline.quality import COVERS, SIDE, Measures, measure, reasons_against
@@ -28,6 +28,7 @@ from verifier.types import AlignedFace, Evidence, Face, Frame, Quality, Reason, 
 if TYPE_CHECKING:
     from verifier.models.packs import Pack
     from verifier.pipeline.profile import QualityLimits, ThresholdProfile
+    from verifier.pipeline.savings import LastSeen, Savings
     from verifier.types import Points, Vector
 
 MAX_CANDIDATES = 4
@@ -63,13 +64,16 @@ class _Candidate:
 class Engine:
     """Pictures in, evidence and verdicts out, by one pack and one threshold profile."""
 
-    def __init__(self, pack: Pack, profile: ThresholdProfile) -> None:
+    def __init__(
+        self, pack: Pack, profile: ThresholdProfile, savings: Savings | None = None
+    ) -> None:
         """Check that the profile has a threshold for the pack's embedder (ConfigurationError).
 
         Sets OpenCV to one thread: its pool and onnxruntime's would wait for each other.
         """
         self._thresholds = profile.for_embedder(pack.embedder.name)
         self._pack = pack
+        self._savings = savings if savings is not None else saving.Savings()
         self._profile = profile
         self._rules = Rules(embedder=pack.embedder.name, profile=profile, models=pack.models)
         template: Points = np.asarray(ARCFACE_TEMPLATE, dtype=np.float32)
@@ -89,12 +93,24 @@ class Engine:
         """The thresholds in force."""
         return self._profile
 
+    @property
+    def savings(self) -> Savings:
+        """What is not computed twice."""
+        return self._savings
+
     def detect(
-        self, frames: Sequence[Frame], *, timings_ms: MutableMapping[str, float] | None = None
+        self,
+        frames: Sequence[Frame],
+        *,
+        last: Sequence[LastSeen | None] | None = None,
+        timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[tuple[Face, ...]]:
-        """Find the faces of each frame, in full-frame coordinates, the largest first."""
+        """Find the faces of each frame, in full-frame coordinates, the largest first.
+
+        `last`: what the camera of each frame showed before, where that is known (see `savings`).
+        """
         with _timed("detect", timings_ms):
-            return detection.detect(frames, self._pack.detector)
+            return saving.detect(frames, self._pack.detector, self._savings, last)
 
     def assess(
         self,
@@ -113,11 +129,59 @@ class Engine:
         Hidden eyes and covers are no reason against a face that matches its reference: they
         excuse, they do not accuse. `faces` saves the detection; milliseconds per stage are added
         to `timings_ms`.
+
+        A face that cannot be evidence is neither embedded nor, where identity is asked for, judged
+        for liveness (`Savings.early_exit`).
         """
-        found = self.detect(frames, timings_ms=timings_ms) if faces is None else list(faces)
+        given = list(faces) if faces is not None else [None] * len(frames)
         wanted = list(references) if references is not None else [None] * len(frames)
-        if not len(frames) == len(found) == len(wanted):
-            raise ValueError(f"{len(frames)} frames, {len(found)} faces, {len(wanted)} references")
+        if not len(frames) == len(given) == len(wanted):
+            raise ValueError(f"{len(frames)} frames, {len(given)} faces, {len(wanted)} references")
+        first = self._first_of_each(frames, given, wanted)
+        distinct = sorted(set(first))
+        evidence = self._assess(
+            [frames[index] for index in distinct],
+            [given[index] for index in distinct] if faces is not None else None,
+            [wanted[index] for index in distinct],
+            liveness=liveness,
+            embed=embed,
+            timings_ms=timings_ms,
+        )
+        by_index = dict(zip(distinct, evidence, strict=True))
+        return [by_index[index] for index in first]
+
+    def _first_of_each(
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[tuple[Face, ...] | None],
+        references: Sequence[Vector | None],
+    ) -> list[int]:
+        """Tell for each frame which one, the first of its equals, is to be worked on."""
+        if not self._savings.duplicates:
+            return list(range(len(frames)))
+        known: dict[tuple[object, ...], int] = {}
+        return [
+            known.setdefault((frame.digest, id(some), id(reference)), index)
+            for index, (frame, some, reference) in enumerate(
+                zip(frames, faces, references, strict=True)
+            )
+        ]
+
+    def _assess(
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[tuple[Face, ...] | None] | None,
+        references: Sequence[Vector | None],
+        *,
+        liveness: bool,
+        embed: bool,
+        timings_ms: MutableMapping[str, float] | None,
+    ) -> list[Evidence]:
+        """Do the work of `assess`, on frames that are all different."""
+        if faces is None:
+            found = self.detect(frames, timings_ms=timings_ms)
+        else:
+            found = [some or () for some in faces]
         with _timed("quality", timings_ms):
             candidates = [
                 self._candidates(frame, some, self._profile.quality.probe)
@@ -125,15 +189,15 @@ class Engine:
             ]
         if embed:
             with _timed("embed", timings_ms):
-                candidates = self._embedded(frames, candidates, wanted)
+                candidates = self._embedded(frames, candidates, references)
         chosen = [
             self._chosen(some, reference)
-            for some, reference in zip(candidates, wanted, strict=True)
+            for some, reference in zip(candidates, references, strict=True)
         ]
         scores: list[float | None] = [None] * len(frames)
         if liveness:
             with _timed("liveness", timings_ms):
-                scores = self._liveness(frames, chosen)
+                scores = self._liveness(frames, chosen, only_evidence=embed)
         return [
             _evidence(frame, some, one, score)
             for frame, some, one, score in zip(frames, found, chosen, scores, strict=True)
@@ -219,13 +283,21 @@ class Engine:
             (frame, one)
             for frame, some in zip(frames, picked, strict=True)
             for one in some
-            if one is not None
+            if one is not None and self._may_speak(one)
         ]
         vectors = iter(self._vectors([frame for frame, _ in pairs], [one for _, one in pairs]))
         return [
-            [replace(one, vector=next(vectors)) for one in some if one is not None]
+            [
+                replace(one, vector=next(vectors)) if self._may_speak(one) else one
+                for one in some
+                if one is not None
+            ]
             for some in picked
         ]
+
+    def _may_speak(self, candidate: _Candidate) -> bool:
+        """Tell whether a face is worth more work: a cover may be excused, other faults may not."""
+        return not self._savings.early_exit or COVERS.issuperset(candidate.reasons)
 
     def _vectors(self, frames: Sequence[Frame], candidates: Sequence[_Candidate]) -> list[Vector]:
         """Embed one face of each frame; a crop that serves is not cut again."""
@@ -257,18 +329,26 @@ class Engine:
         return replace(candidate, reasons=reasons)
 
     def _liveness(
-        self, frames: Sequence[Frame], chosen: Sequence[_Candidate | None]
+        self,
+        frames: Sequence[Frame],
+        chosen: Sequence[_Candidate | None],
+        *,
+        only_evidence: bool,
     ) -> list[float | None]:
         """Score the chosen face of every frame that has one."""
+        asked = [
+            None if one is None or (only_evidence and not self._may_speak(one)) else one
+            for one in chosen
+        ]
         pairs = [
-            (frame, one.face) for frame, one in zip(frames, chosen, strict=True) if one is not None
+            (frame, one.face) for frame, one in zip(frames, asked, strict=True) if one is not None
         ]
         scores = iter(
             liveliness.score(
                 [frame for frame, _ in pairs], [face for _, face in pairs], self._pack.liveness
             )
         )
-        return [None if one is None else next(scores) for one in chosen]
+        return [None if one is None else next(scores) for one in asked]
 
 
 def _evidence(

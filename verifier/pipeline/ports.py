@@ -11,6 +11,7 @@ from verifier.types import Evidence, Face, Frame, Verdict
 
 if TYPE_CHECKING:
     from verifier.pipeline.engine import Enrolment
+    from verifier.pipeline.savings import LastSeen
     from verifier.types import Vector
 
 
@@ -18,7 +19,11 @@ class InferenceEngine(Protocol):
     """What the batcher needs of `engine.Engine`; called from several threads at a time."""
 
     def detect(
-        self, frames: Sequence[Frame], *, timings_ms: MutableMapping[str, float] | None = None
+        self,
+        frames: Sequence[Frame],
+        *,
+        last: Sequence[LastSeen | None] | None = None,
+        timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[tuple[Face, ...]]:
         """Find the faces of each frame; add milliseconds per stage to `timings_ms`."""
         ...

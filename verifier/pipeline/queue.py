@@ -3,6 +3,12 @@
 It knows nothing of pictures. Jobs of one kind share a batch; a worker that is free takes what
 waits (interactive before bulk) and, where no other worker is free, waits a few milliseconds for
 more. While all workers are busy the queue itself makes the batches.
+
+Among jobs of one priority owners take turns (`fairness`).
+
+A batch that fails takes nobody with it: each of its jobs is tried once more by itself. A job that
+brings its worker down (what is no `Exception`, as `SystemExit`) is tried once more, then answered
+with an error; the worker goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from verifier.errors import BenrenError, InferenceFailed, Overloaded
+from verifier.pipeline.fairness import Turns
 from verifier.pipeline.ports import BatchLimits, BatchObserver, Priority
 
 _log = logging.getLogger("benren.batching")
@@ -39,6 +46,9 @@ class _Job:
     size_bytes: int
     priority: Priority
     queued_at: float
+    owner: str
+    start: float
+    """Its place among the jobs of other owners (`fairness`)."""
     timings_ms: MutableMapping[str, float] | None
     """Where the caller wants the milliseconds per stage of his batch."""
     done: asyncio.Future[list[Any]] = field(repr=False)
@@ -51,6 +61,7 @@ class BatchQueue:
         self._limits = limits
         self._observer = observer
         self._queues: dict[Priority, dict[int, _Job]] = {level: {} for level in Priority}
+        self._turns = {level: Turns() for level in Priority}
         self._arrived = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
         self._free = limits.workers
@@ -67,15 +78,19 @@ class BatchQueue:
         priority: Priority,
         timeout_s: float | None,
         *,
+        owner: str = "",
         timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[Any]:
         """Run `kind` on `items` and give as many results, in order.
 
-        `size_bytes` is what the items hold in memory. Raises Overloaded where there is no room or
-        the time is over, and whatever the run raises.
+        `size_bytes` is what the items hold in memory. Jobs of different owners take turns. Raises
+        Overloaded where there is no room or the time is over, and whatever the run raises.
         """
         if not items:
             return []
+        limit_s = self._limits.timeout_s if timeout_s is None else timeout_s
+        if limit_s <= 0:
+            raise self._late(limit_s)
         self._admit(len(items), size_bytes)
         loop = asyncio.get_running_loop()
         job = _Job(
@@ -84,6 +99,8 @@ class BatchQueue:
             size_bytes=size_bytes,
             priority=priority,
             queued_at=loop.time(),
+            owner=owner,
+            start=self._turns[priority].enter(owner, len(items)),
             timings_ms=timings_ms,
             done=loop.create_future(),
         )
@@ -94,15 +111,11 @@ class BatchQueue:
         self._pending_bytes += size_bytes
         self._tell_waiting()
         self._arrived.set()
-        limit_s = self._limits.timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(limit_s):
                 return await job.done
         except TimeoutError as error:
-            self._observer.turned_away("late")
-            raise Overloaded(
-                f"No answer within {limit_s:g} s.", remedy="Try again shortly, or send less."
-            ) from error
+            raise self._late(limit_s) from error
         finally:
             self._drop(job)  # where it still waits: cancelled or late
 
@@ -121,6 +134,12 @@ class BatchQueue:
                 self._drop(job)
                 _fail(job, Overloaded("The service is shutting down.", remedy="Try again."))
         await asyncio.to_thread(self._executor.shutdown)
+
+    def _late(self, limit_s: float) -> Overloaded:
+        self._observer.turned_away("late")
+        return Overloaded(
+            f"No answer within {max(limit_s, 0):g} s.", remedy="Try again shortly, or send less."
+        )
 
     def _admit(self, count: int, size_bytes: int) -> None:
         if self._closing:
@@ -151,8 +170,10 @@ class BatchQueue:
 
     async def _work(self) -> None:
         while batch := await self._next_batch():
-            await self._run(batch)
-            self._free += 1
+            try:
+                await self._run(batch)
+            finally:
+                self._free += 1
 
     async def _next_batch(self) -> list[_Job]:
         """Wait for work; an empty batch says that there will be none."""
@@ -184,41 +205,89 @@ class BatchQueue:
             return  # the window is over
 
     def _take(self, kind: Kind | None, room: int) -> _Job | None:
-        """Take the first job of a kind (or of any) that fits; the very first one always fits."""
-        for queue in self._queues.values():
-            for key, job in queue.items():
-                if kind is None or (job.kind is kind and len(job.items) <= room):
-                    del queue[key]
-                    return job
+        """Take the next job of a kind (or of any) that fits; the very first one always fits."""
+        for level, queue in self._queues.items():
+            fitting = (
+                job
+                for job in queue.values()
+                if kind is None or (job.kind is kind and len(job.items) <= room)
+            )
+            job = min(fitting, key=lambda one: one.start, default=None)
+            if job is not None:
+                del queue[id(job)]
+                self._turns[level].begin(job.start, idle=not queue)
+                return job
         return None
 
     async def _run(self, batch: list[_Job]) -> None:
         loop = asyncio.get_running_loop()
-        kind = batch[0].kind
-        items = [item for job in batch for item in job.items]
         started = loop.time()
         stages_ms: dict[str, float] = {}
         try:
-            results = await loop.run_in_executor(self._executor, kind.run, items, stages_ms)
-            if len(results) != len(items):
-                raise InferenceFailed(f"{kind.name}: {len(items)} in, {len(results)} out.")
+            try:
+                results = await self._results(batch, stages_ms)
+            except Exception as error:  # noqa: BLE001 - told to every caller of this batch
+                await self._once_more(batch, error)
+            else:
+                _answer_all(batch, results, stages_ms)
         except asyncio.CancelledError:
             for job in batch:
                 _fail(job, Overloaded("The service is shutting down.", remedy="Try again."))
             raise
-        except Exception as error:  # noqa: BLE001 - handed to every caller of this batch
-            _fail_all(batch, error)
-        else:
-            _answer_all(batch, results, stages_ms)
         finally:
             for job in batch:
                 self._release(job)
-        self._observer.ran(
-            kind.name,
-            images=len(items),
-            waited_s=started - batch[0].queued_at,
-            stages_ms=stages_ms or {kind.name: (loop.time() - started) * 1000},
+        try:
+            self._observer.ran(
+                batch[0].kind.name,
+                images=sum(len(job.items) for job in batch),
+                waited_s=started - batch[0].queued_at,
+                stages_ms=stages_ms or {batch[0].kind.name: (loop.time() - started) * 1000},
+            )
+        except Exception:  # noqa: BLE001 - whoever only watches stops no worker
+            _log.exception("counting a batch failed")
+
+    async def _results(self, batch: list[_Job], stages_ms: dict[str, float]) -> Sequence[Any]:
+        """Run a batch on a thread. Raises what it raises, as an Exception whatever it was."""
+        kind, items = batch[0].kind, [item for job in batch for item in job.items]
+        loop = asyncio.get_running_loop()
+        results = await loop.run_in_executor(self._executor, _alive, kind.run, items, stages_ms)
+        if len(results) != len(items):
+            raise InferenceFailed(f"{kind.name}: {len(items)} in, {len(results)} out.")
+        return results
+
+    async def _once_more(self, batch: list[_Job], error: Exception) -> None:
+        """Answer a batch that failed: each of several by itself, or one whose worker died."""
+        if len(batch) == 1 and not isinstance(error, _WorkerDied):
+            _fail_job(batch[0], error)
+            return
+        _log.warning(
+            "%s failed for %d jobs, each is tried again alone", batch[0].kind.name, len(batch)
         )
+        for job in batch:
+            if job.done.done():  # cancelled or late meanwhile
+                continue
+            stages_ms: dict[str, float] = {}
+            try:
+                results = await self._results([job], stages_ms)
+            except Exception as again:  # noqa: BLE001 - told to the caller
+                _fail_job(job, again)
+            else:
+                _answer_all([job], results, stages_ms)
+
+
+class _WorkerDied(Exception):
+    """A run raised what is no Exception."""
+
+
+def _alive(run: Run, items: list[Any], stages_ms: dict[str, float]) -> Sequence[Any]:
+    """Run on a worker's thread, so that nothing that it raises ends the thread or the loop."""
+    try:
+        return run(items, stages_ms)
+    except Exception:
+        raise
+    except BaseException as death:
+        raise _WorkerDied(repr(death)) from death
 
 
 def _answer_all(batch: list[_Job], results: Sequence[Any], stages_ms: Mapping[str, float]) -> None:
@@ -232,18 +301,16 @@ def _answer_all(batch: list[_Job], results: Sequence[Any], stages_ms: Mapping[st
         start = end
 
 
-def _fail_all(batch: list[_Job], error: Exception) -> None:
-    name = batch[0].kind.name
-    if not isinstance(error, BenrenError):
-        _log.error("%s failed for %d jobs", name, len(batch), exc_info=error)
-    for job in batch:
-        if len(batch) == 1 and isinstance(error, BenrenError):
-            _fail(job, error)
-            continue
-        # One error object for each caller: a shared one would collect everybody's traceback.
-        own = InferenceFailed(f"The step {name!r} failed.", remedy="See the service's log.")
-        own.__cause__ = error
-        _fail(job, own)
+def _fail_job(job: _Job, error: Exception) -> None:
+    """Answer a caller with what went wrong; what is not ours stays in the log."""
+    if isinstance(error, BenrenError):
+        _fail(job, error)
+        return
+    name = job.kind.name
+    _log.error("%s failed", name, exc_info=error)
+    own = InferenceFailed(f"The step {name!r} failed.", remedy="See the service's log.")
+    own.__cause__ = error
+    _fail(job, own)
 
 
 def _fail(job: _Job, error: Exception) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from verifier.errors import ImageUnreadable, InferenceFailed, Overloaded
 from verifier.pipeline.batching import Batcher, BatchLimits, Priority
+from verifier.pipeline.savings import last_seen
 from verifier.types import Evidence, Face, Frame
 
 
@@ -40,6 +41,9 @@ class Engine:
     running: int = 0
     most_running: int = 0
     poison: str = ""
+    raises: BaseException = field(default_factory=lambda: ZeroDivisionError("poison"))
+    deaths: int = 1_000
+    """How often the poison works."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -52,8 +56,9 @@ class Engine:
             self.batches.append([each.digest for each in frames])
         try:
             assert self.gate.wait(10), "the test forgot to open the gate"
-            if self.poison in [each.digest for each in frames]:
-                raise ZeroDivisionError("poison")
+            if self.poison in [each.digest for each in frames] and self.deaths:
+                self.deaths -= 1
+                raise self.raises
         finally:
             with self.lock:
                 self.running -= 1
@@ -231,26 +236,131 @@ async def test_memory_is_bounded_as_well_as_count() -> None:
         await held
 
 
-async def test_a_failing_batch_is_answered_to_all_its_members() -> None:
-    """Everybody in the batch gets an error of his own; the next batch runs."""
-    engine = Engine(poison=frame("poison").digest)
+async def in_one_batch(engine: Engine, batcher: Batcher, *names: str) -> list[Any]:
+    """Ask for one frame each, so that all share a batch; gives answers and errors."""
     engine.gate.clear()
-    async with Batcher(
-        engine, decode=decode, limits=BatchLimits(workers=1, window_ms=0)
-    ) as batcher:
-        first = asyncio.create_task(batcher.detect([frame("first")]))
-        await settle()
-        tasks = [
-            asyncio.create_task(batcher.detect([frame(name)])) for name in ("a", "poison", "b")
+    first = asyncio.create_task(batcher.detect([frame("first")]))
+    await settle()
+    tasks = [asyncio.create_task(batcher.detect([frame(name)])) for name in names]
+    await settle()
+    engine.gate.set()
+    await first
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+ALONE = BatchLimits(workers=1, window_ms=0)
+
+
+@pytest.mark.parametrize(
+    "raises",
+    [
+        ZeroDivisionError("poison"),
+        InferenceFailed("poison gave NaN.", remedy="See the log."),
+        SystemExit("poison"),
+        MemoryError("poison"),
+    ],
+    ids=["a fault", "not a number", "the worker dies", "no memory"],
+)
+async def test_a_failing_batch_takes_nobody_with_it(raises: BaseException) -> None:
+    """Each of its jobs is tried once more alone; only the one at fault gets an error."""
+    engine = Engine(poison=frame("poison").digest, raises=raises)
+    async with Batcher(engine, decode=decode, limits=ALONE) as batcher:
+        a, poison, b = await in_one_batch(engine, batcher, "a", "poison", "b")
+        assert [a[0][0].score, b[0][0].score] == [
+            int(frame(name).digest[:6], 16) / 2**24 for name in "ab"
         ]
-        await settle()
-        engine.gate.set()
-        await first
-        errors = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(error) for error in errors] == [InferenceFailed] * 3
-        assert len({id(error) for error in errors}) == 3
-        assert "poison" not in str(errors[0]), "internals leak"
+        assert isinstance(poison, InferenceFailed)
+        if not isinstance(raises, InferenceFailed):
+            assert "poison" not in str(poison), "internals leak"
         assert len(await batcher.detect([frame("later")])) == 1
+    assert [len(batch) for batch in engine.batches] == [1, 3, 1, 1, 1, 1]
+
+
+async def test_a_worker_that_dies_in_mid_batch_leaves_nobody_waiting() -> None:
+    """Whoever was alone in the batch is retried once and answered; the worker serves on."""
+    engine = Engine(poison=frame("poison").digest, raises=SystemExit(1), deaths=1)
+    async with Batcher(engine, decode=decode, limits=ALONE) as batcher:
+        assert len(await batcher.detect([frame("poison")])) == 1
+        engine.deaths = 2
+        with pytest.raises(InferenceFailed):
+            await batcher.detect([frame("poison")])
+        assert len(await batcher.detect([frame("poison")])) == 1
+    assert len(engine.batches) == 5
+
+
+async def test_a_worker_that_never_comes_back_is_not_waited_for() -> None:
+    """Its requests are answered when their time is over; the other worker serves meanwhile."""
+    engine = Engine()
+    engine.gate.clear()
+    limits = BatchLimits(workers=2, window_ms=0, timeout_s=0.05, drain_s=0.01)
+    batcher = Batcher(engine, decode=decode, limits=limits)
+    hung = asyncio.create_task(batcher.detect([frame("hung")]))
+    await settle()
+    with pytest.raises(Overloaded, match=r"0\.05 s"):
+        await hung
+    assert len(await batcher.decode([b"served"])) == 1
+    engine.gate.set()
+    await batcher.close()
+
+
+async def test_an_observer_that_fails_stops_no_worker() -> None:
+    """Counting is not worth a request."""
+
+    class Broken(Counts):
+        def ran(self, job: str, **_: Any) -> None:
+            raise RuntimeError("no disk")
+
+    async with Batcher(Engine(), decode=decode, limits=ALONE, observer=Broken()) as batcher:
+        for _ in range(3):
+            assert len(await batcher.detect([frame("a")])) == 1
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0])
+async def test_a_deadline_that_is_past_costs_no_work(timeout_s: float) -> None:
+    """It is refused before it is queued, with a time to retry, and counted."""
+    engine, counts = Engine(), Counts()
+    async with Batcher(engine, decode=decode, observer=counts) as batcher:
+        with pytest.raises(Overloaded, match="No answer within 0 s") as refusal:
+            await batcher.assess([frame("a")], timeout_s=timeout_s)
+    assert refusal.value.retry_after_s is not None
+    assert counts.refusals == ["late"]
+    assert engine.batches == []
+
+
+async def test_owners_take_turns() -> None:
+    """Whoever asks for much at once does not hold up a session that asks for one frame."""
+    engine = Engine()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_batch=1, window_ms=0)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        asked = [("greedy", f"greedy {n}") for n in range(4)] + [("a", "a 0"), ("b", "b 0")]
+        tasks = []
+        for owner, name in [("first", "first"), *asked]:
+            tasks.append(asyncio.create_task(batcher.detect([frame(name)], owner=owner)))
+            await settle()
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+    names = {frame(name).digest: name for _, name in asked} | {frame("first").digest: "first"}
+    order = [names[batch[0]] for batch in engine.batches]
+    assert order == ["first", "greedy 0", "a 0", "b 0", "greedy 1", "greedy 2", "greedy 3"]
+
+
+async def test_what_was_seen_before_stays_with_its_frame() -> None:
+    """In a shared batch each frame keeps the last sample of its own camera."""
+    engine = Engine()
+    kept: list[Any] = []
+
+    class Remembering(Engine):
+        def detect(self, frames: Sequence[Frame], **options: Any) -> list[tuple[Face, ...]]:
+            kept.append((options.pop("last"), len(frames)))
+            return super().detect(frames, **options)
+
+    engine = Remembering()
+    mine = last_seen(frame("before"), ())
+    async with Batcher(engine, decode=decode, limits=ALONE) as batcher:
+        await batcher.detect([frame("a"), frame("b")], last=[None, mine])
+        await batcher.detect([frame("c")])
+    assert kept == [((None, mine), 2), (None, 1)]
 
 
 async def test_an_engine_that_loses_a_result_fails_the_batch() -> None:

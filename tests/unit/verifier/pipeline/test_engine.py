@@ -19,6 +19,7 @@ from verifier.models.packs import Pack
 from verifier.pipeline.align import align
 from verifier.pipeline.engine import MAX_CANDIDATES, Engine
 from verifier.pipeline.profile import load_profile
+from verifier.pipeline.savings import Savings
 from verifier.pipeline.selftest import LANDMARKS, drawn_face
 from verifier.types import Decision, Face, Frame, Reason
 
@@ -265,6 +266,56 @@ def test_darkness_is_no_evidence_even_for_a_similar_face(parts: Parts) -> None:
     (one,) = parts.engine.assess([Frame(pixels=dark, digest="dark")], references=[VECTORS["anna"]])
     assert Reason.TOO_DARK in one.reasons
     assert parts.engine.judge([one], VECTORS["anna"]).decision is Decision.NO_EVIDENCE
+
+
+def darkened(who: str) -> Frame:
+    """Somebody in the dark."""
+    pixels = (frame_of((who, 320)).pixels * 0.1).astype(np.uint8)
+    pixels[0, 0] = MARKER
+    return Frame(pixels=pixels, digest=f"dark {who}")
+
+
+@pytest.mark.parametrize("reference", [None, VECTORS["anna"]], ids=["no reference", "reference"])
+def test_what_cannot_be_evidence_costs_no_networks(
+    parts: Parts, reference: np.ndarray | None
+) -> None:
+    """A face too dark to judge is not embedded nor judged for liveness; the verdict is the same."""
+    frames, references = [darkened("anna"), frame_of(("anna", 320))], [reference] * 2
+    saving = parts.engine.assess(frames, references=references)
+    assert parts.embedder.batches == [1]
+    assert parts.liveness[0].batches == [1]
+    assert saving[0].embedding is saving[0].liveness_score is None
+    full = Engine(parts.pack, load_profile(), Savings(early_exit=False))
+    thorough = full.assess(frames, references=references)
+    assert parts.embedder.batches == [1, 2]
+    assert thorough[0].embedding is not None
+    for engine in (parts.engine, full):
+        assert str(engine.judge(saving, VECTORS["anna"])) == str(
+            engine.judge(thorough, VECTORS["anna"])
+        )
+
+
+def test_a_question_of_liveness_alone_is_answered_whatever_the_quality(parts: Parts) -> None:
+    """Where nobody asks for an identity, quality is no way out."""
+    (one,) = parts.engine.assess([darkened("anna")], embed=False)
+    assert one.liveness_score == pytest.approx(0.99)
+
+
+def test_equal_frames_of_a_batch_are_computed_once(parts: Parts) -> None:
+    """But for one person's reference only; each gets its evidence, in order."""
+    anna, ben = frame_of(("anna", 320)), frame_of(("ben", 320))
+    frames = [anna, ben, anna, anna]
+    references = [VECTORS["anna"], VECTORS["ben"], VECTORS["anna"], VECTORS["ben"]]
+    evidence = parts.engine.assess(frames, references=references)
+    assert [one.digest for one in evidence] == [frame.digest for frame in frames]
+    assert evidence[0] is evidence[2]
+    assert evidence[3] is not evidence[0]
+    assert parts.embedder.batches == [3]
+    verdict = parts.engine.judge(evidence[:3:2], VECTORS["anna"])
+    assert Reason.DUPLICATE_FRAME in verdict.reasons
+    off = Engine(parts.pack, load_profile(), Savings(duplicates=False))
+    off.assess(frames, references=references)
+    assert parts.embedder.batches == [3, 4]
 
 
 def test_a_reference_of_another_model_reaches_the_decision(parts: Parts) -> None:
