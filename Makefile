@@ -61,8 +61,10 @@ check: lint ## lint, and the unit tests that take no time
 test: lint ## lint, and every test
 	$(PYTEST) $(ARGS)
 
-soak: $(VENV)/.dev ## The property-based tests with fresh seeds and fifty times the examples
-	$(PYTEST) --hypothesis-profile=soak -m "not models and not faces" $(ARGS)
+soak: $(VENV)/.dev ## What takes an hour: chance instead of fixed seeds, kill loops, long runs
+	$(PYTEST) -m soak $(ARGS)
+	BENREN_KILLS=100 $(PYTEST) tests/integration -k kill -m "not soak" $(ARGS)
+	$(PYTEST) --hypothesis-profile=soak -m "not models and not faces and not soak" $(ARGS)
 
 # --- Release ---
 

@@ -22,7 +22,8 @@ import pytest_asyncio
 from verifier.clock import SystemClock
 from verifier.keys import create_key_directory
 
-KILLS = 20
+KILLS = int(os.environ.get("BENREN_KILLS", "20"))
+"""`make soak` asks for more."""
 TARGET = Path(__file__).with_name("kill_target.py")
 
 
