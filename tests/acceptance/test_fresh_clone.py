@@ -1,4 +1,4 @@
-"""`make demo` as a stranger runs it: a clone, nothing beside it, weights from an upstream mirror."""
+"""`make demo` as a stranger runs it: a clone, nothing beside it, weights from upstream's mirror."""
 
 from __future__ import annotations
 

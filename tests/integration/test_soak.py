@@ -58,7 +58,7 @@ def face(name: str) -> Face:
 
 
 async def test_nobody_hangs_and_nothing_is_mixed_up_under_chance() -> None:
-    """Workers die, callers leave, deadlines pass: each gets his own answer, or an error, in time."""
+    """Workers die, callers leave, deadlines pass: each gets his answer, or an error, in time."""
     limits = BatchLimits(workers=3, max_batch=8, window_ms=1, max_pending=90, timeout_s=0.5)
     engine: Any = Chance(5)
     outcomes: Counter[str] = Counter()
