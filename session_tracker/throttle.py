@@ -38,7 +38,14 @@ class _Tally:
 class Throttle:
     """Counts failures by address, in memory; times are UTC ms, given by the caller."""
 
-    def __init__(self, limits: ThrottleLimits | None = None) -> None:
+    def __init__(
+        self,
+        limits: ThrottleLimits | None = None,
+        *,
+        detail: str = "Too many wrong codes.",
+        remedy: str = "Wait, or open the link that was sent to you.",
+    ) -> None:
+        self._detail, self._remedy = detail, remedy
         self._limits = limits if limits is not None else ThrottleLimits()
         self._tallies: OrderedDict[str, _Tally] = OrderedDict()
         self._everybody = _Tally()
@@ -49,8 +56,8 @@ class Throttle:
         until = max(self._everybody.closed_until_ms, tally.closed_until_ms if tally else 0)
         if until > now_ms:
             raise TooManyRequests(
-                "Too many wrong codes.",
-                remedy="Wait, or open the link that was sent to you.",
+                self._detail,
+                remedy=self._remedy,
                 retry_after_s=(until - now_ms + 999) // 1_000,
             )
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Response
 from pydantic import BaseModel, Field
 
-from session_tracker.api import me, pages
+from session_tracker.api import certificates, me, pages
+from session_tracker.api.certificates import certificates_router
 from session_tracker.api.learners import learners_router
 from session_tracker.api.me import me_router
 from session_tracker.api.pages import pages_router
@@ -44,12 +45,7 @@ RULES: Final = (
     RouteRule(path="/v1/sessions/{session_id}/playback", by=Entry.TOKEN, max_body_bytes=_SMALL),
     RouteRule(path="/v1/sessions/{session_id}/stream", by=Entry.TOKEN, max_body_bytes=_SMALL),
     RouteRule(path="/v1/sessions/{session_id}/close", by=Entry.TOKEN, max_body_bytes=_SMALL),
-    RouteRule(path="/v1/certificates/{number}", by=Entry.ANYONE, max_body_bytes=_SMALL),
-    RouteRule(path="/v1/certificates/{number}/pdf", by=Entry.ANYONE, max_body_bytes=_SMALL),
-    RouteRule(path="/v1/certificates/{number}/qr.svg", by=Entry.ANYONE, max_body_bytes=_SMALL),
-    RouteRule(
-        path="/v1/certificates/{number}/{rest:path}", by=KeyScope.TRACKER, max_body_bytes=_SMALL
-    ),
+    *certificates.RULES,
     RouteRule(path="/v1/ledger/{rest:path}", by=Entry.ANYONE, max_body_bytes=_SMALL),
     *pages.RULES,
 )
@@ -95,6 +91,7 @@ def tracker_router(
         learners_router(service),
         sessions_router(service),
         records_router(service),
+        certificates_router(service),
         me_router(service, desk),
         pages_router(media_origins=service.catalogue.origins()),
     ):

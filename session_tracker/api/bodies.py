@@ -404,7 +404,8 @@ class CertificateBody(BaseModel):
     )
     holder: str = Field(examples=["lrn_5f…30"], description="The pseudonym, masked.")
     holder_name: str | None = Field(
-        examples=["欧**"], description="Masked; only for whoever gives the check code, too."
+        examples=["欧**"],
+        description="Masked, for whoever gives the check code; in clear for the learner himself.",
     )
     programme: str = Field(examples=["foshan-2021"])
     title: str
@@ -414,6 +415,36 @@ class CertificateBody(BaseModel):
     issued_ms: int = Field(examples=[_EXAMPLE_MS])
     revoked_ms: int | None = None
     reason: str | None = Field(default=None, description="Why it was revoked.")
+
+
+class CertificatesBody(BaseModel):
+    """A learner's certificates."""
+
+    model_config = _ANSWER
+
+    certificates: list[CertificateBody]
+
+
+class VoucherBody(BaseModel):
+    """A voucher (凭证), obtained or missing."""
+
+    model_config = _ANSWER
+
+    kind: str = Field(examples=["online_hours"])
+    programme: str = Field(examples=["foshan-2021"])
+    title_zh: str = Field(examples=["线上学时凭证 · 佛山市两类人员安全生产线上培训"])
+    title_en: str
+    obtained: bool = Field(description="Shown in colour; else in grey.")
+    obtained_utc_ms: int | None = Field(examples=[_EXAMPLE_MS])
+    number: str | None = Field(examples=["BR2026-7K3M9QX2TA"], description="Of the certificate.")
+
+
+class VouchersBody(BaseModel):
+    """A learner's vouchers, obtained ones first."""
+
+    model_config = _ANSWER
+
+    vouchers: list[VoucherBody]
 
 
 CourseBody.model_rebuild()

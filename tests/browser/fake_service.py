@@ -170,8 +170,8 @@ class FakeService:
             ("POST", "/v1/sessions/ses_1/playback"): self._report,
             ("POST", "/v1/sessions/ses_1/stream"): lambda _: (200, self._grant()),
             ("POST", "/v1/sessions/ses_1/close"): self._close,
-            ("GET", "/v1/certificates/BR2026-7K3M9QX2TA"): lambda _: (200, self.certificate),
-            ("GET", "/v1/me/certificates/BR2026-7K3M9QX2TA/qr.svg"): lambda _: (200, _NO_PICTURE),
+            ("GET", "/v1/me/certificates/BR2026-7K3M9QX2TA"): lambda _: (200, self.certificate),
+            ("GET", "/v1/certificates/BR2026-7K3M9QX2TA/qr.svg"): lambda _: (200, _NO_PICTURE),
         }
         answer = known.get((method, path))
         if answer is not None:

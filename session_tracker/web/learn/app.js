@@ -28,7 +28,7 @@ const ROUTES = [
   { path: /^\/lesson\/([^/]+)\/([^/]+)(?:\/(again))?$/, view: lessonView },
   { path: /^\/history$/, view: historyView, open: true },
   { path: /^\/history\/([^/]+)$/, view: sessionView, open: true },
-  { path: /^\/certificate\/([^/]+)$/, view: certificateView, open: true },
+  { path: /^\/certificate\/([^/]+)$/, view: certificateView },
 ];
 
 async function show() {

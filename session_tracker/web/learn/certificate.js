@@ -1,8 +1,8 @@
 // The certificate of hours: what is on it, its QR code, to print or to save.
 
-import { ask } from "../shared/api.js";
 import { fill, h } from "../shared/dom.js";
 import { duration, label, say, when } from "../shared/i18n.js";
+import { account } from "./account.js";
 import { backLink, button, trouble, waiting } from "./parts.js";
 
 export function certificateView({ page }, number) {
@@ -11,7 +11,8 @@ export function certificateView({ page }, number) {
   const back = backLink();
   back.classList.add("no-print");
   fill(page, back, place);
-  ask("GET", base).then(
+  // With the check code, which only the learner and the paper have, paper and QR code open.
+  account.ask("GET", `/v1/me/certificates/${encodeURIComponent(number)}`).then(
     (certificate) => fill(place, sheet(certificate), actions(certificate, base)),
     (error) => fill(place, trouble(error)),
   );
@@ -20,7 +21,7 @@ export function certificateView({ page }, number) {
 function sheet(certificate) {
   const valid = certificate.state === "valid";
   const code = h("img.qr", {
-    src: `/v1/certificates/${encodeURIComponent(certificate.number)}/qr.svg`,
+    src: `/v1/certificates/${encodeURIComponent(certificate.number)}/qr.svg?code=${certificate.check_code}`,
     width: 220,
     height: 220,
   });
@@ -32,7 +33,7 @@ function sheet(certificate) {
     h(
       "dl",
       {},
-      row("cert.holder", certificate.holder),
+      row("cert.holder", certificate.holder_name ?? certificate.holder),
       row("cert.programme", certificate.title),
       row(
         "cert.hours",
@@ -56,7 +57,7 @@ function actions(certificate, base) {
     "div.stack.no-print",
     {},
     button("cert.print", () => window.print(), { kind: "main full" }),
-    say(h("a.button.full", { href: `${base}/pdf`, download: `${certificate.number}.pdf` }), "cert.pdf"),
-    say(h("a.button.plain.full", { href: `../check/${encodeURIComponent(certificate.number)}` }), "cert.check"),
+    say(h("a.button.full", { href: `${base}/pdf?code=${certificate.check_code}`, download: `${certificate.number}.pdf` }), "cert.pdf"),
+    say(h("a.button.plain.full", { href: `../check/${encodeURIComponent(certificate.number)}?code=${certificate.check_code}` }), "cert.check"),
   );
 }
