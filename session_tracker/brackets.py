@@ -37,6 +37,7 @@ from session_tracker.events import (
     Outcome,
     Paused,
     PauseReason,
+    Playback,
     Presence,
     SystemFault,
     VoidReason,
@@ -85,9 +86,10 @@ def verify(facts: Sequence[Fact], policy: Policy, *, wall: Interval, closed: boo
     `facts` are of one session, without repeats, in any order; `closed` tells an open tail
     (`PENDING`) from a final one (`AFTER_LAST_PASS`).
     """
-    inside = [f for f in facts if wall[0] <= f.t <= wall[1]]
-    against = _Against(inside, policy)
-    passes = against.surviving(_passes(inside))
+    inside = [f for f in facts if wall[0] <= f.t <= wall[1] and not isinstance(f, Playback)]
+    looked = [f for f in inside if isinstance(f, Identity | Check)]
+    against = _Against(inside, looked, policy)
+    passes = against.surviving(_passes(looked))
     tail = VoidReason.AFTER_LAST_PASS if closed else VoidReason.PENDING
     if not passes:
         reason = against.decisive(wall[0], wall[1]) or VoidReason.BEFORE_FIRST_PASS
@@ -115,11 +117,11 @@ def _labelled(start: int, end: int, reason: VoidReason) -> tuple[Labelled, ...]:
     return ((start, end, reason),) if start < end else ()
 
 
-def _passes(facts: Iterable[Fact]) -> list[_Pass]:
+def _passes(looked: Iterable[Identity | Check]) -> list[_Pass]:
     """List passes in order of time; of two at one instant, the one on the newer track."""
     newest: dict[int, int] = {}
-    for f in facts:
-        if isinstance(f, Identity | Check) and f.outcome is Outcome.PASS:
+    for f in looked:
+        if f.outcome is Outcome.PASS:
             at = min(f.since, f.t) if isinstance(f, Check) else f.t
             newest[at] = max(f.track, newest.get(at, f.track))
     return [_Pass(t, track) for t, track in sorted(newest.items())]
@@ -128,34 +130,31 @@ def _passes(facts: Iterable[Fact]) -> list[_Pass]:
 class _Against:
     """Everything that can break a bracket, sorted once."""
 
-    def __init__(self, facts: Sequence[Fact], policy: Policy) -> None:
+    def __init__(
+        self, facts: Sequence[Fact], looked: Sequence[Identity | Check], policy: Policy
+    ) -> None:
         self._policy = policy
+        failed = [f for f in looked if f.outcome in FAILED]
         self._windows = [
-            (min(f.since, f.t), f.t, FAILED[f.outcome])
-            for f in facts
-            if isinstance(f, Check) and f.outcome in FAILED
+            (min(f.since, f.t), f.t, FAILED[f.outcome]) for f in failed if isinstance(f, Check)
         ]
         self._windows.sort()
-        self._suspicions = sorted(self._uncleared(facts), key=lambda s: s[0])
+        clearing = [f for f in looked if isinstance(f, Check) and f.outcome is Outcome.PASS]
+        samples = [f for f in failed if isinstance(f, Identity)]
+        self._suspicions = sorted(self._uncleared(samples, clearing), key=lambda s: s[0])
         self._faults = sorted((f.t, max(f.end, f.t)) for f in facts if isinstance(f, SystemFault))
         self._pauses = sorted(
             (f.t, BREAKING_PAUSES[f.reason])
             for f in facts
             if isinstance(f, Paused) and f.reason in BREAKING_PAUSES
         )
-        blind = [
-            f for f in facts if isinstance(f, Identity | Check) and f.outcome is Outcome.NO_EVIDENCE
-        ]
-        self._blind_at = sorted(f.t for f in blind)
+        self._blind_at = sorted(f.t for f in looked if f.outcome is Outcome.NO_EVIDENCE)
         self._runs = sorted(
             (f.t, max(f.end, f.t), f.track) for f in facts if isinstance(f, Presence)
         )
         self._run_ends = [end for _, end, _ in self._runs]
-        self._failed_tracks = sorted(
-            (f.t, f.track)
-            for f in facts
-            if isinstance(f, Identity | Check) and f.outcome in FAILED and f.track
-        )
+        self._silent = not (self._windows or self._suspicions or self._faults or self._pauses)
+        self._failed_tracks = sorted((f.t, f.track) for f in failed if f.track)
 
     def surviving(self, passes: list[_Pass]) -> list[_Pass]:
         """Keep the passes that lie in no window of a failed check."""
@@ -168,13 +167,12 @@ class _Against:
                 kept.append(p)
         return kept
 
-    def _uncleared(self, facts: Sequence[Fact]) -> Iterable[tuple[int, VoidReason]]:
+    def _uncleared(
+        self, samples: Iterable[Identity], clearing: Sequence[Check]
+    ) -> Iterable[tuple[int, VoidReason]]:
         limit = self._policy.brackets.suspicion_s * 1_000
-        clearing = [f for f in facts if isinstance(f, Check) and f.outcome is Outcome.PASS]
         failed = [(since, t) for since, t, _ in self._windows]
-        for f in facts:
-            if not (isinstance(f, Identity) and f.outcome in FAILED):
-                continue
+        for f in samples:
             cleared = any(
                 c.track == f.track
                 and c.since >= f.t
@@ -212,14 +210,15 @@ class _Against:
 
     def decisive(self, a: int, b: int) -> VoidReason | None:
         """Tell what in (a, b] says more than that a pass is missing: the weightiest of it."""
-        for since, t, reason in self._windows:
-            if since <= b and t > a:
-                return reason
-        for s, reason in self._suspicions:
-            if a < s <= b:
-                return reason
-        if any(start <= b and end > a for start, end in self._faults):
-            return VoidReason.SYSTEM_ERROR
+        if not self._silent:
+            for since, t, reason in self._windows:
+                if since <= b and t > a:
+                    return reason
+            for s, reason in self._suspicions:
+                if a < s <= b:
+                    return reason
+            if any(start <= b and end > a for start, end in self._faults):
+                return VoidReason.SYSTEM_ERROR
         absent = self._policy.brackets.absent_s * 1_000
         for start, end, track in self._overlapping(a, b):
             if track == 0 and end - start >= absent:
@@ -253,11 +252,12 @@ class _Against:
     def _track_without_pass(self, a: _Pass, b: _Pass) -> bool:
         if b.track - a.track not in (0, 1):
             return True
-        seen = [
-            track for start, end, track in self._overlapping(a.t, b.t) if end > a.t and start < b.t
-        ]
+        for start, end, track in self._overlapping(a.t, b.t):
+            if end > a.t and start < b.t and track and not a.track <= track <= b.track:
+                return True
         i = bisect_right(self._failed_tracks, (a.t, 1 << 62))
         while i < len(self._failed_tracks) and self._failed_tracks[i][0] < b.t:
-            seen.append(self._failed_tracks[i][1])
+            if not a.track <= self._failed_tracks[i][1] <= b.track:
+                return True
             i += 1
-        return any(track and not a.track <= track <= b.track for track in seen)
+        return False

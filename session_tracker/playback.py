@@ -17,8 +17,9 @@ comes back. Whether the time was credited plays no part in it: void time may be 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 from session_tracker.events import (
     Closed,
@@ -57,8 +58,6 @@ class Stretch:
     """Position at `start`."""
     void: VoidReason | None = None
     """None: played."""
-    reach_ms: int = 0
-    """How far the high-water mark may move by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,34 +77,43 @@ class Played:
     jumps: tuple[Jump, ...]
 
 
+_Piece: TypeAlias = tuple[int, int, str, int, VoidReason | None, int]
+"""A `Stretch` on its way, field by field (thousands, most of them joined), and how far the
+high-water mark may move by it."""
+
+
 def played(sessions: Mapping[str, Iterable[Playback]], policy: Policy) -> dict[str, Played]:
     """Follow the players of all sessions of one learner; reports in any order, without repeats."""
     jumps: dict[str, list[Jump]] = {name: [] for name in sessions}
-    raw: list[tuple[int, str, Stretch]] = []
+    raw: list[tuple[int, str, _Piece]] = []
     for name, reports in sessions.items():
         ordered = sorted(reports, key=lambda r: (r.t, r.key))
-        raw += ((s.start, name, s) for s in _follow(ordered, policy, jumps[name]))
-    kept: dict[str, list[Stretch]] = {name: [] for name in sessions}
+        raw += [(p[0], name, p) for p in _follow(ordered, policy, jumps[name])]
+    raw.sort(key=lambda r: r[:2])
+    kept: dict[str, list[_Piece]] = {name: [] for name in sessions}
     slack = policy.playback.slack_s * 1_000
     high: dict[str, int] = {}
-    for _, name, s in sorted(raw, key=lambda r: r[:2]):
-        mark = high.get(s.media_id, 0)
-        if s.media_ms > mark + slack and s.void is not VoidReason.NOT_PLAYING:
-            by = s.media_ms - mark
-            fresh = not kept[name] or kept[name][-1].void is not VoidReason.MEDIA_TOO_FAST
+    for _, name, p in raw:
+        start, end, media_id, media_ms, void, reach_ms = p
+        mark = high.get(media_id, 0)
+        if media_ms > mark + slack and void is not VoidReason.NOT_PLAYING:
+            by = media_ms - mark
+            fresh = not kept[name] or kept[name][-1][4] is not VoidReason.MEDIA_TOO_FAST
             if fresh and by > policy.playback.jump_s * 1_000:
-                jumps[name].append(Jump(t=s.start, media_id=s.media_id, by_ms=by))
-            kept[name].append(replace(s, void=VoidReason.MEDIA_TOO_FAST))
+                jumps[name].append(Jump(t=start, media_id=media_id, by_ms=by))
+            skipped = VoidReason.MEDIA_TOO_FAST
+            kept[name].append((start, end, media_id, media_ms, skipped, reach_ms))
             continue
-        high[s.media_id] = max(mark, s.reach_ms)
-        kept[name].append(s)
+        if reach_ms > mark:
+            high[media_id] = reach_ms
+        kept[name].append(p)
     return {
         name: Played(stretches=tuple(_joined(kept[name])), jumps=tuple(jumps[name]))
         for name in sessions
     }
 
 
-def _follow(reports: Sequence[Playback], policy: Policy, jumps: list[Jump]) -> Iterable[Stretch]:
+def _follow(reports: Sequence[Playback], policy: Policy, jumps: list[Jump]) -> Iterable[_Piece]:
     """Hold each report of one session against the line of those before it."""
     slack = policy.playback.slack_s * 1_000
     lost = policy.lease.expiry_s * 1_000
@@ -113,57 +121,61 @@ def _follow(reports: Sequence[Playback], policy: Policy, jumps: list[Jump]) -> I
     for r, after in pairwise(reports):
         if line is None or not r.playing:
             line = (r.t, r.media_ms)
+        medium, span = r.media_id, after.t - r.t
         at = line[1] + r.t - line[0]
-        span = Stretch(start=r.t, end=after.t, media_id=r.media_id, media_ms=at)
-        ahead = after.media_ms - (at + after.t - r.t)
-        unknown = after.media_id != r.media_id or after.t - r.t > lost
+        ahead = after.media_ms - (at + span)
+        unknown = after.media_id != medium or span > lost
         if not r.playing or unknown:
             # Nobody can say when it played: not credited, though what it can have played is known.
-            went_on = r.playing and after.media_id == r.media_id and ahead <= slack
+            went_on = r.playing and after.media_id == medium and ahead <= slack
             reach = after.media_ms if went_on else 0
-            yield replace(span, void=VoidReason.NOT_PLAYING, reach_ms=reach)
+            yield r.t, after.t, medium, at, VoidReason.NOT_PLAYING, reach
             line = None
             continue
         if ahead > policy.playback.jump_s * 1_000:
-            jumps.append(Jump(t=after.t, media_id=after.media_id, by_ms=ahead))
+            jumps.append(Jump(t=after.t, media_id=medium, by_ms=ahead))
         if ahead > slack:
-            reach = at + after.t - r.t + slack
-            yield replace(span, void=VoidReason.MEDIA_TOO_FAST, reach_ms=reach)
+            reach = at + span + slack
+            yield r.t, after.t, medium, at, VoidReason.MEDIA_TOO_FAST, reach
         elif after.media_ms < r.media_ms - slack:
-            yield replace(span, void=VoidReason.MEDIA_TOO_FAST)
+            yield r.t, after.t, medium, at, VoidReason.MEDIA_TOO_FAST, 0
         elif ahead < -slack:
             moved = max(0, after.media_ms - at)
-            yield replace(span, end=r.t + moved, reach_ms=at + moved)
-            yield replace(span, start=r.t + moved, media_ms=at + moved, void=VoidReason.NOT_PLAYING)
+            yield r.t, r.t + moved, medium, at, None, at + moved
+            yield r.t + moved, after.t, medium, at + moved, VoidReason.NOT_PLAYING, 0
         else:
-            yield replace(span, reach_ms=at + after.t - r.t)
+            yield r.t, after.t, medium, at, None, at + span
             continue
         line = None
 
 
-def _joined(stretches: Iterable[Stretch]) -> Iterable[Stretch]:
+def _joined(pieces: Iterable[_Piece]) -> Iterable[Stretch]:
     """Join what goes on along one line; drop what is empty."""
-    last: Stretch | None = None
-    for s in stretches:
-        if s.start >= s.end:
+    last: _Piece | None = None
+    end = 0
+    for p in pieces:
+        if p[0] >= p[1]:
             continue
-        if last is not None and _goes_on(last, s):
-            last = replace(last, end=s.end)
+        if last is not None and p[0] == end and _goes_on(last, p):
+            end = p[1]
             continue
         if last is not None:
-            yield last
-        last = s
+            yield _stretch(last, end)
+        last, end = p, p[1]
     if last is not None:
-        yield last
+        yield _stretch(last, end)
 
 
-def _goes_on(last: Stretch, s: Stretch) -> bool:
+def _goes_on(last: _Piece, p: _Piece) -> bool:
     return (
-        s.start == last.end
-        and s.void is last.void
-        and s.media_id == last.media_id
-        and (s.void is not None or s.media_ms == last.media_ms + s.start - last.start)
+        p[4] is last[4]
+        and p[2] == last[2]
+        and (p[4] is not None or p[3] == last[3] + p[0] - last[0])
     )
+
+
+def _stretch(p: _Piece, end: int) -> Stretch:
+    return Stretch(start=p[0], end=end, media_id=p[2], media_ms=p[3], void=p[4])
 
 
 def standing(facts: Iterable[Fact], wall: Interval) -> tuple[tuple[int, int, VoidReason], ...]:
