@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from session_tracker.timeline import to_utc_ms
 from verifier.clock import Clock, Stamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Where a stamped event lies, in UTC ms."""
+
+    at: int
+    since: int
+    news: Mapping[str, Stamp]
+    """First stamps of boots that are not stored yet."""
+    stepped: bool
+    """Whether a boot began whose clock cannot be right: its stamps are placed by ours."""
+    ahead: bool
+    """Whether a clock that we know has run ahead of ours: the event is placed now."""
 
 
 class Axis:
@@ -28,6 +43,24 @@ class Axis:
             if stamp is not None and stamp.boot_id not in self._anchors:
                 found.setdefault(stamp.boot_id, stamp)
         return found
+
+    def place(self, at: Stamp, since: Stamp | None, *, earliest: int, step_ms: int) -> Placed:
+        """Place an event that happened between `earliest` and now, by whichever clock.
+
+        Stamps of a boot that is new to us are held against our own clock: what it calls the
+        future, or a time before `earliest`, shows a clock that is wrong by more than `step_ms`,
+        and its boot is anchored at our present.
+        """
+        now = self.now()
+        news = self.unknown(at, since)
+        wrong = [n for n, s in news.items() if not earliest - step_ms <= s.utc_ms <= now + step_ms]
+        for boot in wrong:
+            news[boot] = replace(news[boot], utc_ms=now)
+        placed = self.resolve(at, news)
+        ahead = placed > now + step_ms
+        placed = min(placed, now) if ahead else placed
+        begun = placed if since is None else min(self.resolve(since, news), placed)
+        return Placed(at=placed, since=begun, news=news, stepped=bool(wrong), ahead=ahead)
 
     def resolve(self, stamp: Stamp, news: Mapping[str, Stamp]) -> int:
         """Give the instant in UTC ms; `news` holds first stamps that are not stored yet."""

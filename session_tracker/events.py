@@ -75,6 +75,8 @@ class CloseReason(StrEnum):
     SUSPENDED = "suspended"
     TAKEN_OVER = "taken_over"
     EXPIRED = "expired"
+    SYSTEM_ERROR = "system_error"
+    """The service could not go on: its clock was set back."""
 
 
 class VoidReason(StrEnum):

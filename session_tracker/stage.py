@@ -107,10 +107,16 @@ class Stage:
             return
         async with live.lock:
             turn = self.turn(live)
-            if live.machine.state is State.RUNNING:
-                known, now = live.last_turn, self.axis.now()
+            known, now = live.last_turn, self.axis.now()
+            stepped = known - now > live.policy.clock.step_s * 1_000
+            if live.machine.state is State.RUNNING or stepped:
                 key = f"fault:{self.axis.started.boot_id}"
-                turn.note(SystemFault(key=key, t=min(known, now), end=max(known, now)))
+                began = known if stepped else min(known, now)
+                turn.note(SystemFault(key=key, t=began, end=max(known, now)))
+            if stepped:
+                # The clock was set back: what came now would lie in time that is over already.
+                turn.flag("clock_step", {"boot": self.axis.started.boot_id, "utc_ms": now})
+                turn.close(Close(reason=CloseReason.SYSTEM_ERROR))
             turn.let_pass()
             await self.commit(live, turn)
         async with self.database.read() as connection:
@@ -277,18 +283,27 @@ class Stage:
                     f"Event {event.event_id} came before event {stream.last_event_id + 1}.",
                     remedy="Hand the events of a stream over in order.",
                 )
-            news = self.axis.unknown(event.at, event.since)
-            at = self.axis.resolve(event.at, news)
-            since = at if event.since is None else self.axis.resolve(event.since, news)
+            placed = self.axis.place(
+                event.at,
+                event.since,
+                earliest=live.record.opened_ms,
+                step_ms=live.policy.clock.step_s * 1_000,
+            )
             turn = self.turn(live)
-            turn.take_event(event, stream, at, since)
+            if placed.stepped or placed.ahead:
+                turn.flag("clock_step", {"boot": event.at.boot_id, "utc_ms": event.at.utc_ms})
+            if placed.stepped:
+                key = f"fault:clock:{event.at.boot_id}"
+                known = min(live.last_turn, placed.at)
+                turn.note(SystemFault(key=key, t=known, end=placed.at))
+            turn.take_event(event, stream, placed.at, placed.since)
 
             async def before(tx: Transaction) -> None:
-                for stamp in news.values():
+                for stamp in placed.news.values():
                     await rows.insert_boot(tx.connection, stamp)
 
             await self.commit(live, turn, before)
-            self.axis.learn(news)
+            self.axis.learn(placed.news)
 
     async def _late(self, event: StreamEvent) -> None:
         """Let go of an event of a session that has ended; refuse one that was never opened."""

@@ -47,6 +47,8 @@ class ScriptedStream:
     spec: StreamSpec
     shows: Decision | None = Decision.MATCH
     """What a verdict on the present frame says; None: nobody is there."""
+    faces: int = 1
+    """How many there are while there is one at all."""
     track: int = 0
     frames: int = 0
     events: int = 0
@@ -146,7 +148,7 @@ class ScriptedVerifier:
                 stream.seen.append((now, stream.shows))
                 judged = identity or stream.owed
                 kind = EventKind.IDENTITY if judged else EventKind.PRESENCE
-                event = self._event(stream, kind, now, faces=1)
+                event = self._event(stream, kind, now, faces=stream.faces)
                 if judged:
                     event = _verdict(event, stream.shows)
                     stream.owed = stream.shows is Decision.NO_EVIDENCE

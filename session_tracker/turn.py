@@ -245,6 +245,9 @@ class Turn:
             self.note(fact, evidence=_evidence(event), context=context)
         elif event.kind in (EventKind.CHECK, EventKind.CHALLENGE):
             self._take_check(event, at, since, event.track + stream.track_offset, context)
+        if event.faces > 1:
+            # The verifier judged the enrolled face among them; where there is none, a mismatch.
+            self.flag("several_faces", {"at": at, "faces": event.faces})
         self.stream = replace(stream, last_event_id=event.event_id)
         self.let_pass()
 

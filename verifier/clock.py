@@ -94,6 +94,14 @@ class ManualClock:
             utc_ms=round(utc.timestamp() * 1000),
         )
 
+    def set_wall(self, by_ms: int) -> None:
+        """Have somebody set the wall clock, forward or back; the monotonic one goes on."""
+        self._start += timedelta(milliseconds=by_ms)
+
+    def boot(self) -> None:
+        """Begin a new boot: stamps of before cannot be told in monotonic time any more."""
+        self._boot_id = secrets.token_hex(8)
+
     async def sleep_until(self, monotonic_ms: int) -> None:
         """Sleep until `advance` has brought the clock there."""
         if monotonic_ms <= self._now_ms:

@@ -48,6 +48,7 @@ addWords({
     "void.parallel_session": "同一时间在另一台设备上学习",
     "void.daily_cap": "超过了每天可计的学时",
     "void.provisional": "等待核对登记照片后计入",
+    "void.enrolment_refused": "登记照片没有通过审核",
 
     "advice.ok": "很好，看得清楚",
     "advice.no_face": "请让脸出现在画面里",
@@ -75,6 +76,7 @@ addWords({
     "close.suspended": "学习已停止，等待人工复核",
     "close.taken_over": "已改在另一台设备上学习",
     "close.expired": "太久没有动静，学习已结束",
+    "close.system_error": "系统故障，学习已结束；这段时间由工作人员核对",
 
     "timeline.label": "这次学习的时间线",
     "timeline.credited": "计入 {time}",
@@ -131,6 +133,7 @@ addWords({
     "void.parallel_session": "You were learning on another device at the same time",
     "void.daily_cap": "Above the hours that count in one day",
     "void.provisional": "Counts once your photo has been confirmed",
+    "void.enrolment_refused": "Your registered photo was not accepted",
 
     "advice.ok": "Good, we can see you well",
     "advice.no_face": "Please bring your face into the picture",
@@ -158,6 +161,7 @@ addWords({
     "close.suspended": "The lesson has stopped until a person has looked at it",
     "close.taken_over": "You went on learning on another device",
     "close.expired": "Nothing happened for too long; the lesson has ended",
+    "close.system_error": "A fault of ours ended the lesson; staff will look at this time",
 
     "timeline.label": "Timeline of this lesson",
     "timeline.credited": "{time} credited",

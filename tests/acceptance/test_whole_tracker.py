@@ -1,0 +1,570 @@
+"""The whole tracker beside a small model: sequences of everything that can happen to a lesson.
+
+`SessionService` over SQLite, with a scripted verifier and a clock moved by hand, is driven by
+random sequences: who sits there, frames or none, samples, failing verifiers, a player that plays,
+jumps, stalls and lies, repeats and contradictions, a second device, restarts, decisions of
+people, midnight. After each the credit of every second is compared with
+`session_tracker.reference`, which goes through them by brute force; and along the way the player
+runs only where it may. `make soak` plays 2 000 sequences, the ordinary run fewer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from session_tracker.events import (
+    Closed,
+    Disputed,
+    Fact,
+    Granted,
+    Paused,
+    Resumed,
+    Suspended,
+    SystemFault,
+    Upheld,
+)
+from session_tracker.explain import fate_of
+from session_tracker.live import Report
+from session_tracker.policy import Policy, load_policy
+from session_tracker.reference import Frame, Look, Said, Seen, count, middles
+from session_tracker.service import OpenedSession
+from session_tracker.testing import Studio
+from session_tracker.views import SessionView
+from verifier.clock import Stamp
+from verifier.errors import Conflict, Overloaded
+from verifier.types import Decision, EventKind, StreamEvent
+
+pytestmark = pytest.mark.slow
+
+T = TypeVar("T")
+DAY_MS = 86_400_000
+SHANGHAI_MS = 8 * 3_600_000
+OUTCOMES = {
+    Decision.MATCH: "pass",
+    Decision.MISMATCH: "mismatch",
+    Decision.SPOOF: "spoof",
+    Decision.NO_EVIDENCE: "no_evidence",
+}
+
+
+def hurried() -> Policy:
+    """The rules of Foshan at a fifth of their times, so that a minute holds what takes five."""
+    foshan = load_policy("foshan-2021").model_dump(mode="json")
+    changes: dict[str, dict[str, Any]] = {
+        "class_hour": {"seconds": 20},
+        "checks": {
+            "challenge_at_start": False,
+            "challenge_share": 0.0,
+            "random_mean_s": 30,
+            "random_min_s": 4,
+            "random_max_s": 144,
+            "force_after_s": 18,
+            "frames_needed_s": 2,
+            "suspicion_wait_s": 3,
+            "answer_window_s": 12,
+            "retry_after_s": 2,
+            "ask_again_after_s": 3,
+            "start_limit_s": 60,
+        },
+        "brackets": {"max_gap_s": 24, "absent_s": 3, "no_evidence_s": 6, "suspicion_s": 6},
+        "sampling": {"period_s": 1, "window_s": 5, "gap_s": 3},
+        "playback": {"idle_s": 40, "slack_s": 2, "jump_s": 30},
+        "daily_cap": {"class_hours": 2},
+        "lease": {"heartbeat_s": 3, "expiry_s": 24},
+        "network": {"tolerated_s": 6, "closed_after_s": 24},
+    }
+    for section, values in changes.items():
+        foshan[section] = {**foshan[section], **values}
+    return Policy.model_validate({**foshan, "name": "hurried"})
+
+
+HURRIED = hurried()
+WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
+"""A sequence that fails is short already; to shrink it would take minutes."""
+
+
+@dataclass
+class Device:
+    """A learner's device in one session, and everything about it that can be seen from outside."""
+
+    opened: OpenedSession
+    seen: Seen
+    position: int = 0
+    medium: str = "a"
+    playing: bool = False
+    pressed: bool = True
+    """Whether the learner wants the player to run."""
+    seq: int = 0
+    last: Report | None = None
+    silent_s: int = 0
+    offset: int = 0
+    """Added to the track numbers of the newest stream."""
+    not_before: dict[str, int | None] = field(default_factory=dict)
+
+
+class Yard:
+    """One tracker for all sequences, each with a learner of its own."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(
+            dir="/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (only faster)
+        )
+        self.runner = asyncio.Runner()
+        self.studio = Studio(f"sqlite:///{self.folder.name}/tracker.sqlite3", policy=HURRIED)
+        self.rng = random.Random(0)
+        self.studio.draw = self.rng.random
+        self.studio.service = self.studio._service()
+        self.events: list[StreamEvent] = []
+        self.sequences = 0
+        self.fates: Counter[str] = Counter()
+        """Seconds compared, by what the tracker says of them."""
+        self.run(self.studio.start())
+        self.studio.verifier.subscribe(self.hear)
+
+    async def hear(self, event: StreamEvent) -> None:
+        """Note an event that the tracker has taken in."""
+        self.events.append(event)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for it."""
+        return self.runner.run(work)
+
+    def restart(self) -> None:
+        """Stop the service and start it on the same store."""
+        self.run(self.studio.restart())
+        self.studio.verifier.subscribe(self.hear)
+
+    def close(self) -> None:
+        """Check the ledger that all sequences have left, and clear away."""
+        audit = self.run(self.studio.service.audit())
+        self.run(self.studio.stop())
+        self.runner.close()
+        self.folder.cleanup()
+        assert audit.intact, audit.findings
+
+
+class Tracked(RuleBasedStateMachine):
+    """A learner's days with the tracker."""
+
+    yard: Yard
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.devices: list[Device] = []
+        self.clock = self.yard.studio.clock
+        self.service = self.yard.studio.service
+        self.learner = ("", "")
+        self.last_event: StreamEvent | None = None
+        self.asked: dict[str, Stamp | None] = {}
+        self.yard.events.clear()
+
+    # --- what happens ----------------------------------------------------------------------
+
+    @initialize(
+        before_midnight_s=st.sampled_from((40_000, 40_000, 50)), seed=st.integers(0, 1 << 30)
+    )
+    def begin(self, before_midnight_s: int, seed: int) -> None:
+        """A new learner enrols, at noon or shortly before midnight in Shanghai."""
+        self.yard.sequences += 1
+        self.yard.rng.seed(seed)
+        now = self.now()
+        midnight = ((now + SHANGHAI_MS) // DAY_MS + 1) * DAY_MS - SHANGHAI_MS
+        at = midnight - before_midnight_s * 1_000
+        self.advance(at - now if at > now else at + DAY_MS - now)
+        self.learner = self.run(self.yard.studio.enrol())
+        self.open(take_over=False)
+        self.watch(4, Decision.MATCH, samples=0, frames=True)
+
+    @rule(
+        seconds=st.integers(1, 9),
+        shows=st.sampled_from(
+            (
+                *(Decision.MATCH,) * 6,
+                None,
+                Decision.MISMATCH,
+                Decision.SPOOF,
+                Decision.NO_EVIDENCE,
+            )
+        ),
+        samples=st.integers(0, 511),
+        frames=st.sampled_from((True, True, True, True, False)),
+        new_track=st.sampled_from((False, False, False, True)),
+    )
+    def sit(
+        self, seconds: int, shows: Decision | None, samples: int, frames: bool, new_track: bool
+    ) -> None:
+        """Somebody or nobody sits there for a while; frames come or do not."""
+        stream = self.stream()
+        if stream is not None and (shows is not stream.shows or new_track):
+            self.yard.studio.verifier.show(self.device.seen.name, shows, new_track=new_track)
+        self.watch(seconds, shows, samples=samples, frames=frames)
+
+    @rule(seconds=st.integers(4, 12), samples=st.integers(0, 4_095))
+    def stay(self, seconds: int, samples: int) -> None:
+        """Whoever sits there goes on."""
+        stream = self.stream()
+        shows = Decision.MATCH if stream is None else stream.shows
+        self.watch(seconds, shows, samples=samples, frames=True)
+
+    @rule(seconds=st.integers(8, 25), samples=st.integers(0, 1 << 25))
+    def study(self, seconds: int, samples: int) -> None:
+        """The learner sits there and studies."""
+        stream = self.stream()
+        if stream is not None and stream.shows is not Decision.MATCH:
+            self.yard.studio.verifier.show(self.device.seen.name, Decision.MATCH, new_track=False)
+        self.watch(seconds, Decision.MATCH, samples=samples, frames=True)
+
+    @rule(what=st.sampled_from(("pause", "play", "ahead", "far", "back", "other", "touch")))
+    def press(self, what: str) -> None:
+        """The learner, or his program, does something to the player."""
+        device = self.device
+        moves = {"ahead": 4_000, "far": 40_000, "back": -15_000}
+        device.position = max(0, device.position + moves.get(what, 0))
+        if what in ("pause", "play"):
+            device.pressed = what == "play"
+        if what == "other":
+            device.medium, device.position = ("b" if device.medium == "a" else "a"), 0
+        self.report(interaction=what == "touch")
+
+    @rule(what=st.sampled_from(("repeat", "contradict", "overtake", "echo")))
+    @precondition(lambda self: self.device.last is not None)
+    def stumble(self, what: str) -> None:
+        """Something is sent twice, contradicts itself, or comes too late."""
+        {
+            "repeat": self.repeat,
+            "contradict": self.contradict,
+            "overtake": self.overtake,
+            "echo": self.echo,
+        }[what]()
+
+    def repeat(self) -> None:
+        """A report is sent twice: the first answer, and nothing else."""
+        device = self.device
+        assert device.last is not None
+        assert self.send(device, device.last) == self.send(device, device.last)
+
+    def contradict(self) -> None:
+        """The same number with another body is refused."""
+        device = self.device
+        last = device.last
+        assert last is not None
+        other = Report(
+            seq=last.seq, media_id=last.media_id, media_ms=last.media_ms + 1, playing=True
+        )
+        with pytest.raises(Conflict):
+            self.send(device, other)
+
+    def overtake(self) -> None:
+        """A report that a later one has overtaken counts for nothing."""
+        device = self.device
+        device.seq += 2
+        self.report()
+        late = Report(
+            seq=device.seq - 1, media_id=device.medium, media_ms=device.position + 500, playing=True
+        )
+        try:
+            self.send(device, late)
+        except Conflict:
+            assert not self.view(device).play
+
+    def echo(self) -> None:
+        """The verifier did not hear the answer and gives its last event again."""
+        if self.last_event is not None:
+            size = len(self.yard.events)
+            self.run(self.yard.studio.verifier.again(self.last_event))
+            del self.yard.events[size:]
+
+    @rule(what=st.sampled_from(("fail", "restart")))
+    def trouble(self, what: str) -> None:
+        """The verifier fails for the next check and when asked anew, or the service restarts."""
+        if what == "fail":
+            self.yard.studio.verifier.failures += [Overloaded("gone")] * 2
+            return
+        before = self.yard.studio.verifier
+        self.yard.restart()
+        self.asked |= {c.check_id: c.not_before for c in before.checks}
+        self.service = self.yard.studio.service
+        self.settle()
+        for device in self.devices:
+            if self.view(device).state not in ("settled", "closed", "suspended"):
+                self.reopen(device)
+
+    @rule()
+    @precondition(lambda self: len(self.devices) < 4)
+    def second_device(self) -> None:
+        """Another device takes over; from now on it is the one that is used."""
+        self.open(take_over=True)
+
+    @rule(pause_s=st.sampled_from((5, 60, 4_000)))
+    @precondition(lambda self: len(self.devices) < 4)
+    def come_again(self, pause_s: int) -> None:
+        """The session is ended; after a while another one begins with the same lesson."""
+        for device in self.devices:
+            self.run(self.service.close(device.seen.name, device.opened.session_token))
+        self.settle()
+        self.advance(pause_s * 1_000)
+        self.open(take_over=False)
+        self.watch(4, Decision.MATCH, samples=0, frames=True)
+
+    @rule(
+        which=st.integers(0, 3),
+        a=st.integers(0, 60),
+        length=st.integers(1, 30),
+        kind=st.sampled_from((Granted, Disputed, Upheld)),
+    )
+    def decide(self, which: int, a: int, length: int, kind: type[Granted]) -> None:
+        """A reviewer decides about a stretch of one of the sessions."""
+        device = self.devices[which % len(self.devices)]
+        start = device.seen.opened + a * 1_000
+        end = min(start + length * 1_000, self.seen_end(device) // 1_000 * 1_000)
+        if start >= end:
+            return
+        fact = kind(key=f"{kind.__name__.lower()}:{start}:{end}", t=start, end=end)
+        self.run(self.service.decide(device.seen.name, [fact], reason="decided"))
+        if kind is Granted:
+            device.seen.answered_for.append((start, end))
+        self.settle()
+
+    # --- what has to hold ------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        """Compare every second of every session with the model; then end what still runs."""
+        if not self.devices:
+            return
+        self.yard.studio.verifier.failures.clear()
+        self.compare()
+        for device in self.devices:
+            self.run(self.service.close(device.seen.name, device.opened.session_token))
+        self.settle()
+        self.compare()
+
+    def compare(self) -> None:
+        """Each second is credited by both or by neither, and has its reason where by neither."""
+        facts = {d.seen.name: self.run(self.service.facts(d.seen.name)) for d in self.devices}
+        for device in self.devices:
+            self.look(device, facts[device.seen.name])
+        now = self.now()
+        expected = count([d.seen for d in self.devices], HURRIED, now=now)
+        total = 0
+        for device in self.devices:
+            name = device.seen.name
+            explained = self.run(self.service.explain(name))
+            total += sum(s.end - s.start for s in explained.told.spans if s.evidence is not None)
+            for m in middles(device.seen, now):
+                if not explained.told.start <= m < explained.told.end:
+                    continue
+                span = explained.told.at(m)
+                theirs, ours = span.evidence is not None, (name, m) in expected.instants
+                assert theirs == ours, (
+                    f"{name} at {(m - device.seen.opened) / 1_000} s: the tracker says "
+                    f"{span.state} ({span.reason}), the model {'credited' if ours else 'void'}"
+                )
+                assert theirs or span.reason is not None
+                self.yard.fates[fate_of(span)] += 1
+        assert abs(total - 1_000 * len(expected.instants)) < 1_500
+
+    # --- how it is done --------------------------------------------------------------------
+
+    @property
+    def device(self) -> Device:
+        """The device that is used now."""
+        return self.devices[-1]
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for it."""
+        return self.yard.run(work)
+
+    def now(self) -> int:
+        """The present, UTC ms."""
+        return self.clock.stamp().utc_ms
+
+    def settle(self) -> None:
+        """Let the service finish what is due."""
+        self.run(self.service.settled())
+
+    def advance(self, ms: int) -> None:
+        """Let time pass."""
+        self.clock.advance(ms)
+        self.settle()
+
+    def seen_end(self, device: Device) -> int:
+        """When a session ended, or now."""
+        closed = [
+            f for f in self.run(self.service.facts(device.seen.name)) if isinstance(f, Closed)
+        ]
+        return closed[0].t if closed else self.now()
+
+    def open(self, *, take_over: bool) -> None:
+        """Open a session and use its device from now on."""
+        learner_id, consent_id = self.learner
+        opened = self.run(
+            self.service.open_session(
+                learner_id=learner_id,
+                consent_id=consent_id,
+                programme=HURRIED.name,
+                media=["a", "b"],
+                take_over=take_over,
+            )
+        )
+        self.devices.append(
+            Device(opened=opened, seen=Seen(name=opened.session_id, opened=self.now()))
+        )
+
+    def reopen(self, device: Device) -> None:
+        """Open the stream of a session anew."""
+        top = max((f.track for f in device.seen.frames), default=0)
+        self.gather()
+        top = max((f.track for f in device.seen.frames), default=top)
+        try:
+            self.run(self.service.reopen_stream(device.seen.name, device.opened.session_token))
+        except Conflict:
+            return
+        device.offset = top
+        self.settle()
+
+    def stream(self) -> Any:
+        """The open stream of the device, if any."""
+        for stream in reversed(self.yard.studio.verifier.streams.values()):
+            if stream.spec.session_id == self.device.seen.name:
+                return stream
+        return None
+
+    def view(self, device: Device) -> SessionView:
+        """What the device sees."""
+        return self.run(self.service.view(device.seen.name, device.opened.session_token))
+
+    def watch(self, seconds: int, shows: Decision | None, *, samples: int, frames: bool) -> None:
+        """Second after second: a frame, the view, a report where one is due."""
+        device = self.device
+        for n in range(seconds):
+            self.advance(1_000)
+            if device.playing:
+                device.position += 1_000
+            device.silent_s += 1
+            if frames and self.stream() is not None:
+                name = device.seen.name
+                identity = bool(samples >> n & 1)
+                self.run(self.yard.studio.verifier.frame(name, identity=identity))
+                self.settle()
+            view = self.view(device)
+            if view.play != device.playing or device.silent_s >= HURRIED.lease.heartbeat_s:
+                self.report()
+        self.gather()
+
+    def report(self, *, interaction: bool = False) -> None:
+        """Report where the player is; it runs where it may and shall."""
+        device = self.device
+        device.playing = self.view(device).play and device.pressed
+        device.seq += 1
+        said = Report(
+            seq=device.seq,
+            media_id=device.medium,
+            media_ms=device.position,
+            playing=device.playing,
+            interaction=interaction,
+        )
+        try:
+            self.send(device, said)
+        except Conflict:
+            device.playing = False
+            return
+        device.silent_s = 0
+        device.last = said
+        device.seen.said.append(Said(self.now(), device.medium, device.position, device.playing))
+        if not self.view(device).play:
+            device.playing = False
+
+    def send(self, device: Device, said: Report) -> SessionView:
+        """Send a report as the device does."""
+        found = self.run(self.service.report(device.seen.name, device.opened.session_token, said))
+        self.settle()
+        return found
+
+    def gather(self) -> None:
+        """Note what the verifier has seen since."""
+        self.asked |= {c.check_id: c.not_before for c in self.yard.studio.verifier.checks}
+        by_name = {d.seen.name: d for d in self.devices}
+        for event in self.yard.events:
+            device = by_name.get(event.session_id)
+            if device is not None:
+                self.take(device, event)
+                self.last_event = event
+        self.yard.events.clear()
+
+    def take(self, device: Device, event: StreamEvent) -> None:
+        """Note one event as the model sees it."""
+        seen, t = device.seen, event.at.utc_ms
+        track = event.track + device.offset if event.track else 0
+        if event.kind is not EventKind.CHECK:
+            seen.frames.append(Frame(t, track if event.faces else 0))
+        if event.decision is None:
+            return
+        outcome = OUTCOMES[event.decision]
+        if event.kind is EventKind.IDENTITY:
+            seen.looks.append(Look(t, track if event.faces else 0, outcome))
+            return
+        since = t if event.since is None else event.since.utc_ms
+        not_before = self.asked[event.check_id or ""]
+        suspects = {
+            k.t for k in seen.looks if k.since is None and k.outcome in ("mismatch", "spoof")
+        }
+        if not_before is not None and not_before.utc_ms in suspects:
+            since = not_before.utc_ms  # a suspicion: the window reaches back to the sample
+        seen.looks.append(Look(t, event.track + device.offset, outcome, min(since, t)))
+
+    def look(self, device: Device, facts: list[Fact]) -> None:
+        """Take from the tracker what it decided: when the player had to stand and to go."""
+        self.gather()
+        seen = device.seen
+        seen.turns = []
+        seen.faults = [(f.t, f.end) for f in facts if isinstance(f, SystemFault)]
+        for fact in facts:
+            match fact:
+                case Resumed():
+                    seen.turns.append((fact.t, "run"))
+                case Paused() | Suspended():
+                    seen.turns.append((fact.t, str(fact.reason)))
+                case Closed():
+                    seen.closed = fact.t
+                case _:
+                    pass
+
+
+@pytest.fixture
+def yard() -> Any:
+    """One tracker for the whole test."""
+    made = Yard()
+    yield made
+    made.close()
+
+
+def test_the_tracker_and_the_model_agree(yard: Yard, request: pytest.FixtureRequest) -> None:
+    """Every second of every sequence, whatever happened."""
+    soaked = request.config.getoption("--hypothesis-profile") == "soak"
+
+    class Beside(Tracked):
+        pass
+
+    Beside.yard = yard
+    Beside.TestCase.settings = settings(
+        max_examples=2_000 if soaked else 60,
+        stateful_step_count=12,
+        phases=WITHOUT_SHRINKING,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    Beside.TestCase("runTest").runTest()
+    assert yard.sequences >= (2_000 if soaked else 40)
+    assert yard.fates["credited"] > 500
+    assert len(yard.fates) > 10, "the sequences are hardly worth comparing"

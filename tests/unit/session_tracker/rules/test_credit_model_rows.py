@@ -1,0 +1,565 @@
+"""The rule table of the credit model, row by row: each test's name says which row it proves.
+
+``docs/credit_rules.md`` links every row to its policy field, its code and its tests;
+`test_credit_rules_page.py` holds that page against this file and against the policy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import date
+from random import Random
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from session_tracker.credit import derive
+from session_tracker.events import (
+    CheckCause,
+    Closed,
+    CloseReason,
+    Fact,
+    Identity,
+    Outcome,
+    Paused,
+    PauseReason,
+    Supervised,
+    Suspended,
+    SystemFault,
+)
+from session_tracker.explain import fate_of
+from session_tracker.live import Report
+from session_tracker.machine import LIVE_STATES, Machine
+from session_tracker.policy import Policy, Provenance, Training, load_policy
+from session_tracker.sampling import truncated_exponential
+from session_tracker.testing import Lesson, Studio
+from verifier.errors import Conflict, Overloaded, Refused
+from verifier.types import Decision
+
+Tell = Callable[..., Any]
+FOSHAN = load_policy("foshan-2021")
+
+
+@pytest_asyncio.fixture
+async def school(database_url: str) -> AsyncIterator[Studio]:
+    """A tracker under the real rules, without random checks: those that come were called."""
+    rules = FOSHAN.model_copy(
+        update={
+            "checks": FOSHAN.checks.model_copy(
+                update={"challenge_at_start": False, "challenge_share": 0.0}
+            )
+        }
+    )
+    made = Studio(database_url, policy=rules)
+    made.draw = lambda: 0.9999
+    made.service = made._service()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def begun(studio: Studio) -> Lesson:
+    """A lesson that runs."""
+    lesson = await studio.open()
+    await lesson.watch(40)
+    assert (await lesson.view()).play
+    return lesson
+
+
+async def told(lesson: Lesson) -> Counter[str]:
+    """Whole seconds of a lesson by what became of them."""
+    return Counter((await lesson.studio.service.explain(lesson.id)).told.seconds)
+
+
+async def facts_of(lesson: Lesson, kind: type[Fact]) -> list[Any]:
+    """Facts of one kind."""
+    return [f for f in await lesson.studio.service.facts(lesson.id) if isinstance(f, kind)]
+
+
+async def entries(lesson: Lesson, kind: str) -> list[dict[str, Any]]:
+    """What the ledger holds of one kind."""
+    found = await lesson.studio.service.ledger.of_subject(lesson.id)
+    return [json.loads(e.body) for e in found if e.kind == kind]
+
+
+# --- hours --------------------------------------------------------------------------------------
+
+
+def test_row_class_hour__is_forty_five_minutes() -> None:
+    """2 700 s; the hours of a target are counted in it."""
+    assert FOSHAN.class_hour.seconds == 2_700
+
+
+def test_row_targets__sixteen_class_hours_at_first_and_eight_to_refresh() -> None:
+    """Of 45 minutes each."""
+    assert FOSHAN.targets.initial_class_hours == 16
+    assert FOSHAN.targets.refresher_class_hours == 8
+    assert FOSHAN.target_s(Training.INITIAL) == 43_200
+    assert FOSHAN.target_s(Training.REFRESHER) == 21_600
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+async def test_row_start_and_end_check__nothing_runs_before_the_first_one(school: Studio) -> None:
+    """The player stands until a check has passed; the end asks for another one."""
+    lesson = await school.open()
+    school.verifier.show(lesson.id, Decision.NO_EVIDENCE)
+    await lesson.watch(60)
+    assert not (await lesson.view()).play
+    school.verifier.show(lesson.id, Decision.MATCH)
+    await lesson.watch(90)
+    assert (await lesson.view()).play
+    await lesson.close()
+    causes = [e["reason"] for e in await entries(lesson, "check_asked")]
+    assert (causes[0], causes[-1]) == ("start", "end")
+    assert FOSHAN.checks.at_start
+    assert FOSHAN.checks.at_end
+
+
+def test_row_random_checks__exponential_within_twenty_seconds_and_twelve_minutes() -> None:
+    """Mean 6 min before it is cut to its bounds, drawn without memory."""
+    checks = FOSHAN.checks
+    assert (checks.random_mean_s, checks.random_min_s, checks.random_max_s) == (360, 20, 720)
+    rng = Random(1)
+    drawn = [truncated_exponential(rng.random(), mean=360, low=20, high=720) for _ in range(5_000)]
+    assert min(drawn) >= 20
+    assert max(drawn) <= 720
+    # Half of those that are left at any age come within the same time: no memory.
+    for age in (20, 120, 300):
+        later = sorted(d - age for d in drawn if d >= age)
+        assert sum(d < 100 for d in later) / len(later) == pytest.approx(0.27, abs=0.09)
+
+
+def test_row_max_gap__more_than_two_minutes_between_passes_count_for_nothing(tell: Tell) -> None:
+    """120 s count; 121 s do not."""
+    assert tell().lesson(300).sample(10, 130).credited() == [(10, 130)]
+    assert tell().lesson(300).sample(10, 131).credited() == []
+
+
+async def test_row_max_gap__ninety_seconds_without_a_pass_force_a_check(school: Studio) -> None:
+    """So that a learner whom no sample met loses nothing."""
+    lesson = await begun(school)
+    await lesson.watch(200, share=0)
+    causes = [e["reason"] for e in await entries(lesson, "check_asked")]
+    assert "max_gap" in causes
+    await lesson.close()
+    assert (await told(lesson))["void:max_gap"] == 0
+
+
+async def test_row_answer_window__a_minute_and_one_more_then_the_player_stands(
+    school: Studio,
+) -> None:
+    """Told only after 30 s without evidence, paused after 60 s and another 60 s."""
+    lesson = await begun(school)
+    school.verifier.show(lesson.id, Decision.NO_EVIDENCE, new_track=False)
+    started = school.clock.stamp().utc_ms
+    await lesson.watch(300, share=1)
+    (pause,) = await facts_of(lesson, Paused)
+    assert pause.reason is PauseReason.NO_EVIDENCE
+    first_vain = next(
+        f.t
+        for f in await school.service.facts(lesson.id)
+        if f.key.startswith("check:") and f.t > started
+    )
+    assert 115_000 <= pause.t - first_vain <= 130_000
+    school.verifier.show(lesson.id, Decision.MATCH, new_track=False)
+    await lesson.watch(30)
+    assert (await lesson.view()).play
+
+
+async def test_row_absent__fifteen_seconds_without_a_face_pause_and_resuming_needs_a_pass(
+    school: Studio,
+) -> None:
+    """The clock goes back to the last pass; who returns is looked at before time goes on."""
+    lesson = await begun(school)
+    last_pass = max(f.t for f in await facts_of(lesson, Identity))
+    school.verifier.show(lesson.id, None)
+    await lesson.watch(30)
+    (pause,) = await facts_of(lesson, Paused)
+    assert pause.reason is PauseReason.ABSENT
+    school.verifier.show(lesson.id, Decision.MATCH)
+    await lesson.watch(60)
+    assert (await lesson.view()).play
+    back = min(f.t for f in await facts_of(lesson, Identity) if f.t > pause.t)
+    await lesson.close()
+    spans = (await school.service.explain(lesson.id)).told.spans
+    away = [s for s in spans if fate_of(s) == "void:absent"]
+    assert away[0].start <= last_pass + 60_000
+    assert away[-1].end >= back
+
+
+def test_row_absent__only_frames_that_arrived_speak(tell: Tell) -> None:
+    """14 s without a face are nothing; 15 s are; frames that did not come are a network gap."""
+    short = tell().opened().frames(0, 50).frames(52, 66, track=0).frames(70, 200, track=2)
+    short.plays(0, 200).closed(200).sample(40).sample(70, 120, track=2)
+    assert (40, 120) in short.credited()
+    long = tell().opened().frames(0, 50).frames(52, 67, track=0).frames(70, 200, track=2)
+    long.plays(0, 200).closed(200).sample(40).sample(70, 120, track=2)
+    assert (40, 70, "absent") in long.void()
+
+
+async def test_row_several_faces__flagged_once_and_nothing_withheld(school: Studio) -> None:
+    """Where the enrolled face is among them; the verifier calls anything else a mismatch."""
+    lesson = await begun(school)
+    school.verifier.stream_of(lesson.id).faces = 3
+    await lesson.watch(60)
+    await lesson.close()
+    flags = [e for e in await entries(lesson, "flag") if e["reason"] == "several_faces"]
+    assert [f["data"]["faces"] for f in flags] == [3]
+    assert (await told(lesson))["credited"] > 60
+
+
+async def test_row_occlusion__is_no_evidence_and_no_strike(school: Studio) -> None:
+    """A covered or dark face pauses at last; it never suspends and opens no dispute."""
+    lesson = await begun(school)
+    school.verifier.show(lesson.id, Decision.NO_EVIDENCE, new_track=False)
+    await lesson.watch(900, share=0.5)
+    assert await facts_of(lesson, Suspended) == []
+    await lesson.close()
+    assert not [fate for fate in await told(lesson) if fate.startswith("disputed")]
+
+
+def test_row_looking_away__is_off(policy: Policy) -> None:
+    """Nothing is judged of where he looks: as little data as possible."""
+    assert not policy.looking_away.enabled
+    assert (policy.looking_away.yaw_deg, policy.looking_away.after_s) == (35, 60)
+
+
+async def test_row_mismatch__paused_and_disputed_and_twice_in_a_row_suspended(
+    school: Studio,
+) -> None:
+    """A check confirms what a sample suspected; a reviewer may grant the bracket."""
+    lesson = await begun(school)
+    school.verifier.show(lesson.id, Decision.MISMATCH, new_track=False)
+    await lesson.watch(25, share=1)
+    assert (await lesson.view()).reason == "mismatch"
+    assert (await told(lesson))["disputed:mismatch"] > 0
+    await lesson.watch(180, share=1)
+    assert (await lesson.view()).state == "suspended"
+    (end,) = await facts_of(lesson, Closed)
+    assert end.reason is CloseReason.SUSPENDED
+
+
+async def test_row_spoof__paused_then_suspended_for_a_person_to_look_at(school: Studio) -> None:
+    """The bracket is void, nobody is banned: the learner may open another session."""
+    lesson = await begun(school)
+    school.verifier.show(lesson.id, Decision.SPOOF, new_track=False)
+    await lesson.watch(240, share=1)
+    (suspended,) = await facts_of(lesson, Suspended)
+    assert suspended.reason is PauseReason.SPOOF
+    assert (await told(lesson))["void:spoof"] > 0
+    again = await school.open()
+    await again.watch(40)
+    assert (await again.view()).play
+
+
+# --- the player ---------------------------------------------------------------------------------
+
+
+async def test_row_idle__five_minutes_without_progress_or_touch_stop(school: Studio) -> None:
+    """A player that stands still by itself; watching quietly is activity."""
+    lesson = await begun(school)
+    quiet = await facts_of(lesson, Paused)
+    await lesson.watch(400)
+    assert await facts_of(lesson, Paused) == quiet
+    lesson.media_ms -= 1  # from here on the medium does not move
+    for _ in range(24):
+        stood = lesson.media_ms
+        await lesson.watch(15)
+        lesson.media_ms = stood
+    pauses = [p.reason for p in await facts_of(lesson, Paused)]
+    assert PauseReason.IDLE in pauses
+
+
+def test_row_daily_cap__eight_class_hours_of_a_shanghai_day_and_nothing_carried_over(
+    tell: Tell, policy: Policy
+) -> None:
+    """A session across midnight: what the old day cannot take is lost, the new day begins."""
+    assert policy.daily_cap_s == 8 * 2_700
+    one = policy.daily_cap.model_copy(update={"class_hours": 1})
+    low = policy.model_copy(update={"daily_cap": one})
+    # The story begins at 16:00 in Shanghai; the lesson at 23:00, and it lasts two hours.
+    story = tell(after=7 * 3_600).opened().frames(0, 7_200).closed(7_200)
+    story.plays(0, 7_200).sample(*range(0, 7_201, 60))
+    total = derive([story.given()], low, now=story.at(8_000))
+    assert dict(total.days) == {date(2027, 1, 15): 2_700, date(2027, 1, 16): 2_700}
+    (session,) = total.sessions
+    capped = [(v.start, v.end) for v in session.void if v.reason == "daily_cap"]
+    assert capped == [(story.at(2_700), story.at(3_600)), (story.at(6_300), story.at(7_200))]
+
+
+def test_row_speed_and_seeking__no_faster_than_the_clock_and_no_second_twice(tell: Tell) -> None:
+    """Two seconds of slack; a jump is void and over 30 s an anomaly; winding back repeats."""
+    base = tell().opened().frames(0, 200).closed(200).sample(*range(0, 201, 20))
+    fast = base.report(0, 0).report(20, 22.5).report(40, 60)
+    assert {why for _, _, why in fast.void()} >= {"media_too_fast"}
+    far = tell().opened().frames(0, 200).closed(200).sample(*range(0, 201, 20))
+    far.report(0, 0).report(20, 20).report(40, 90).report(60, 110)
+    assert len(far.credit().jumps) >= 1
+    assert far.credited() == [(0, 20)]
+    back = tell().opened().frames(0, 200).closed(200).sample(*range(0, 201, 20))
+    back.report(0, 0).report(60, 60).report(60.001, 30).report(120, 90)
+    assert back.credited()[-1][1] - 90 == pytest.approx(30, abs=0.1)
+
+
+def test_row_speed_and_seeking__a_void_second_of_media_may_be_earned_again(tell: Tell) -> None:
+    """What was played while nobody was seen counts when it is played again."""
+    story = tell().opened().frames(0, 300).closed(300)
+    story.sample(150, 180, 210, 240).plays(0, 100).plays(150, 250)
+    assert story.credited() == [(150, 240)]
+
+
+async def test_row_parallel_sessions__one_lease_and_the_older_holder_gets_a_conflict(
+    school: Studio,
+) -> None:
+    """A second device is refused, takes over explicitly with a pass, and the first is told."""
+    first = await begun(school)
+    with pytest.raises(Conflict, match="another device"):
+        await school.open()
+    second = await school.open(take_over=True)
+    await first.watch(5)
+    assert (await first.view()).play, "to take over needs a pass"
+    await second.watch(40)
+    assert (await second.view()).play
+    with pytest.raises(Conflict, match="another device"):
+        await first.report()
+    (ended,) = await facts_of(first, Closed)
+    assert ended.reason is CloseReason.TAKEN_OVER
+    lease = FOSHAN.lease
+    assert (lease.heartbeat_s, lease.expiry_s) == (15, 120)
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "fate"), [(20, "goes on"), (60, "paused"), (130, "closed")], ids=str
+)
+async def test_row_network_gap__tolerated_then_paused_then_closed(
+    school: Studio, gap_s: int, fate: str
+) -> None:
+    """Up to 30 s the bracket goes on with a pass; to 120 s a check resumes; then it is over."""
+    lesson = await begun(school)
+    school.verifier.stream_of(lesson.id).owed = True
+    await lesson.watch(gap_s, frames=False)
+    if not await facts_of(lesson, Closed):
+        school.verifier.stream_of(lesson.id).owed = True
+        await lesson.watch(60)
+    pauses = [p.reason for p in await facts_of(lesson, Paused)]
+    closed = await facts_of(lesson, Closed)
+    await lesson.close()
+    seconds = await told(lesson)
+    if fate == "goes on":
+        assert (pauses, closed, seconds["void:network_gap"]) == ([], [], 0)
+    elif fate == "paused":
+        assert (pauses, closed) == ([PauseReason.NETWORK_GAP], [])
+        assert seconds["void:network_gap"] >= gap_s
+    else:
+        assert [c.reason for c in closed] == [CloseReason.NETWORK_GAP]
+        assert seconds["void:network_gap"] >= 120
+
+
+async def test_row_service_fault__pending_until_somebody_reviews_and_never_void(
+    school: Studio,
+) -> None:
+    """The verifier fails twice: paused, told, pending, and no certificate before a decision."""
+    lesson = await begun(school)
+    school.verifier.failures += [Overloaded("gone"), Overloaded("gone")]
+    await lesson.watch(110, share=0)
+    assert (await facts_of(lesson, SystemFault)) != []
+    assert [p.reason for p in await facts_of(lesson, Paused)] == [PauseReason.SYSTEM_ERROR]
+    await lesson.watch(60)
+    await lesson.close()
+    seconds = await told(lesson)
+    assert seconds["pending:system_error"] > 0
+    assert seconds["void:system_error"] == 0
+    state = await school.service.course_credit(school.learner_id, school.policy.name)
+    assert not state.credit.final
+
+
+async def test_row_not_study_time__before_the_start_check_and_in_pauses_nothing_counts(
+    school: Studio,
+) -> None:
+    """Signing in, and waiting for our own networks, is nobody's study time."""
+    lesson = await school.open()
+    await lesson.watch(10)
+    lesson.playing = True
+    await lesson.report()  # the device plays although it may not
+    await lesson.watch(5)
+    runs = [f for f in await school.service.facts(lesson.id) if type(f).__name__ == "Resumed"]
+    credit = (await school.service.explain(lesson.id)).credit
+    assert all(i.start >= min(r.t for r in runs) for i in credit.credited)
+
+
+# --- time and repeats ---------------------------------------------------------------------------
+
+
+async def test_row_clock__setting_the_wall_clock_moves_nothing_within_a_boot(
+    school: Studio,
+) -> None:
+    """Durations come from the monotonic clock."""
+    lesson = await begun(school)
+    school.clock.set_wall(3_600_000)
+    await lesson.watch(60)
+    school.clock.set_wall(-7_200_000)
+    await lesson.watch(60)
+    await lesson.close()
+    explained = await school.service.explain(lesson.id)
+    assert explained.told.end - explained.told.start < 170_000
+    assert (await told(lesson))["credited"] > 120
+
+
+@pytest.mark.parametrize("step_s", [-3_600, -3, -1, 0, 3])
+async def test_row_clock__a_step_across_boots_is_a_fault_of_ours(
+    school: Studio, step_s: int
+) -> None:
+    """Set back by over 2 s the session ends, pending; otherwise it goes on after the fault."""
+    lesson = await begun(school)
+    await lesson.watch(30)
+    school.clock.boot()
+    school.clock.set_wall(step_s * 1_000)
+    await school.restart()
+    assert (await facts_of(lesson, SystemFault)) != []
+    closed = await facts_of(lesson, Closed)
+    if step_s < -2:
+        assert [c.reason for c in closed] == [CloseReason.SYSTEM_ERROR]
+        flags = [e["reason"] for e in await entries(lesson, "flag")]
+        assert flags == ["clock_step"]
+        assert (await told(lesson))["pending:system_error"] > 0
+    else:
+        assert closed == []
+
+
+async def test_row_clock__the_clients_time_is_advisory_and_flagged_over_five_seconds(
+    school: Studio,
+) -> None:
+    """An hour off, and nothing but a flag comes of it."""
+    lesson = await begun(school)
+    for skew_ms in (4_000, 3_600_000):
+        lesson.seq += 1
+        report = Report(
+            seq=lesson.seq,
+            media_id="lesson-1",
+            media_ms=lesson.media_ms,
+            playing=True,
+            client_ms=school.clock.stamp().utc_ms + skew_ms,
+        )
+        await school.service.report(lesson.id, lesson.token, report)
+    flags = await entries(lesson, "flag")
+    assert [f["reason"] for f in flags] == ["client_skew"]
+    assert flags[0]["data"]["skew_ms"] == pytest.approx(3_600_000, abs=10)
+
+
+async def test_row_idempotency__a_repeat_gets_the_first_answer_another_body_a_conflict(
+    school: Studio,
+) -> None:
+    """By session and `seq`; events of a stream and decisions count once, too."""
+    lesson = await begun(school)
+    report = Report(seq=90, media_id="lesson-1", media_ms=lesson.media_ms, playing=True)
+    first = await school.service.report(lesson.id, lesson.token, report)
+    await lesson.watch(10)
+    assert await school.service.report(lesson.id, lesson.token, report) == first
+    other = Report(seq=90, media_id="lesson-1", media_ms=lesson.media_ms + 1, playing=True)
+    with pytest.raises(Conflict):
+        await school.service.report(lesson.id, lesson.token, other)
+    event = await school.verifier.frame(lesson.id, identity=True)
+    size = len(await school.service.facts(lesson.id))
+    await school.verifier.again(event)
+    assert len(await school.service.facts(lesson.id)) == size
+
+
+# --- people -------------------------------------------------------------------------------------
+
+
+async def test_row_enrolment__a_selfie_is_provisional_until_it_is_confirmed(
+    school: Studio,
+) -> None:
+    """Its credit counts and waits; the confirmation settles it for good."""
+    school.learner_id, school.consent_id = await school.enrol(Provenance.SELF_LIVE)
+    lesson = await begun(school)
+    await lesson.watch(120)
+    await lesson.close()
+    assert (await told(lesson))["pending:provisional"] > 100
+    await school.service.confirm_template(school.learner_id, reason="seen at the counter")
+    assert (await told(lesson))["credited"] > 100
+    settled = await entries(lesson, "settled")
+    assert [s["data"]["provisional"] for s in settled] == [True, False]
+
+
+async def test_row_supervised__staff_answer_for_a_session_without_a_face(school: Studio) -> None:
+    """The non-face route: evidence of its own type, no check, no absence."""
+    lesson = await school.open()
+    t = school.clock.stamp().utc_ms
+    confirmed = Supervised(key="supervised:1", t=t, end=t + 900_000)
+    await school.service.decide(lesson.id, [confirmed], reason="sits in the room 3")
+    school.verifier.show(lesson.id, None)
+    await lesson.watch(300)
+    assert await facts_of(lesson, Paused) == []
+    credit = (await school.service.explain(lesson.id)).credit
+    assert {str(i.evidence) for i in credit.credited} == {"supervised"}
+
+
+async def test_row_high_risk_industries__are_refused_online_with_the_reason(
+    school: Studio,
+) -> None:
+    """L21: coal mines and four others train offline only."""
+    registry = school.service.registry
+    learner = await registry.add_learner(
+        category="principal", track=Training.INITIAL, industry="coal_mine", business_ref="b-9"
+    )
+    await registry.put_template(learner.id, b"opaque", Provenance.ID_PHOTO)
+    consent = await registry.give_consent(learner.id, text_version="2026-11")
+    school.learner_id, school.consent_id = learner.id, consent.id
+    with pytest.raises(Refused, match="coal_mine"):
+        await school.open()
+
+
+# --- the formula and the rules of evidence ------------------------------------------------------
+
+
+def test_row_bracket_rule__time_counts_between_passes_and_the_tail_waits(tell: Tell) -> None:
+    """A pass is an instant; the tail is pending and void if no pass follows."""
+    story = tell().opened().frames(0, 100).plays(0, 100).sample(10, 60)
+    assert story.segments(now=90)[-1] == (60, 90, "pending:pending")
+    assert story.credited(now=90) == [(10, 60)]
+
+
+def test_row_stop_rule__credit_ends_at_the_pass_before_the_failure(tell: Tell) -> None:
+    """Not at the failure; and 31 s without evidence are lost though a pass follows."""
+    failed = tell().lesson(200).sample(10, 40, 130).check(60, 80, Outcome.MISMATCH)
+    assert failed.credited() == [(10, 40)]
+    blind = tell().lesson(200).sample(10, 40, 91).sample(60, outcome=Outcome.NO_EVIDENCE)
+    assert (40, 91, "no_evidence") in blind.void()
+
+
+def test_row_samples_suspect__checks_decide(tell: Tell) -> None:
+    """A failed sample that a check on its own frames clears costs nothing."""
+    cleared = tell().lesson(200).sample(10, 70, 100).sample(40, outcome=Outcome.MISMATCH)
+    cleared.check(40, 52, cause=CheckCause.SUSPICION)
+    assert cleared.credited() == [(10, 100)]
+    older = tell().lesson(200).sample(10, 70, 100).sample(40, outcome=Outcome.MISMATCH)
+    older.check(30, 52, cause=CheckCause.RANDOM)
+    assert (10, 40) not in older.credited()
+    assert all(b <= 40 or a >= 40 for a, b in older.credited())
+
+
+def test_row_session_states__only_move_forward(policy: Policy) -> None:
+    """Created, awaiting its start check, running or paused; once ended never live again."""
+    assert Machine().state not in LIVE_STATES
+    names = [str(s) for s in type(Machine().state)]
+    assert names[:2] == ["created", "awaiting_start_check"]
+    assert names[-3:] == ["suspended", "closed", "settled"]
+
+
+async def test_row_segment_states__are_entries_of_the_ledger(school: Studio) -> None:
+    """Each segment of a settled session, with its state, its reason and its facts."""
+    lesson = await begun(school)
+    await lesson.watch(60)
+    await lesson.close()
+    found = await entries(lesson, "segment")
+    spans = (await school.service.explain(lesson.id)).told.spans
+    assert [(e["data"]["start"], e["data"]["end"], e["reason"]) for e in found] == [
+        (s.start, s.end, fate_of(s)) for s in spans
+    ]
+    assert all(e["policy"] and e["models"] and e["profile"] for e in found)
