@@ -15,7 +15,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,7 +111,7 @@ class Device:
     silent_s: int = 0
     offset: int = 0
     """Added to the track numbers of the newest stream."""
-    not_before: dict[str, int | None] = field(default_factory=dict)
+    said: dict[int, Said] = field(default_factory=dict)
 
 
 class Yard:
@@ -226,11 +226,13 @@ class Tracked(RuleBasedStateMachine):
             self.yard.studio.verifier.show(self.device.seen.name, Decision.MATCH, new_track=False)
         self.watch(seconds, Decision.MATCH, samples=samples, frames=True)
 
-    @rule(what=st.sampled_from(("pause", "play", "ahead", "far", "back", "other", "touch")))
+    @rule(
+        what=st.sampled_from(("pause", "play", "nudge", "ahead", "far", "back", "other", "touch"))
+    )
     def press(self, what: str) -> None:
         """The learner, or his program, does something to the player."""
         device = self.device
-        moves = {"ahead": 4_000, "far": 40_000, "back": -15_000}
+        moves = {"nudge": 1_000, "ahead": 4_000, "far": 40_000, "back": -15_000}
         device.position = max(0, device.position + moves.get(what, 0))
         if what in ("pause", "play"):
             device.pressed = what == "play"
@@ -482,7 +484,7 @@ class Tracked(RuleBasedStateMachine):
             return
         device.silent_s = 0
         device.last = said
-        device.seen.said.append(Said(self.now(), device.medium, device.position, device.playing))
+        device.said[said.seq] = Said(self.now(), device.medium, device.position, device.playing)
         if not self.view(device).play:
             device.playing = False
 
@@ -525,10 +527,16 @@ class Tracked(RuleBasedStateMachine):
         seen.looks.append(Look(t, event.track + device.offset, outcome, min(since, t)))
 
     def look(self, device: Device, facts: list[Fact]) -> None:
-        """Take from the tracker what it decided: when the player had to stand and to go."""
+        """Take from the tracker its stamps, and when it had the player stand and go."""
         self.gather()
         seen = device.seen
         seen.turns = []
+        stamped = {f.key: f.t for f in facts}
+        seen.said = [
+            # As the tracker stamped it: to the millisecond, where one more is over the slack.
+            replace(said, t=stamped[f"playback:{seq:010d}"])
+            for seq, said in sorted(device.said.items())
+        ]
         seen.faults = [(f.t, f.end) for f in facts if isinstance(f, SystemFault)]
         for fact in facts:
             match fact:

@@ -126,7 +126,8 @@ async def test_a_removed_and_renumbered_entry_is_found(vault: Vault) -> None:
     """Closing the gap does not help: the root under the head is another."""
     await vault.tamper(
         "DELETE FROM ledger_entries WHERE idx = 6",
-        "UPDATE ledger_entries SET idx = idx - 1 WHERE idx > 6",
+        "UPDATE ledger_entries SET idx = 1 - idx WHERE idx > 6",
+        "UPDATE ledger_entries SET idx = -idx WHERE idx < 0",
     )
     assert "missing" in await vault.findings()
 
