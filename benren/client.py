@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
 from benren.problems import UnexpectedAnswer, json_object, raise_for_problem, unreachable
+from benren.ways import PeerWay, SocketWay
 from verifier.errors import StreamGone, Unauthorised
 from verifier.streaming.cues import Cue
+from verifier.streaming.framing import BURST_TYPE, FramedPicture, pack_burst
 
 _SIGNATURES = {b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 
@@ -224,6 +227,9 @@ class StudySession:
         self._verifier = verifier
         self._token = session_token
         self._frames_path = ""
+        self._socket_path = ""
+        self._offer_path = ""
+        self._ice_servers: list[Mapping[str, Any]] = []
         self._client_token = ""
         self.sample_period_ms = 0
         """Wished time between two frames; the device adds jitter."""
@@ -246,6 +252,37 @@ class StudySession:
             await self.renew_stream()
         self._frame_seq += 1
         return await self._push(picture, captured_utc_ms, media_type)
+
+    async def push_burst(self, pictures: Sequence[bytes]) -> list[Cue]:
+        """Send a few pictures (five at most) in one upload; each gets its cue."""
+        frames = []
+        for picture in pictures:
+            self._frame_seq += 1
+            frames.append(FramedPicture(seq=self._frame_seq, data=picture))
+        response = await self._verifier.send(
+            "POST",
+            f"{self._frames_path.removesuffix('frames')}bursts",
+            content=pack_burst(frames),
+            token=self._client_token,
+            headers={"Content-Type": BURST_TYPE},
+        )
+        try:
+            return [Cue.from_json(cue) for cue in json_object(response)["cues"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _not_as_documented("burst", error) from error
+
+    def socket(self) -> AbstractAsyncContextManager[SocketWay]:
+        """Open a WebSocket for frames; it takes over from every other way."""
+        return SocketWay.open(self._verifier.url + self._socket_path, self._client_token)
+
+    def peer(self) -> AbstractAsyncContextManager[PeerWay]:
+        """Open a WebRTC connection for frames; it takes over from every other way."""
+        token, path = self._client_token, self._offer_path
+
+        async def ask(offer: Mapping[str, Any]) -> Mapping[str, Any]:
+            return await self._verifier.ask("POST", path, offer, token=token)
+
+        return PeerWay.open(ask, self._ice_servers)
 
     async def report(
         self,
@@ -285,6 +322,9 @@ class StudySession:
     def _use(self, stream: Mapping[str, Any]) -> None:
         try:
             self._frames_path = str(stream["frames_path"])
+            self._socket_path = str(stream["socket_path"])
+            self._offer_path = str(stream["offer_path"])
+            self._ice_servers = list(stream["ice_servers"])
             self._client_token = str(stream["client_token"])
             self.sample_period_ms = int(stream["sample_period_ms"])
         except (KeyError, TypeError, ValueError) as error:
@@ -326,7 +366,7 @@ class _Line:
         timeout_s: float,
         transport: httpx.AsyncBaseTransport | None,
     ) -> None:
-        self._url = url
+        self.url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             base_url=url,
             headers=_bearer(api_key),
@@ -356,7 +396,7 @@ class _Line:
                 headers={**_bearer(token), **(headers or {})},
             )
         except httpx.TransportError as error:
-            raise unreachable(self._url, error) from error
+            raise unreachable(self.url, error) from error
 
     async def ask(
         self,

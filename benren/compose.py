@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benren.config import VERIFIER_KEY
+from benren.config import TURN_SECRET, VERIFIER_KEY
 from verifier.clock import Clock, SystemClock
 from verifier.errors import ConfigurationError
 from verifier.keys import ENVIRONMENT, KeyRing, create_key_directory
@@ -74,7 +74,8 @@ async def build(
         if config.only == "tracker":
             key = environ.get(VERIFIER_KEY, "")
             return await _tracker_alone(config, clock, keyring, key, endings)
-        return await _with_verifier(config, clock, keyring, endings)
+        secret = environ.get(TURN_SECRET, "")
+        return await _with_verifier(config, clock, keyring, secret, endings)
     except BaseException:
         for end in reversed(endings):
             await end()
@@ -114,6 +115,7 @@ async def _with_verifier(
     config: Config,
     clock: Clock,
     keyring: KeyRing,
+    turn_secret: str,
     endings: list[Callable[[], Awaitable[None]]],
 ) -> Services:
     from benren.inference import image_limits, load_inference  # noqa: PLC0415
@@ -125,6 +127,9 @@ async def _with_verifier(
     from verifier.pipeline.intake import decode  # noqa: PLC0415
     from verifier.pipeline.templates import TemplateVault  # noqa: PLC0415
     from verifier.streaming.hub import StreamHub  # noqa: PLC0415
+    from verifier.streaming.ice import ice_servers  # noqa: PLC0415
+    from verifier.streaming.webrtc import Peers  # noqa: PLC0415
+    from verifier.types import IceServer  # noqa: PLC0415
 
     engine, provider = load_inference(config)
     engine.self_test()
@@ -139,7 +144,12 @@ async def _with_verifier(
     )
     endings.append(batcher.close)
     vault = TemplateVault(keyring, embedder=engine.models["embedder"], clock=clock)
-    hub = StreamHub(batcher, vault, keyring, clock=clock)
+    relays = [
+        IceServer(urls=one.urls, username=one.username, credential=one.credential)
+        for one in config.webrtc.ice_servers
+    ]
+    told = ice_servers(relays, secret=turn_secret, life_s=config.webrtc.turn_life_s, clock=clock)
+    hub = StreamHub(batcher, vault, keyring, clock=clock, ice_servers=told)
     tracker = None
     guests = Guests()
     if config.only == "both":
@@ -155,6 +165,10 @@ async def _with_verifier(
             "where the registered person was seen.\n",
         )
     endings.append(hub.aclose)
+    peers = None
+    if config.webrtc.enabled:
+        peers = Peers(hub, ice_servers=told() if config.webrtc.relay_here else ())
+        endings.append(peers.aclose)
     app = create_app(
         batcher=batcher,
         vault=vault,
@@ -164,6 +178,7 @@ async def _with_verifier(
         metrics=metrics,
         verifier_metrics=counters,
         hub=hub,
+        peers=peers,
         providers=(provider,),
         guests=guests,
     )

@@ -14,6 +14,8 @@ __all__ = ["Config", "load_settings"]
 
 VERIFIER_KEY = "BENREN_VERIFIER_KEY"
 """Environment: the API key with which a tracker of its own calls the verifier."""
+TURN_SECRET = "BENREN_TURN_SECRET"  # noqa: S105 - the name of a variable, no secret
+"""Environment: the secret shared with the TURN server, for passwords that are over soon."""
 
 
 class Config(Settings):

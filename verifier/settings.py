@@ -80,6 +80,37 @@ class Savings(Section):
     """Do not embed, nor judge for liveness, a face that can be no evidence."""
 
 
+class IceServerSetting(Section):
+    """A STUN or TURN server."""
+
+    urls: tuple[str, ...] = Field(min_length=1, max_length=8)
+    """Such as ``stun:stun.example.org`` or ``turn:turn.example.org:3478?transport=tcp``."""
+    username: str | None = Field(default=None, max_length=256)
+    """For TURN; without it (and with BENREN_TURN_SECRET) one is made for each learner."""
+    credential: str | None = Field(default=None, max_length=256)
+
+    @field_validator("urls")
+    @classmethod
+    def _known(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            if not url.startswith(("stun:", "stuns:", "turn:", "turns:")) or len(url) > 256:
+                raise ValueError("addresses begin with stun:, turn: or turns:")
+        return urls
+
+
+class WebRtc(Section):
+    """Frames over WebRTC."""
+
+    enabled: bool = True
+    """Without it devices use WebSockets and uploads."""
+    ice_servers: tuple[IceServerSetting, ...] = Field(default=(), max_length=8)
+    """What devices use to find a way to the verifier."""
+    turn_life_s: int = Field(default=43_200, ge=60, le=604_800)
+    """Life of the TURN passwords that are made from BENREN_TURN_SECRET: a day's lessons."""
+    relay_here: bool = False
+    """Whether the verifier uses the servers too: only where it cannot be reached directly."""
+
+
 class Settings(BaseSettings):
     """What the verifier and whoever serves it are told. Subclass it to add sections."""
 
@@ -115,6 +146,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     batching: Batching = Batching()
     savings: Savings = Savings()
+    webrtc: WebRtc = WebRtc()
 
     @field_validator("api_keys", mode="before")
     @classmethod

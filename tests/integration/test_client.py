@@ -22,7 +22,7 @@ from session_tracker.store.database import Database
 from verifier.api.streams import stream_rules, streams_router
 from verifier.clock import ManualClock
 from verifier.edge import ApiKeys, KeyScope, install_edge, new_api_key
-from verifier.errors import Conflict, ImageUnreadable, NotFound, Unauthorised
+from verifier.errors import BadRequest, Conflict, ImageUnreadable, NotFound, Unauthorised
 from verifier.keys import KeyRing
 from verifier.streaming.advice import Advice
 from verifier.streaming.hub import StreamHub
@@ -280,3 +280,23 @@ async def test_a_service_that_is_not_there(unused_tcp_port: int) -> None:
             await client.ledger_head()
     assert raised.value.remedy
     await asyncio.sleep(0)
+
+
+async def test_a_burst_of_frames(school: School) -> None:
+    """A few pictures in one upload: a cue for each, in order, whatever is wrong with one."""
+    learner, session = await school.enter()
+    cues = await session.push_burst(
+        [scene(learner, shot=1), b"\xff\xd8 broken", scene(learner, shot=1), scene(shot=2)]
+    )
+    assert [(cue.seq, cue.accepted, cue.advice.value) for cue in cues] == [
+        (1, True, "ok"),
+        (2, False, "unusable"),
+        (3, False, "duplicate"),
+        (4, True, "no_face"),
+    ]
+    (slow,) = await session.push_burst([scene(learner, shot=3)])
+    assert slow.accepted
+    (slow,) = await session.push_burst([scene(learner, shot=4)])
+    assert slow.advice is Advice.SLOWER
+    with pytest.raises(BadRequest):
+        await session.push_burst([scene(learner, shot=shot) for shot in range(10, 16)])

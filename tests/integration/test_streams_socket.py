@@ -15,16 +15,21 @@ from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from benren.problems import ServiceUnreachable
 from benren.server import listening
+from benren.ways import SocketWay
 from verifier.api.streams import stream_rules, streams_router
 from verifier.clock import ManualClock
 from verifier.edge import ApiKeys, KeyScope, install_edge, new_api_key
+from verifier.errors import StreamGone, Unauthorised
 from verifier.keys import KeyRing
+from verifier.streaming.advice import Advice
 from verifier.streaming.cues import Prompt, Turn
+from verifier.streaming.framing import HEADER, MAGIC
 from verifier.streaming.hub import StreamHub
 from verifier.streaming.testing import ScriptedEngine, ScriptedVault, scene
 from verifier.streaming.ways import End
-from verifier.streaming.websocket import HEADER, MAGIC, SocketLimits
+from verifier.streaming.websocket import SocketLimits
 from verifier.types import EventKind, StreamEvent, StreamGrant, StreamSpec
 
 LIMITS = SocketLimits(read_s=0.3, excess_frames=40, idle_s=5.0)
@@ -325,3 +330,26 @@ async def test_an_idle_socket_is_closed(clock: ManualClock) -> None:
         async with house.connect(grant) as device:
             assert await closed(device) == End.IDLE
         await house.hub.aclose()
+
+
+async def test_the_python_client_over_a_socket(house: House) -> None:
+    """Each picture gets its cue, pushed ones come apart, and the end has its reason."""
+    grant = await house.open()
+    url = house.url + grant.socket_path
+    async with SocketWay.open(url, grant.client_token) as way:
+        cue = await way.send(scene("li"), captured_utc_ms=1)
+        assert (cue.seq, cue.accepted) == (1, True)
+        assert (await way.send(b"\xff\xd8")).advice is Advice.UNUSABLE
+        board = house.hub._find(grant.stream_id).cues
+        board.show(Prompt(id="c", step=1, steps=3, turn=Turn.UP, ends_ms=10**12))
+        assert (await way.cues.get()).challenge is not None
+        assert way.cues.latest is not None
+        async with SocketWay.open(url, grant.client_token):
+            with pytest.raises(StreamGone, match="taken over"):
+                await way.send(scene("li", shot=2))
+    async with SocketWay.open(url, "rubbish") as way:
+        with pytest.raises(Unauthorised):
+            await way.send(scene("li", shot=3))
+    with pytest.raises(ServiceUnreachable):
+        async with SocketWay.open("http://127.0.0.1:9/", "x"):
+            pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, FastAPI
 
@@ -29,6 +29,9 @@ from verifier.pipeline.batching import Batcher, BatchLimits
 from verifier.pipeline.templates import TemplateVault
 from verifier.settings import Settings
 from verifier.streaming.hub import StreamHub
+
+if TYPE_CHECKING:
+    from verifier.streaming.webrtc import Peers
 
 RULES: Final = (
     RouteRule(path="/healthz", by=Entry.ANYONE),
@@ -68,6 +71,7 @@ def create_app(
     metrics: HttpMetrics | None = None,
     verifier_metrics: VerifierMetrics | None = None,
     hub: StreamHub | None = None,
+    peers: Peers | None = None,
     providers: Sequence[str] = (),
     guests: Guests | None = None,
 ) -> FastAPI:
@@ -97,7 +101,7 @@ def create_app(
     app.include_router(verify_router(verification))
     app.include_router(templates_router(batcher, vault, counted))
     if hub is not None:
-        app.include_router(streams_router(hub))
+        app.include_router(streams_router(hub, peers=peers))
     for router in guests.routers:
         app.include_router(router)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -121,6 +121,30 @@ class CueBody(BaseModel):
     advice: Advice
     period_ms: int = Field(description="Wished time between two frames.")
     challenge: ShownBody | None
+
+
+class BurstBody(BaseModel):
+    """The answer to a burst: a cue for each frame, in order."""
+
+    cues: list[CueBody]
+
+
+class Offer(BaseModel):
+    """A WebRTC offer, or its answer."""
+
+    model_config = _STRICT | ConfigDict(
+        json_schema_extra={"examples": [{"sdp": "v=0\r\n...", "type": "offer"}]}
+    )
+
+    sdp: str = Field(min_length=1, max_length=256 * 1024)
+    type: Literal["offer"] = "offer"
+
+
+class Answer(BaseModel):
+    """The answer to a WebRTC offer, for `setRemoteDescription`."""
+
+    sdp: str
+    type: Literal["answer"] = "answer"
 
 
 class AskCheck(BaseModel):

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
@@ -18,16 +18,21 @@ from fastapi.responses import StreamingResponse
 from verifier.api.stream_bodies import (
     MAX_NUMBER,
     Acknowledge,
+    Answer,
     AskCheck,
+    BurstBody,
     CueBody,
     EventBody,
     GrantBody,
+    Offer,
     OpenStream,
 )
 from verifier.clock import Stamp
 from verifier.edge import Entry, KeyScope, RouteRule
 from verifier.errors import BadRequest
 from verifier.streaming import websocket as sockets
+from verifier.streaming.framing import BURST_TYPE
+from verifier.streaming.http import push_burst
 from verifier.streaming.hub import StreamHub
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.websocket import SocketLimits
@@ -41,8 +46,13 @@ from verifier.types import (
 )
 
 FRAME_TYPES: Final = ("image/jpeg", "image/png", "image/webp")
+OFFER_BODY_BYTES: Final = 128 * 1024
+"""JSON around an offer of 64 KiB, with room for its escapes."""
 EVENT_STREAM: Final = "text/event-stream"
 KEEP_ALIVE_S: Final = 15.0  # HTML, 9.2.7: proxies cut silent connections; "about every 15 seconds"
+
+if TYPE_CHECKING:
+    from verifier.streaming.webrtc import Peers
 
 StreamId = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="As `POST /v1/streams` returned it.")
@@ -59,19 +69,36 @@ def stream_rules(limits: StreamLimits | None = None) -> tuple[RouteRule, ...]:
             accepts=FRAME_TYPES,
             max_body_bytes=frame_bytes,
         ),
+        RouteRule(
+            path="/v1/streams/{stream_id}/bursts",
+            by=Entry.TOKEN,
+            accepts=(BURST_TYPE,),
+            max_body_bytes=2 * frame_bytes,
+        ),
         RouteRule(path="/v1/streams/{stream_id}/socket", by=Entry.TOKEN),
+        RouteRule(
+            path="/v1/streams/{stream_id}/offer", by=Entry.TOKEN, max_body_bytes=OFFER_BODY_BYTES
+        ),
         RouteRule(path="/v1/streams", by=KeyScope.VERIFIER, max_body_bytes=256 * 1024),
         RouteRule(path="/v1/streams/{rest:path}", by=KeyScope.VERIFIER, max_body_bytes=16 * 1024),
     )
 
 
-def streams_router(hub: StreamHub, *, socket_limits: SocketLimits | None = None) -> APIRouter:
-    """Make the routes of ``/v1/streams``; the app's edge has to apply `stream_rules`."""
+def streams_router(
+    hub: StreamHub, *, peers: Peers | None = None, socket_limits: SocketLimits | None = None
+) -> APIRouter:
+    """Make the routes of ``/v1/streams``; the app's edge has to apply `stream_rules`.
+
+    Without `peers` there is no way in by WebRTC.
+    """
     router = APIRouter(tags=["streams"])
     _add_tracker_routes(router, hub)
     _add_event_routes(router, hub)
     _add_frame_route(router, hub)
+    _add_burst_route(router, hub)
     _add_socket_route(router, hub, socket_limits)
+    if peers is not None:
+        _add_offer_route(router, peers)
     return router
 
 
@@ -200,6 +227,24 @@ def _add_frame_route(router: APIRouter, hub: StreamHub) -> None:
         return CueBody.model_validate(cue.as_json())
 
 
+def _add_burst_route(router: APIRouter, hub: StreamHub) -> None:
+    @router.post(
+        "/v1/streams/{stream_id}/bursts",
+        summary="Send a few frames",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": "Frames behind their lengths and headers: docs/streams.md.",
+                "content": {BURST_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
+    async def push_frames(request: Request, stream_id: StreamId) -> BurstBody:
+        """Take at most five frames, in order; each gets its cue."""
+        cues = await push_burst(hub, stream_id, _bearer(request), await request.body())
+        return BurstBody(cues=[CueBody.model_validate(cue.as_json()) for cue in cues])
+
+
 def _add_socket_route(router: APIRouter, hub: StreamHub, limits: SocketLimits | None) -> None:
     @router.websocket("/v1/streams/{stream_id}/socket")
     async def socket(websocket: WebSocket, stream_id: StreamId) -> None:
@@ -211,6 +256,13 @@ def _add_socket_route(router: APIRouter, hub: StreamHub, limits: SocketLimits | 
         await websocket.accept(subprotocol=sockets.SUBPROTOCOL)
         token = sockets.token_of(offered)
         await sockets.serve(hub, stream_id, token, _Accepted(websocket), limits)
+
+
+def _add_offer_route(router: APIRouter, peers: Peers) -> None:
+    @router.post("/v1/streams/{stream_id}/offer", summary="Offer WebRTC")
+    async def offer(request: Request, stream_id: StreamId, body: Offer) -> Answer:
+        """Answer a WebRTC offer; frames flow, and cues come, once the connection is there."""
+        return Answer(sdp=await peers.answer(stream_id, _bearer(request), body.sdp))
 
 
 class _Accepted:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from verifier.errors import BadRequest, BenrenError, Conflict, ImageError, TooManyRequests
 from verifier.types import Evidence, Reason
 
 
@@ -77,3 +78,14 @@ def advise(evidence: Evidence) -> Advice:
         if reason in evidence.reasons:
             return advice
     return Advice.SEVERAL_FACES if len(evidence.faces) > 1 else Advice.OK
+
+
+def advise_on(error: BenrenError) -> Advice:
+    """Say in a cue what the upload of one frame says by its status."""
+    if isinstance(error, ImageError):
+        return Advice.UNUSABLE
+    if isinstance(error, TooManyRequests):
+        return Advice.SLOWER
+    if isinstance(error, Conflict | BadRequest):
+        return Advice.DUPLICATE
+    return Advice.AGAIN

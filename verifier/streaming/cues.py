@@ -127,6 +127,13 @@ class CueBoard:
         """Whether a listener hears of advice too."""
 
     @property
+    def period_ms(self) -> int:
+        """The wished time between two frames, now."""
+        if self._prompt is None:
+            return self._period_ms
+        return min(CHALLENGE_PERIOD_MS, self._period_ms)
+
+    @property
     def prompt(self) -> Prompt | None:
         """The prompt that is shown."""
         return self._prompt

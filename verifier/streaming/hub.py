@@ -180,7 +180,7 @@ class StreamHub:
         frame's event is durable. Raises StreamGone, Unauthorised, TooManyRequests, Conflict,
         ImageError, StorageError, Overloaded.
         """
-        stream = self._admitted(stream_id, token)
+        stream = self.admit(stream_id, token)
         return await self.take(stream, seq=seq, data=data, captured_utc_ms=captured_utc_ms)
 
     def enter(self, stream_id: str, token: str, end: Callable[[End], None]) -> Line:
@@ -189,7 +189,7 @@ class StreamHub:
         It lives until it leaves, another takes over or the stream ends, however long the token
         does. Raises StreamGone, Unauthorised.
         """
-        stream = self._admitted(stream_id, token)
+        stream = self.admit(stream_id, token)
         way = Way(end)
         stream.enter(way)
         self._open.move_to_end(stream_id)
@@ -223,7 +223,8 @@ class StreamHub:
         self.counts["accepted" if receipt.accepted else receipt.advice.value] += 1
         return stream.cues.answer(receipt)
 
-    def _admitted(self, stream_id: str, token: str) -> Stream:
+    def admit(self, stream_id: str, token: str) -> Stream:
+        """Find the stream that a client token is good for. Raises StreamGone, Unauthorised."""
         stream = self._find(stream_id)
         self._tokens.check(token, stream_id, stream.session_id)
         return stream
@@ -339,11 +340,6 @@ class Line:
     def cues(self) -> CueBoard:
         """What the device is to be told."""
         return self._stream.cues
-
-    @property
-    def period_ms(self) -> int:
-        """The policy's time between two samples."""
-        return self._stream.sample_period_ms
 
     async def push(
         self,

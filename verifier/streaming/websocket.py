@@ -1,9 +1,8 @@
 """Frames over a WebSocket: a small header, then the picture; every frame gets its cue.
 
-A binary message is one frame, big-endian: ``BNR1``, sequence (uint32), capture time (uint64, ms of
-UTC by the device's clock, advisory; 0 where unknown), then JPEG, PNG or WebP bytes. Text messages
-of ours are cues, as JSON: one for each frame, and with `seq` null when a challenge begins, goes on
-or ends. A frame that is no sample gets a cue with `accepted` false and the advice why.
+A binary message is one frame (`framing`). Text messages of ours are cues, as JSON: one for each
+frame, and with `seq` null when a challenge begins, goes on or ends. A frame that is no sample gets
+a cue with `accepted` false and the advice why.
 
 Everything is bounded: the messages by the server that frames them, their rate, the frames in work,
 the cues that wait to be read, the time to read one, and the time without a frame.
@@ -15,22 +14,14 @@ import asyncio
 import contextlib
 import json
 import logging
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from verifier.errors import (
-    BadRequest,
-    BenrenError,
-    Conflict,
-    ImageError,
-    StreamGone,
-    TooManyRequests,
-    Unauthorised,
-)
-from verifier.streaming.advice import Advice, FrameReceipt
+from verifier.errors import BenrenError, StreamGone, Unauthorised
+from verifier.streaming.advice import Advice, FrameReceipt, advise_on
 from verifier.streaming.cues import Cue
+from verifier.streaming.framing import FramedPicture, unpack
 from verifier.streaming.hub import Line, StreamHub
 from verifier.streaming.ways import End
 
@@ -38,8 +29,6 @@ _log = logging.getLogger(__name__)
 
 SUBPROTOCOL: Final = "benren.v1"
 TOKEN_PREFIX: Final = "token."  # noqa: S105 - how a token is announced, no secret
-HEADER: Final = struct.Struct(">4sIQ")
-MAGIC: Final = b"BNR1"
 
 
 class Socket(Protocol):
@@ -148,26 +137,27 @@ class _Connection:
                 return self.end(End.IDLE)
             if message is None:
                 return None
-            frame = _frame(message)
+            frame = unpack(message) if isinstance(message, bytes) else None
             if frame is None:
                 return self.end(End.BAD_MESSAGE)
-            seq, captured_ms, data = frame
             if not allowance.take():
                 return self.end(End.FLOODED)
             if len(self._frames) >= self._limits.frames_at_once:
-                self._refuse(line, seq, Advice.NEWER_FRAME)
+                self._refuse(line, frame.seq, Advice.NEWER_FRAME)
                 continue
-            task = asyncio.create_task(self._take(line, seq, captured_ms, data))
+            task = asyncio.create_task(self._take(line, frame))
             self._frames.add(task)
             task.add_done_callback(self._taken)
 
-    async def _take(self, line: Line, seq: int, captured_ms: int, data: bytes) -> None:
+    async def _take(self, line: Line, frame: FramedPicture) -> None:
         try:
-            cue = await line.push(seq=seq, data=data, captured_utc_ms=captured_ms or None)
+            cue = await line.push(
+                seq=frame.seq, data=frame.data, captured_utc_ms=frame.captured_utc_ms
+            )
         except StreamGone:
             self.end(End.GONE)
         except BenrenError as error:
-            self._refuse(line, seq, _advice(error))
+            self._refuse(line, frame.seq, advise_on(error))
         else:
             self._say(cue)
 
@@ -212,25 +202,6 @@ class _Allowance:
         self._level = min(self._most, self._level + (now - self._at) * self._per_s) - 1
         self._at = now
         return self._level >= 0
-
-
-def _frame(message: bytes | str) -> tuple[int, int, bytes] | None:
-    """Take a message apart: sequence, capture time in ms (0: unknown), picture."""
-    if isinstance(message, str) or len(message) <= HEADER.size:
-        return None
-    magic, seq, captured_ms = HEADER.unpack_from(message)
-    return (seq, captured_ms, message[HEADER.size :]) if magic == MAGIC else None
-
-
-def _advice(error: BenrenError) -> Advice:
-    """Say in a cue what an upload says by its status."""
-    if isinstance(error, ImageError):
-        return Advice.UNUSABLE
-    if isinstance(error, TooManyRequests):
-        return Advice.SLOWER
-    if isinstance(error, Conflict | BadRequest):
-        return Advice.DUPLICATE
-    return Advice.AGAIN
 
 
 _REASONS: Final = {
