@@ -1,0 +1,132 @@
+// Registrations that wait for staff, and the trail of who looked at what.
+
+import { fill, h } from "../shared/dom.js";
+import { say, when } from "../shared/i18n.js";
+import { call, facts, trouble, waiting, word } from "./desk.js";
+
+const STATES = ["waiting", "approved", "refused"];
+
+/** Learners by the state of their registration. */
+export async function registrationsView(page, go, state = "waiting") {
+  fill(page, waiting());
+  const { learners } = await call("GET", `/v1/staff/learners?state=${encodeURIComponent(state)}&limit=100`);
+  const tabs = STATES.map((name) =>
+    say(
+      h("button.plain", {
+        type: "button",
+        "aria-pressed": String(name === state),
+        onclick: () => go(`/registrations/${name}`),
+      }),
+      `reg.${name}`,
+    ),
+  );
+  const again = () => registrationsView(page, go, state);
+  fill(
+    page,
+    h("div.row.filters", { role: "group" }, tabs),
+    learners.length
+      ? h("ul.cases", {}, learners.map((one) => h("li", {}, card(one, again))))
+      : say(h("p.quiet"), "reg.none"),
+  );
+}
+
+function card(one, again) {
+  const { registration } = one;
+  return h(
+    "section.card.stack",
+    { "data-learner": one.learner_id },
+    h(
+      "div.row.spread",
+      {},
+      h("strong", {}, one.name_masked ?? one.learner_id),
+      h("span.badge", {}, word("reg", registration.state)),
+    ),
+    facts([
+      ["case.learner", h("span.number", {}, one.learner_id)],
+      ["reg.business", one.business_ref],
+      ["reg.category", word("category", one.category)],
+      ["reg.track", word("track", one.track)],
+      registration.reasons.length > 0 && ["reg.why", registration.reasons.join("; ")],
+    ]),
+    reveal(one),
+    registration.state === "waiting" ? decision(one, again) : null,
+  );
+}
+
+/** Names and numbers are read one by one, and every reading is recorded. */
+function reveal(one) {
+  const place = h("div");
+  const show = async () => {
+    try {
+      const found = await call("GET", `/v1/staff/learners/${encodeURIComponent(one.learner_id)}`);
+      fill(place, facts([["reg.name", found.name ?? "–"], ["reg.number", found.identity_number ?? "–"]]));
+    } catch (error) {
+      fill(place, trouble(error));
+    }
+  };
+  return fill(place, say(h("button.plain", { type: "button", onclick: show }), "reg.reveal"));
+}
+
+function decision(one, again) {
+  const base = `/v1/staff/learners/${encodeURIComponent(one.learner_id)}`;
+  const id = `why-${one.learner_id}`;
+  const reason = h("input", { type: "text", id, maxlength: 200, required: true });
+  const compared = h("input", { type: "checkbox", id: `${id}-face` });
+  const place = h("div");
+  const submit = async (event) => {
+    event.preventDefault();
+    const why = reason.value.trim();
+    if (!why) return reason.focus();
+    try {
+      if (event.submitter?.value === "refuse") {
+        await call("POST", `${base}/refusal`, { json: { reasons: [why] } });
+      } else {
+        await call("POST", `${base}/approval`, { json: { reason: why, face_compared: compared.checked } });
+      }
+      await again();
+    } catch (error) {
+      fill(place, trouble(error));
+    }
+    return undefined;
+  };
+  return h(
+    "form.stack",
+    { onsubmit: submit, novalidate: true },
+    h("div", {}, say(h("label", { for: id }), "reg.why"), reason),
+    h("div.tick", {}, compared, say(h("label", { for: `${id}-face` }), "reg.compared")),
+    place,
+    h(
+      "div.row",
+      {},
+      say(h("button.main", { type: "submit", value: "approve" }), "reg.approve"),
+      say(h("button.harm", { type: "submit", value: "refuse" }), "reg.refuse"),
+    ),
+  );
+}
+
+/** Who looked at whose data. */
+export async function trailView(page) {
+  fill(page, waiting());
+  const { looks } = await call("GET", "/v1/staff/trail?limit=200");
+  fill(
+    page,
+    say(h("p"), "trail.lead"),
+    looks.length
+      ? h(
+          "ol.told",
+          {},
+          looks.map((look) =>
+            h(
+              "li",
+              {},
+              h("span.number.quiet", {}, when(look.at_ms)),
+              " ",
+              h("strong", {}, look.actor),
+              ` · ${look.route} · ${look.subject}`,
+              look.purpose ? h("span.quiet", {}, ` · ${look.purpose}`) : null,
+            ),
+          ),
+        )
+      : say(h("p.quiet"), "trail.none"),
+  );
+}
