@@ -21,7 +21,15 @@ from benren.problems import UnexpectedAnswer, error_of, json_object, raise_for_p
 from verifier.clock import Clock
 from verifier.errors import StreamGone
 from verifier.streaming.wire import event_from_json, spec_to_json, stamp_to_json
-from verifier.types import CheckRequest, EventSink, IceServer, StreamEvent, StreamGrant, StreamSpec
+from verifier.types import (
+    ChallengeRequest,
+    CheckRequest,
+    EventSink,
+    IceServer,
+    StreamEvent,
+    StreamGrant,
+    StreamSpec,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +121,18 @@ class RemoteVerifier:
             body["not_before"] = stamp_to_json(request.not_before)
         answer = await self._ask("POST", f"/v1/streams/{stream_id}/checks", body)
         return event_from_json(json_object(answer))
+
+    async def challenge(self, stream_id: str, request: ChallengeRequest) -> None:
+        """Begin a challenge; its event comes over the line of events."""
+        body: dict[str, Any] = {
+            "check_id": request.check_id,
+            "turns": request.turns,
+            "window_ms": request.window_ms,
+            "attempts": request.attempts,
+        }
+        if request.not_before is not None:
+            body["not_before"] = stamp_to_json(request.not_before)
+        raise_for_problem(await self._ask("POST", f"/v1/streams/{stream_id}/challenges", body))
 
     async def close_stream(self, stream_id: str) -> None:
         """Close a stream; events that are still on its list are read to the end."""

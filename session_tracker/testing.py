@@ -20,6 +20,7 @@ from verifier.clock import Clock, ManualClock, Stamp
 from verifier.errors import BenrenError, StreamGone
 from verifier.keys import KeyRing
 from verifier.types import (
+    ChallengeRequest,
     CheckRequest,
     Decision,
     EventKind,
@@ -31,6 +32,7 @@ from verifier.types import (
 
 MODELS: Final = {"detector": "scripted@00", "embedder": "scripted@01"}
 PROFILE: Final = "scripted-1"
+_TURNS: Final = ("left", "up", "left", "down")
 _SCORES: Final = {
     Decision.MATCH: (0.71, 0.98),
     Decision.MISMATCH: (0.08, 0.97),
@@ -57,6 +59,12 @@ class ScriptedStream:
     seen: list[tuple[Stamp, Decision]] = field(default_factory=list)
     """Frames of the present track."""
     answers: dict[str, StreamEvent] = field(default_factory=dict)
+    obeys: bool = True
+    """Whether whoever is there follows the arrows of a challenge."""
+    challenge: ChallengeRequest | None = None
+    """The challenge that is shown..."""
+    challenged: Stamp | None = None
+    """...and since when."""
     order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -71,6 +79,8 @@ class ScriptedVerifier:
         """Raised by the next checks, one each."""
         self.checks: list[CheckRequest] = []
         """Every check that was asked for."""
+        self.challenges: list[ChallengeRequest] = []
+        """Every challenge that was asked for."""
 
     # --- what the tracker calls ------------------------------------------------------------
 
@@ -97,6 +107,15 @@ class ScriptedVerifier:
         if request.check_id not in stream.answers:
             stream.answers[request.check_id] = await self._judge(stream, request)
         return stream.answers[request.check_id]
+
+    async def challenge(self, stream_id: str, request: ChallengeRequest) -> None:
+        """Show a challenge; the next frame answers it, if somebody is there who obeys."""
+        self.challenges.append(request)
+        if self.failures:
+            raise self.failures.pop(0)
+        stream = self._find(stream_id)
+        if request.check_id not in stream.answers and stream.challenge != request:
+            stream.challenge, stream.challenged = request, self._clock.stamp()
 
     async def resume(self, stream_id: str) -> None:
         """Make the next face an identity sample."""
@@ -155,7 +174,26 @@ class ScriptedVerifier:
             stream.last = now
             stream.frames += 1
             await self._give(stream, event)
+            await self._answer(stream, now)
             return event
+
+    async def _answer(self, stream: ScriptedStream, now: Stamp) -> None:
+        """End the challenge that is shown, if this frame answers it or its time is over."""
+        request, since = stream.challenge, stream.challenged
+        if request is None or since is None:
+            return
+        answered = stream.obeys and stream.shows is not None
+        if not answered and now.ms_since(since) < request.window_ms * request.attempts:
+            return
+        faces = 0 if stream.shows is None else 1
+        event = self._event(stream, EventKind.CHALLENGE, now, faces=faces)
+        decision = Decision.NO_EVIDENCE if stream.shows is None else stream.shows
+        if answered or stream.shows is None:
+            event = _verdict(event, decision)
+        event = replace(event, check_id=request.check_id, since=since, turns=_TURNS, attempts=1)
+        stream.answers[request.check_id] = event
+        stream.challenge = stream.challenged = None
+        await self._give(stream, event)
 
     async def again(self, event: StreamEvent) -> None:
         """Give an event once more, as a verifier does that did not hear the answer."""

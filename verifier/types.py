@@ -63,6 +63,12 @@ class Reason(StrEnum):
     NOT_THE_SAME_PERSON = "not_the_same_person"
     NOT_LIVE = "not_live"
     LIVENESS_UNDECIDED = "liveness_undecided"
+    WRONG_TURN = "wrong_turn"
+    """A challenge: the head turned elsewhere, or when it was not asked to."""
+    TOO_SLOW = "too_slow"
+    """A challenge: its time was over."""
+    FACE_LOST = "face_lost"
+    """A challenge: the face was out of sight, or another one took its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +136,15 @@ class Quality:
             "InterEyeDistance": round(self.inter_eye_distance_px, 1),
             "UnifiedQualityScore": round(self.unified_quality_score, 3),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadPose:
+    """Where a head is turned; signs as in `Quality`. Take differences: see `pipeline.pose`."""
+
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +224,9 @@ class PresencePolicy:
     """A check is judged on at most so many frames, the best by quality."""
     gap_ms: int = 12_000
     """Without a frame for longer than this, the next frame begins anew with an identity sample."""
+    passive_vote: bool = True
+    """Whether passive liveness speaks in verdicts; not for somebody whom it errs on, and whom
+    staff have confirmed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,6 +318,10 @@ class StreamEvent:
     frame_digests: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     profile_version: str = ""
+    turns: tuple[str, ...] = ()
+    """What a challenge asked for, in its last attempt."""
+    attempts: int = 0
+    """How many attempts a challenge took."""
     signature: str = ""
     """``key-id.base64url``: Ed25519 over everything above as canonical JSON; not for presence."""
 
@@ -318,6 +340,21 @@ class CheckRequest:
     """Judge only frames from this instant on (a check called by a suspicion)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeRequest:
+    """Show the learner an active challenge."""
+
+    check_id: str
+    """Chosen by the tracker, single-use; the event that ends the challenge carries it."""
+    turns: int = 4
+    """Turns of the first attempt; every further one has one more. A guess succeeds in 4^-turns."""
+    window_ms: int = 60_000
+    """Time of one attempt."""
+    attempts: int = 2
+    not_before: Stamp | None = None
+    """Whoever was seen from this instant on has to be the learner, too; None: in the window."""
+
+
 class StreamVerifier(Protocol):
     """What the tracker needs of a verifier: called directly in one process, else over HTTP."""
 
@@ -327,6 +364,10 @@ class StreamVerifier(Protocol):
 
     async def check(self, stream_id: str, request: CheckRequest) -> StreamEvent:
         """Judge the current track's frames now; the event is also on the stream's list."""
+        ...
+
+    async def challenge(self, stream_id: str, request: ChallengeRequest) -> None:
+        """Begin a challenge and return; one event of that kind follows on the stream's list."""
         ...
 
     async def resume(self, stream_id: str) -> None:

@@ -47,6 +47,9 @@ class PolicyBody(BaseModel):
     gap_ms: int = Field(
         12_000, ge=100, le=600_000, description="After so long without a frame all begins anew."
     )
+    passive_vote: bool = Field(
+        True, description="Whether passive liveness speaks: not for somebody whom it errs on."
+    )
 
 
 class OpenStream(BaseModel):
@@ -160,6 +163,22 @@ class AskCheck(BaseModel):
     )
 
 
+class AskChallenge(BaseModel):
+    """Show the learner an active challenge; its event follows on the stream's list."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"check_id": "c-18"}]})
+
+    check_id: str = Field(min_length=1, max_length=200, description="Single-use.")
+    turns: int = Field(
+        4, ge=3, le=16, description="Of the first attempt; each further one has one more."
+    )
+    window_ms: int = Field(60_000, ge=5_000, le=600_000, description="Time of one attempt.")
+    attempts: int = Field(2, ge=1, le=5)
+    not_before: StampBody | None = Field(
+        default=None, description="Frames from this instant on have to show the learner, too."
+    )
+
+
 class EventBody(BaseModel):
     """One fact about a stream. Ids count up from 1 without holes."""
 
@@ -182,6 +201,8 @@ class EventBody(BaseModel):
     frame_digests: list[str] = Field(description="SHA-256 of the judged frames' bytes.")
     models: dict[str, str] = Field(description="Role to `id@sha256`.")
     profile_version: str
+    turns: list[str] = Field(description="What a challenge asked for, in its last attempt.")
+    attempts: int = Field(description="How many attempts a challenge took.")
     signature: str = Field(
         description="`key-id.base64url`, Ed25519 over RFC 8785 JSON; empty for presence."
     )

@@ -19,6 +19,7 @@ from verifier.api.stream_bodies import (
     MAX_NUMBER,
     Acknowledge,
     Answer,
+    AskChallenge,
     AskCheck,
     BurstBody,
     CueBody,
@@ -38,6 +39,7 @@ from verifier.streaming.limits import StreamLimits
 from verifier.streaming.websocket import SocketLimits
 from verifier.streaming.wire import event_to_json
 from verifier.types import (
+    ChallengeRequest,
     CheckRequest,
     PresencePolicy,
     StreamEvent,
@@ -133,6 +135,21 @@ def _add_tracker_routes(router: APIRouter, hub: StreamHub) -> None:
             not_before=None if body.not_before is None else Stamp(**body.not_before.model_dump()),
         )
         return EventBody.model_validate(event_to_json(await hub.check(stream_id, request)))
+
+    @router.post(
+        "/v1/streams/{stream_id}/challenges", status_code=202, summary="Show an active challenge"
+    )
+    async def challenge(stream_id: StreamId, body: AskChallenge) -> Response:
+        """Begin to show random turns; one event with the outcome follows on the list."""
+        request = ChallengeRequest(
+            check_id=body.check_id,
+            turns=body.turns,
+            window_ms=body.window_ms,
+            attempts=body.attempts,
+            not_before=None if body.not_before is None else Stamp(**body.not_before.model_dump()),
+        )
+        await hub.challenge(stream_id, request)
+        return Response(status_code=202)
 
     @router.delete("/v1/streams/{stream_id}", status_code=204, summary="Close a stream")
     async def close_stream(stream_id: StreamId) -> Response:

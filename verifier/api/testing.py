@@ -24,7 +24,7 @@ from verifier.pipeline.templates import TemplateVault
 from verifier.settings import Settings
 from verifier.streaming.hub import StreamHub
 from verifier.streaming.testing import ScriptedEngine
-from verifier.types import Evidence, Face, Frame, Reason, Verdict
+from verifier.types import Evidence, Face, Frame, HeadPose, Reason, Verdict
 
 if TYPE_CHECKING:
     from verifier.pipeline.savings import LastSeen
@@ -73,9 +73,24 @@ class ScriptedInference:
             )
         )
 
-    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+    def poses(
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[Face],
+        *,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[HeadPose | None]:
+        """Say where people are turned."""
+        self.self_test()
+        if timings_ms is not None:
+            timings_ms["scripted"] = 1.0
+        return asyncio.run(self._inner.poses(frames, faces))
+
+    def judge(
+        self, evidence: Sequence[Evidence], reference: Vector, *, require_liveness: bool = True
+    ) -> Verdict:
         """Decide by plain rules."""
-        return self._inner.judge(evidence, reference)
+        return self._inner.judge(evidence, reference, require_liveness=require_liveness)
 
     def enrol(self, frame: Frame, *, strict: bool = True) -> Enrolment:
         """Take a scene of one person who has no reasons against him; company only if not strict."""

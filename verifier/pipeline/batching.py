@@ -19,7 +19,7 @@ from verifier.pipeline.ports import (
     Unobserved,
 )
 from verifier.pipeline.queue import BatchQueue, Kind, Run
-from verifier.types import Evidence, Face, Frame, Verdict
+from verifier.types import Evidence, Face, Frame, HeadPose, Verdict
 
 if TYPE_CHECKING:
     from verifier.pipeline.engine import Enrolment
@@ -47,6 +47,7 @@ class Batcher:
         )
         self._decode = Kind(name="decode", run=_decoder(decode), alone=True)
         self._detect = Kind(name="detect", run=_detector(engine))
+        self._poses = Kind(name="pose", run=_poser(engine))
         self._enrol = {
             strict: Kind(name="enrol", run=_enroller(engine, strict), alone=True)
             for strict in (False, True)
@@ -145,9 +146,23 @@ class Batcher:
         )
         return cast("Enrolment", answers[0])
 
-    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+    async def poses(
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[Face],
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        timeout_s: float | None = None,
+    ) -> list[HeadPose | None]:
+        """Give the head pose of one face of each frame. Raises Overloaded, InferenceFailed."""
+        items = list(zip(frames, faces, strict=True))
+        return await self._queue.submit(self._poses, items, _pixels(frames), priority, timeout_s)
+
+    def judge(
+        self, evidence: Sequence[Evidence], reference: Vector, *, require_liveness: bool = True
+    ) -> Verdict:
         """Decide over the evidence of one person's frames."""
-        return self._engine.judge(evidence, reference)
+        return self._engine.judge(evidence, reference, require_liveness=require_liveness)
 
     async def self_test(self) -> None:
         """Infer on a built-in picture, beside the queue. Raises what the engine raises."""
@@ -199,6 +214,14 @@ def _detector(engine: InferenceEngine) -> Run:
         frames, last = zip(*items, strict=True)
         known = any(one is not None for one in last)
         return engine.detect(frames, last=last if known else None, timings_ms=stages_ms)
+
+    return run
+
+
+def _poser(engine: InferenceEngine) -> Run:
+    def run(items: list[Any], stages_ms: dict[str, float]) -> list[HeadPose | None]:
+        frames, faces = zip(*items, strict=True)
+        return engine.poses(frames, faces, timings_ms=stages_ms)
 
     return run
 

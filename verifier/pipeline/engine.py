@@ -18,12 +18,13 @@ from verifier.clock import work_time_ms
 from verifier.models.embedder import ARCFACE_TEMPLATE
 from verifier.pipeline import embed as embedding
 from verifier.pipeline import liveness as liveliness
+from verifier.pipeline import pose as posing
 from verifier.pipeline import savings as saving
 from verifier.pipeline.align import align
 from verifier.pipeline.decide import Rules, decide
 from verifier.pipeline.quality import COVERS, SIDE, Measures, measure, reasons_against
 from verifier.pipeline.selftest import check_engine
-from verifier.types import AlignedFace, Evidence, Face, Frame, Quality, Reason, Verdict
+from verifier.types import AlignedFace, Evidence, Face, Frame, HeadPose, Quality, Reason, Verdict
 
 if TYPE_CHECKING:
     from verifier.models.packs import Pack
@@ -202,6 +203,17 @@ class Engine:
             _evidence(frame, some, one, score)
             for frame, some, one, score in zip(frames, found, chosen, scores, strict=True)
         ]
+
+    def poses(
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[Face],
+        *,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[HeadPose | None]:
+        """Give the head pose of one face of each frame; None where the face is not whole."""
+        with _timed("pose", timings_ms):
+            return posing.poses(frames, faces, self._pack.mesh)
 
     def judge(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
-from verifier.types import Evidence, Face, Frame, Verdict
+from verifier.types import Evidence, Face, Frame, HeadPose, Verdict
 
 if TYPE_CHECKING:
     from verifier.pipeline.engine import Enrolment
@@ -41,7 +41,19 @@ class InferenceEngine(Protocol):
         """Give the evidence of each frame; add milliseconds per stage to `timings_ms`."""
         ...
 
-    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+    def poses(
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[Face],
+        *,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[HeadPose | None]:
+        """Give the head pose of one face of each frame."""
+        ...
+
+    def judge(
+        self, evidence: Sequence[Evidence], reference: Vector, *, require_liveness: bool = True
+    ) -> Verdict:
         """Decide over the evidence of one person's frames; pure and quick."""
         ...
 

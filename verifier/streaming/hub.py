@@ -30,6 +30,7 @@ from verifier.streaming.tokens import ClientTokens
 from verifier.streaming.ways import End, Way
 from verifier.streaming.wire import Signer
 from verifier.types import (
+    ChallengeRequest,
     CheckRequest,
     EventSink,
     Frame,
@@ -133,6 +134,12 @@ class StreamHub:
         event = await self._find(stream_id).check(request)
         self.counts["checks"] += 1
         return event
+
+    async def challenge(self, stream_id: str, request: ChallengeRequest) -> None:
+        """Begin an active challenge; its event follows. Raises StreamGone, BadRequest."""
+        _check_challenge(request)
+        await self._find(stream_id).challenge(request)
+        self.counts["challenges"] += 1
 
     async def close_stream(self, stream_id: str) -> None:
         """Forget the pictures and revoke the tokens; closing twice is fine.
@@ -365,6 +372,20 @@ class Line:
     def leave(self) -> None:
         """Say that the way is over; leaving twice is fine."""
         self._stream.leave(self._way)
+
+
+def _check_challenge(request: ChallengeRequest) -> None:
+    """Raise BadRequest where a challenge cannot be meant."""
+    fits = (
+        3 <= request.turns <= 16
+        and 1 <= request.attempts <= 5
+        and 5_000 <= request.window_ms <= 600_000
+    )
+    if not fits:
+        raise BadRequest(
+            f"The challenge cannot work: {request}.",
+            remedy="Ask for 3 to 16 turns, 1 to 5 attempts, 5 to 600 seconds.",
+        )
 
 
 def _check_policy(policy: PresencePolicy) -> None:

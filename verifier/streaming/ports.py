@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from verifier.types import Evidence, Face, Frame, Verdict
+from verifier.types import Evidence, Face, Frame, HeadPose, Verdict
 
 if TYPE_CHECKING:
     from verifier.types import Vector
@@ -34,7 +34,13 @@ class Inference(Protocol):
         """Say what each frame says about the face most similar to its reference."""
         ...
 
-    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+    async def poses(self, frames: Sequence[Frame], faces: Sequence[Face]) -> list[HeadPose | None]:
+        """Give the head pose of one face of each frame; None where the face is not whole."""
+        ...
+
+    def judge(
+        self, evidence: Sequence[Evidence], reference: Vector, *, require_liveness: bool = True
+    ) -> Verdict:
         """Decide over the evidence of one person's frames: pure and quick."""
         ...
 

@@ -29,18 +29,23 @@ from typing import TYPE_CHECKING
 
 from verifier.clock import Clock, Stamp
 from verifier.errors import BenrenError, StorageError, StreamGone
+from verifier.streaming.active import ActiveCheck, Outcome
+from verifier.streaming.adaptive import AdaptiveReference, without_passive
 from verifier.streaming.advice import FrameReceipt, advise
 from verifier.streaming.arrivals import Arrival, Arrivals
+from verifier.streaming.challenge import BLINK_MS
+from verifier.streaming.challenges import Challenges
 from verifier.streaming.cues import CueBoard
 from verifier.streaming.eventlog import EventLog
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.looks import Look, Looks
 from verifier.streaming.ports import Inference
-from verifier.streaming.track import Sighting, Track, anchored, follow
+from verifier.streaming.track import Sighting, Track, anchored, follow, relative
 from verifier.streaming.ways import End, Way
 from verifier.streaming.window import Sample, Window, select
 from verifier.streaming.wire import PURPOSE, Signer, in_millionths, signed_payload
 from verifier.types import (
+    ChallengeRequest,
     CheckRequest,
     Decision,
     EventKind,
@@ -85,6 +90,7 @@ class Stream:
         """What the device is told; a challenge shows its prompts here."""
         self._policy = spec.policy
         self._reference = reference
+        self._adaptive = AdaptiveReference(reference)
         self._inference = inference
         self._signer = signer
         self._clock = clock
@@ -108,6 +114,16 @@ class Stream:
         self._anew = False
         """Whether another camera may stand behind the next frame: a way has been taken over."""
         self._checks: OrderedDict[str, asyncio.Task[StreamEvent]] = OrderedDict()
+        self._challenges = Challenges(
+            inference=inference,
+            reference=reference,
+            identify=self._identify,
+            passive_vote=spec.policy.passive_vote,
+            clock=clock,
+            cues=self.cues,
+            end=self._append_challenge,
+            remembered=limits.remembered_checks,
+        )
         self._closed = False
 
     @property
@@ -163,9 +179,25 @@ class Stream:
             task.add_done_callback(lambda done: self._settle(request.check_id, done))
         return await asyncio.shield(task)
 
+    async def challenge(self, request: ChallengeRequest) -> None:
+        """Begin a challenge; its event follows. The same id begins it only once.
+
+        A challenge that is still shown ends as it stands, so that each has its event.
+        """
+        self._require_open()
+        if self._challenges.knows(request.check_id):
+            return
+        self.log.require_room()
+        chosen = self._chosen(request.not_before)
+        before = self._identify(await self._evidence_of(chosen)) if chosen else None
+        self._require_open()
+        if not self._challenges.knows(request.check_id):
+            self._challenges.begin(request, before)
+
     def close(self) -> None:
         """Forget the pictures; no event follows. What is on the list is still handed over."""
         self._closed = True
+        self._challenges.close()
         way, self._way = self._way, None
         if way is not None:
             way.end(End.GONE)
@@ -177,6 +209,7 @@ class Stream:
         """End everything in hand. For the end of the process."""
         self.close()
         await self._looks.stop()
+        await self._challenges.stop()
         await self._arrivals.stop()
         checks = [task for task in self._checks.values() if not task.done()]
         for task in checks:
@@ -203,6 +236,8 @@ class Stream:
         self._require_open()
         sample, sighting = self._record(arrival, frame, faces, presence)
         receipt = self._arrivals.became_sample(arrival, advise(presence))
+        face = _followed(faces, sighting, max(frame.pixels.shape[:2]))
+        await self._challenges.take(sample, frame, face)
         looked_at = bool(faces) and self._is_looked_at(sighting)
         look = Look(sample=sample, frame=frame, asked=self._asked)
         try:
@@ -217,14 +252,7 @@ class Stream:
         self, arrival: Arrival, frame: Frame, faces: tuple[Face, ...], presence: Evidence
     ) -> tuple[Sample, Sighting]:
         """Make the frame a sample: event, window and track, without an await in between."""
-        last = replace(self._track, box=None) if self._anew else self._track
-        sighting = follow(
-            last,
-            faces,
-            longer_side_px=max(frame.pixels.shape[:2]),
-            at=arrival.stamp,
-            gap_ms=self._policy.gap_ms,
-        )
+        sighting = self._sight(frame, faces, arrival.stamp)
         sample = Sample(
             seq=arrival.seq,
             stamp=arrival.stamp,
@@ -239,13 +267,30 @@ class Stream:
         self._window.add(sample, None)
         return sample, sighting
 
+    def _sight(self, frame: Frame, faces: tuple[Face, ...], at: Stamp) -> Sighting:
+        """Follow the face; one that turns away in a challenge may be out of sight for a blink."""
+        last = replace(self._track, box=None) if self._anew else self._track
+        there = last.box is not None and last.at is not None and at.ms_since(last.at) <= BLINK_MS
+        if self._challenges.active is not None and not faces and there:
+            return Sighting(track=last, fresh=False)
+        return follow(
+            last,
+            faces,
+            longer_side_px=max(frame.pixels.shape[:2]),
+            at=at,
+            gap_ms=self._policy.gap_ms,
+        )
+
     def _is_looked_at(self, sighting: Sighting) -> bool:
         """Tell whether a frame with a face becomes an identity sample.
 
-        One that is being looked at may still serve what is owed.
+        One that is being looked at may still serve what is owed. While a challenge is shown none
+        does, since turned heads say little of the identity; what is owed then is owed afterwards.
         """
         if sighting.fresh or sighting.company_changed:
             self._asked += 1
+        if self._challenges.active is not None:
+            return False
         owed = self._asked > max(self._answered, self._looks.asked)
         return owed or self._draw() < self._policy.identity_share
 
@@ -263,7 +308,7 @@ class Stream:
             return
         if self._closed:
             return
-        verdict = self._inference.judge([evidence], self._reference)
+        verdict = self._verdict([evidence])
         self._append(EventKind.IDENTITY, sample, verdict)
         self._window.remember(sample.seq, evidence)
         if verdict.decision is Decision.NO_EVIDENCE:
@@ -281,15 +326,11 @@ class Stream:
     async def _look_back(self, request: CheckRequest) -> StreamEvent:
         self.log.require_room()
         now = self._clock.stamp()
-        track = self._track.visible
-        there = (
-            self._window.of_track(track, now=now, not_before=request.not_before) if track else []
-        )
-        chosen = select(there, self._policy.check_frames)
+        chosen = self._chosen(request.not_before)
         if chosen:
             evidence = await self._evidence_of(chosen)
             self._require_open()
-            verdict = self._inference.judge(evidence, self._reference)
+            verdict = self._verdict(evidence)
             event = self._append(
                 EventKind.CHECK,
                 chosen[-1],
@@ -301,6 +342,26 @@ class Stream:
             event = self._append_empty_check(request, now)
         self.log.deliver_in_background()
         return event
+
+    def _chosen(self, not_before: Stamp | None) -> list[Sample]:
+        """Choose the frames of the track in view that a check judges."""
+        track = self._track.visible
+        if not track:
+            return []
+        there = self._window.of_track(track, now=self._clock.stamp(), not_before=not_before)
+        return select(there, self._policy.check_frames)
+
+    def _verdict(self, evidence: Sequence[Evidence]) -> Verdict:
+        """Decide by identity and, unless it has no vote here, passive liveness; learn."""
+        if not self._policy.passive_vote:
+            return self._identify(evidence)
+        verdict = self._adaptive.judge(evidence, self._inference.judge)
+        self._adaptive.learn(verdict, evidence)
+        return verdict
+
+    def _identify(self, evidence: Sequence[Evidence]) -> Verdict:
+        """Decide by identity alone."""
+        return self._adaptive.judge(evidence, without_passive(self._inference.judge))
 
     async def _evidence_of(self, samples: Sequence[Sample]) -> list[Evidence]:
         """Evidence of identity of each sample; computes only what is not there yet."""
@@ -354,6 +415,38 @@ class Stream:
 
     # --- events ----------------------------------------------------------------------------
 
+    def _append_challenge(self, active: ActiveCheck, outcome: Outcome) -> None:
+        """Put the event of a challenge that has ended on the list."""
+        newest = self._window.newest
+        late = newest is None or newest.stamp.ms_since(active.began) < 0
+        event = StreamEvent(
+            stream_id=self.id,
+            session_id=self.session_id,
+            event_id=self.log.next_id,
+            kind=EventKind.CHALLENGE,
+            at=self._clock.stamp() if newest is None or late else newest.stamp,
+            frame_seq=self._newest_seq,
+            track=self._track.visible or self._track.number,
+            faces=self._track.faces,
+            check_id=active.request.check_id,
+            since=active.since or active.began,
+            models=dict(self._inference.models),
+            profile_version=self._inference.profile_version,
+        )
+        if outcome.verdict is not None:
+            event = _with_verdict(event, outcome.verdict)
+        self._sign_and_append(
+            replace(
+                event,
+                decision=outcome.decision,
+                reasons=outcome.reasons,
+                frame_digests=outcome.digests,
+                turns=tuple(turn.value for turn in active.state.plan.turns),
+                attempts=active.state.attempt + 1,
+            )
+        )
+        self.log.deliver_in_background()
+
     def _append(
         self,
         kind: EventKind,
@@ -388,6 +481,12 @@ class Stream:
     def _require_open(self) -> None:
         if self._closed:
             raise StreamGone(remedy="Ask the session tracker for a new stream.")
+
+
+def _followed(faces: Sequence[Face], sighting: Sighting, longer_side_px: int) -> Face | None:
+    """Find the face that the track follows."""
+    box = sighting.track.box
+    return next((face for face in faces if relative(face, longer_side_px) == box), None)
 
 
 def _with_verdict(event: StreamEvent, verdict: Verdict) -> StreamEvent:

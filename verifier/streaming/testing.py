@@ -23,6 +23,7 @@ from verifier.types import (
     Evidence,
     Face,
     Frame,
+    HeadPose,
     LivenessDecision,
     LivenessResult,
     Quality,
@@ -50,6 +51,9 @@ class Person:
     """Width and height of the box, in pixels."""
     quality: float = 0.9
     live: float = 0.9
+    yaw: float = 0.0
+    """Positive: turned to the person's own left; degrees."""
+    pitch: float = 0.0
     reasons: tuple[Reason, ...] = ()
     """Why the face cannot serve as evidence."""
 
@@ -111,12 +115,25 @@ class ScriptedEngine:
             error, self.fail_with = self.fail_with, None
             raise error
         wanted = references if references is not None else [None] * len(frames)
+        given = faces if faces is not None else [None] * len(frames)
         return [
-            self._evidence(frame, reference, liveness=liveness, embed=embed)
-            for frame, reference in zip(frames, wanted, strict=True)
+            self._evidence(frame, reference, some, liveness=liveness, embed=embed)
+            for frame, reference, some in zip(frames, wanted, given, strict=True)
         ]
 
-    def judge(self, evidence: Sequence[Evidence], reference: Vector) -> Verdict:
+    async def poses(self, frames: Sequence[Frame], faces: Sequence[Face]) -> list[HeadPose | None]:
+        """Say where the person in that place is turned."""
+        await asyncio.sleep(0)
+        self.frames["pose"] += len(frames)
+        found: list[HeadPose | None] = []
+        for frame, face in zip(frames, faces, strict=True):
+            (person,) = (p for p in self._of(frame) if _face(p).box == face.box)
+            found.append(HeadPose(yaw_deg=person.yaw, pitch_deg=person.pitch, roll_deg=0.0))
+        return found
+
+    def judge(
+        self, evidence: Sequence[Evidence], reference: Vector, *, require_liveness: bool = True
+    ) -> Verdict:
         """Compare the median similarity and the mean liveness with their thresholds."""
         usable = [one for one in evidence if one.usable]
         similarity = _median([_cosine(one.embedding, reference) for one in usable])
@@ -125,7 +142,7 @@ class ScriptedEngine:
         reasons = {reason for one in evidence for reason in one.reasons} if not usable else set()
         if similarity is None or score is None:
             decision = Decision.NO_EVIDENCE
-        elif score < LIVENESS_THRESHOLD:
+        elif require_liveness and score < LIVENESS_THRESHOLD:
             decision = Decision.SPOOF
             reasons.add(Reason.NOT_LIVE)
         elif similarity < THRESHOLD:
@@ -171,9 +188,16 @@ class ScriptedEngine:
         return self._scenes[frame.digest]
 
     def _evidence(
-        self, frame: Frame, reference: Vector | None, *, liveness: bool, embed: bool
+        self,
+        frame: Frame,
+        reference: Vector | None,
+        faces: tuple[Face, ...] | None,
+        *,
+        liveness: bool,
+        embed: bool,
     ) -> Evidence:
-        people = self._of(frame)
+        boxes = None if faces is None else {face.box for face in faces}
+        people = [p for p in self._of(frame) if boxes is None or _face(p).box in boxes]
         if not people:
             return Evidence(digest=frame.digest, faces=(), reasons=(Reason.NO_FACE,))
         if reference is not None:

@@ -81,6 +81,8 @@ def event_to_json(event: StreamEvent) -> dict[str, Any]:
         "frame_digests": list(event.frame_digests),
         "models": dict(event.models),
         "profile_version": event.profile_version,
+        "turns": list(event.turns),
+        "attempts": event.attempts,
         "signature": event.signature,
     }
 
@@ -108,6 +110,8 @@ def event_from_json(body: Mapping[str, Any]) -> StreamEvent:
             frame_digests=tuple(body["frame_digests"]),
             models=dict(body["models"]),
             profile_version=str(body["profile_version"]),
+            turns=tuple(body["turns"]),
+            attempts=int(body["attempts"]),
             signature=str(body["signature"]),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -225,10 +225,10 @@ async def test_a_bug_in_one_item_does_not_cost_the_others(
     li = await enrol("li")
     judge = verifier.engine.judge
 
-    def sometimes(evidence: Any, reference: Any) -> Any:
+    def sometimes(evidence: Any, reference: Any, **how: Any) -> Any:
         if len(evidence) == 2:
             raise RuntimeError("swordfish")
-        return judge(evidence, reference)
+        return judge(evidence, reference, **how)
 
     monkeypatch.setattr(verifier.engine, "judge", sometimes)
     items = [li | {"frames": [picture("li")] * count} for count in (1, 2, 1)]

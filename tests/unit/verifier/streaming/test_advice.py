@@ -46,6 +46,9 @@ def test_no_reason_leaks_identity(reason: Reason) -> None:
         Reason.LIVENESS_UNDECIDED,
         Reason.TOO_FEW_FRAMES,
         Reason.DUPLICATE_FRAME,
+        Reason.WRONG_TURN,
+        Reason.TOO_SLOW,
+        Reason.FACE_LOST,
     }
     assert (told is Advice.OK) == (reason in hidden)
 

@@ -1,0 +1,232 @@
+"""The challenge as a machine: what passes, what fails, what a guess is worth."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verifier.streaming import challenge as machine
+from verifier.streaming.challenge import (
+    BASELINE_FRAMES,
+    BLINK_MS,
+    DIRECTIONS,
+    Challenge,
+    End,
+    Keep,
+    Phase,
+    Plan,
+    Sight,
+    begin,
+    draw_plans,
+    look,
+)
+from verifier.streaming.cues import Turn
+from verifier.types import HeadPose
+
+FRAME_MS = 250
+ANGLES = {
+    Turn.CENTRE: (0.0, 0.0),
+    Turn.LEFT: (20.0, 0.0),
+    Turn.RIGHT: (-20.0, 0.0),
+    Turn.UP: (0.0, 15.0),
+    Turn.DOWN: (0.0, -15.0),
+}
+BASE = (4.0, -8.0)
+"""Where this person looks when looking straight: a baseline is never zero."""
+
+
+def facing(turn: Turn, at_ms: int, *, track: int = 1, clear: bool = True) -> Sight:
+    """A frame of somebody who is turned so."""
+    yaw, pitch = ANGLES[turn]
+    pose = HeadPose(yaw_deg=BASE[0] + yaw, pitch_deg=BASE[1] + pitch, roll_deg=0.0)
+    return Sight(at_ms=at_ms, track=track, pose=pose, clear=clear)
+
+
+def plans(*turns: Turn, attempts: int = 1, wait_ms: int = 600) -> tuple[Plan, ...]:
+    """The same plan for every attempt."""
+    return (Plan(turns=turns, waits_ms=(wait_ms,) * len(turns)),) * attempts
+
+
+class Player:
+    """Somebody before the camera, frame by frame."""
+
+    def __init__(self, chosen: tuple[Plan, ...], *, window_ms: int = 60_000) -> None:
+        self.now = 1_000
+        self.state = begin(chosen, window_ms=window_ms, now_ms=self.now)
+        self.kept: list[Keep] = []
+
+    def show(self, turn: Turn, frames: int = 1, *, track: int = 1) -> Challenge:
+        """Hold a pose for some frames."""
+        for _ in range(frames):
+            self.now += FRAME_MS
+            self.state, keep = look(self.state, facing(turn, self.now, track=track))
+            self.kept.append(keep)
+        return self.state
+
+    def vanish(self, frames: int) -> Challenge:
+        """Be out of sight."""
+        for _ in range(frames):
+            self.now += FRAME_MS
+            unseen = Sight(at_ms=self.now, track=0, pose=None, clear=False)
+            self.state, _ = look(self.state, unseen)
+        return self.state
+
+    def follow(self) -> Challenge:
+        """Obey until it is over: two frames of reaction, then the turn, then straight again."""
+        while not self.state.over:
+            self.show(Turn.CENTRE, 2)
+            if self.state.phase is Phase.TURN:
+                self.show(self.state.shown, 3)
+        return self.state
+
+
+@pytest.mark.parametrize("turns", [*itertools.product(DIRECTIONS, repeat=3)])
+def test_whoever_follows_passes(turns: tuple[Turn, ...]) -> None:
+    """Every sequence of three can be answered, repeats included."""
+    player = Player(plans(*turns))
+    assert player.follow().end is End.DONE
+    assert player.kept.count(Keep.TURNED) == 3
+    assert player.kept.count(Keep.STRAIGHT) == BASELINE_FRAMES + 3
+
+
+@pytest.mark.parametrize("turns", [*itertools.product(DIRECTIONS, repeat=3)])
+def test_only_the_asked_sequence_passes(turns: tuple[Turn, ...]) -> None:
+    """Somebody with perfect timing who turns his own way passes for his own sequence only."""
+    own = (Turn.LEFT, Turn.UP, Turn.LEFT)
+    player = Player(plans(*turns))
+    answers = iter(own)
+    while not player.state.over:
+        player.show(Turn.CENTRE, 2)
+        if player.state.phase is Phase.TURN:
+            player.show(next(answers), 3)
+    assert (player.state.end is End.DONE) == (turns == own)
+
+
+def test_a_turn_during_a_wait_ends_the_attempt() -> None:
+    """Even the right turn is wrong before it was asked for."""
+    player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT))
+    player.show(Turn.CENTRE, BASELINE_FRAMES)
+    assert player.show(Turn.LEFT, 2).end is End.WRONG_TURN
+
+
+def test_a_turn_has_to_be_held() -> None:
+    """A single frame is no turn."""
+    player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT))
+    player.show(Turn.CENTRE, 8)
+    assert player.state.phase is Phase.TURN
+    player.show(Turn.LEFT)
+    assert player.show(Turn.CENTRE, 2).phase is Phase.TURN
+    assert player.show(Turn.LEFT, 2).phase is Phase.RETURN
+
+
+def test_from_one_turn_straight_into_another_fails() -> None:
+    """The head has to come back to straight between two turns."""
+    player = Player(plans(Turn.LEFT, Turn.RIGHT, Turn.LEFT))
+    player.show(Turn.CENTRE, 8)
+    player.show(Turn.LEFT, 3)
+    assert player.show(Turn.RIGHT, 2).end is End.WRONG_TURN
+
+
+def test_another_track_ends_the_attempt() -> None:
+    """The face stays one and the same."""
+    player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT))
+    player.show(Turn.CENTRE, 8)
+    assert player.show(Turn.LEFT, track=2).end is End.FACE_LOST
+
+
+def test_a_blink_is_forgiven_an_absence_is_not() -> None:
+    """The detector may lose a turned head for a moment."""
+    player = Player(plans(Turn.DOWN, Turn.UP, Turn.LEFT))
+    player.show(Turn.CENTRE, 8)
+    assert not player.vanish(3).over
+    assert player.follow().end is End.DONE
+    player = Player(plans(Turn.DOWN, Turn.UP, Turn.LEFT))
+    player.show(Turn.CENTRE, 8)
+    assert player.vanish(BLINK_MS // FRAME_MS + 1).end is End.FACE_LOST
+
+
+def test_nobody_turns_nothing_happens_time_ends_it() -> None:
+    """A still picture looks straight for ever: too slow, in each attempt."""
+    player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT, attempts=2))
+    player.show(Turn.CENTRE, 100)
+    assert player.state.attempt == 1
+    assert player.show(Turn.CENTRE, 100).end is End.TOO_SLOW
+
+
+def test_time_ends_it_without_frames() -> None:
+    """Attempt after attempt runs out although no frame comes; nobody was seen."""
+    state = begin(plans(Turn.LEFT, attempts=2), window_ms=60_000, now_ms=0)
+    state = machine.expire(state, 59_999)
+    assert state.attempt == 0
+    state = machine.expire(state, 60_000)
+    assert state.attempt == 1
+    state = machine.expire(state, machine.deadline(state))
+    assert (state.end, state.faces) == (End.TOO_SLOW, 0)
+
+
+def test_the_second_attempt_can_be_passed() -> None:
+    """A mistake is no end while an attempt is left."""
+    player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT, attempts=2))
+    player.show(Turn.CENTRE, 8)
+    assert player.show(Turn.DOWN, 2).attempt == 1
+    assert player.follow().end is End.DONE
+
+
+def test_a_baseline_needs_a_steady_clear_face() -> None:
+    """Somebody who is turning, or half hidden, is asked for nothing yet."""
+    state = begin(plans(Turn.LEFT), window_ms=60_000, now_ms=0)
+    for n, turn in enumerate(itertools.islice(itertools.cycle((Turn.CENTRE, Turn.LEFT)), 8)):
+        state, _ = look(state, facing(turn, n * FRAME_MS))
+    for n in range(8, 16):
+        state, _ = look(state, facing(Turn.CENTRE, n * FRAME_MS, clear=False))
+    assert state.base is None
+    for n in range(16, 19):
+        state, _ = look(state, facing(Turn.CENTRE, n * FRAME_MS))
+    assert state.base == HeadPose(yaw_deg=BASE[0], pitch_deg=BASE[1], roll_deg=0.0)
+
+
+def test_plans_are_uniform_and_grow() -> None:
+    """Every direction is as likely at every place, repeats included; attempts get longer."""
+    rng = random.Random(20261124)
+    counts: dict[tuple[Turn, ...], int] = {}
+    for _ in range(16_000):
+        first, second = draw_plans(rng.randrange, turns=3, attempts=2)
+        assert len(first.waits_ms) == len(first.turns) == len(second.turns) - 1 == 3
+        counts[first.turns] = counts.get(first.turns, 0) + 1
+    assert len(counts) == 64
+    assert max(counts.values()) < 16_000 / 64 * 1.35
+
+
+def loop(order: tuple[Turn, ...], turned: int, straight: int) -> Iterator[Turn]:
+    """A film that turns to all sides for ever."""
+    for turn in itertools.cycle(order):
+        yield from (Turn.CENTRE,) * straight
+        yield from (turn,) * turned
+
+
+@given(
+    st.permutations(DIRECTIONS),
+    st.integers(2, 10),
+    st.integers(1, 14),
+    st.integers(0, 2**32),
+)
+def test_a_film_that_turns_to_all_sides_hardly_ever_passes(
+    order: list[Turn], turned: int, straight: int, seed: int
+) -> None:
+    """Of 40 challenges at random phases a film in fixed order passes at most one."""
+    rng = random.Random(seed)
+    passed = 0
+    for _ in range(40):
+        player = Player(draw_plans(rng.randrange, turns=4, attempts=2))
+        film = loop(tuple(order), turned, straight)
+        for _ in range(rng.randrange(4 * (turned + straight))):
+            next(film)
+        while not player.state.over:
+            player.show(next(film))
+        passed += player.state.end is End.DONE
+    assert passed <= 1
