@@ -55,6 +55,8 @@ export class WebRtcWay extends Way {
   #sender = null;
   #track = null;
   #canvas = document.createElement("canvas");
+  #hurry = null;
+  #pace = null;
 
   static get possible() {
     return (
@@ -71,7 +73,6 @@ export class WebRtcWay extends Way {
     this.#peer = new RTCPeerConnection({ iceServers: grant.ice_servers ?? [] });
     const channel = this.#peer.createDataChannel("benren");
     this.#sender = this.#peer.addTrack(this.#track, stream);
-    let hurry;
     try {
       await this.#peer.setLocalDescription(await this.#peer.createOffer());
       await gathered(this.#peer);
@@ -84,18 +85,17 @@ export class WebRtcWay extends Way {
       const opened = this.#opened(channel);
       opened.catch(() => {});
       await this.#peer.setRemoteDescription(await answer.json());
-      // A fast start: pictures in quick succession until the first one has been seen.
-      hurry = setInterval(() => this.send(), 100);
-      setTimeout(() => clearInterval(hurry), OPENING_MS);
+      // A fast start: pictures in quick succession, uncapped, until the first one has been seen.
+      this.#hurry = setInterval(() => this.send(), 66);
+      setTimeout(() => this.#calm(), OPENING_MS);
       await opened;
     } catch (error) {
-      clearInterval(hurry);
       this.close();
       throw error instanceof WayLost ? error : new WayLost(String(error));
     }
     this.hooks = hooks;
     channel.onmessage = (message) => {
-      clearInterval(hurry);
+      this.#calm();
       const cue = parsed(message.data);
       if (cue) hooks.cue(cue);
     };
@@ -123,13 +123,28 @@ export class WebRtcWay extends Way {
   }
 
   async pace(periodMs, budgetBytes) {
-    if (!this.#sender) return;
+    this.#pace = [periodMs, budgetBytes];
+    if (this.#hurry === null) await this.#apply();
+  }
+
+  /** The fast start is over: from now on frames leave as they are wished. */
+  #calm() {
+    if (this.#hurry === null) return;
+    clearInterval(this.#hurry);
+    this.#hurry = null;
+    this.#apply();
+  }
+
+  async #apply() {
+    if (this.#pace === null || this.over) return;
+    const [periodMs, budgetBytes] = this.#pace;
     const parameters = this.#sender.getParameters();
     if (!parameters.encodings?.length) return;
-    const perSecond = 1_000 / periodMs;
+    // Encoders count in whole frames a second; how many leave is decided by `send`.
+    const perSecond = Math.max(1, Math.ceil(1_000 / periodMs));
     parameters.degradationPreference = "maintain-resolution";
-    parameters.encodings[0].maxFramerate = Math.max(1, Math.ceil(perSecond));
-    parameters.encodings[0].maxBitrate = Math.max(60_000, Math.round(budgetBytes * 8 * perSecond));
+    parameters.encodings[0].maxFramerate = perSecond;
+    parameters.encodings[0].maxBitrate = budgetBytes * 8 * perSecond;
     await this.#sender.setParameters(parameters).catch(() => {});
   }
 
@@ -151,6 +166,7 @@ export class WebRtcWay extends Way {
 
   close() {
     super.close();
+    clearInterval(this.#hurry);
     this.#peer?.close();
     this.#track?.stop();
     this.#peer = null;
