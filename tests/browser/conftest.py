@@ -20,14 +20,14 @@ from tests.browser.browsing import browser_running
 VIDEO_S = 20
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     async with browser_running() as running:
         yield running
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pages() -> AsyncIterator[str]:
     """The address of the pages, without a service behind them."""
     app = FastAPI()

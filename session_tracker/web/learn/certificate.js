@@ -6,26 +6,26 @@ import { account } from "./account.js";
 import { backLink, button, trouble, waiting } from "./parts.js";
 
 export function certificateView({ page }, number) {
-  const base = `/v1/certificates/${encodeURIComponent(number)}`;
   const place = h("div", {}, waiting());
   const back = backLink();
   back.classList.add("no-print");
   fill(page, back, place);
-  // With the check code, which only the learner and the paper have, paper and QR code open.
-  account.ask("GET", `/v1/me/certificates/${encodeURIComponent(number)}`).then(
-    (certificate) => fill(place, sheet(certificate), actions(certificate, base)),
-    (error) => fill(place, trouble(error)),
-  );
+  show(number, place).catch((error) => fill(place, trouble(error)));
 }
 
-function sheet(certificate) {
+/** Its check code, which only the learner and the paper have, opens the paper and the QR code. */
+async function show(number, place) {
+  const path = encodeURIComponent(number);
+  const certificate = await account.ask("GET", `/v1/me/certificates/${path}`);
+  const base = `/v1/certificates/${path}`;
+  const proof = `?code=${encodeURIComponent(certificate.check_code)}`;
+  fill(place, sheet(certificate, base, proof), actions(certificate, base, proof));
+}
+
+function sheet(certificate, base, proof) {
   const valid = certificate.state === "valid";
-  const code = h("img.qr", {
-    src: `/v1/certificates/${encodeURIComponent(certificate.number)}/qr.svg?code=${certificate.check_code}`,
-    width: 220,
-    height: 220,
-  });
   const row = (key, value) => [say(h("dt"), key), value instanceof Node ? value : h("dd", {}, value)];
+  const picture = h("img.qr", { src: `${base}/qr.svg${proof}`, width: 220, height: 220 });
   return h(
     `article.certificate.card${valid ? "" : ".revoked"}`,
     {},
@@ -48,16 +48,18 @@ function sheet(certificate) {
       row("cert.state", say(h("dd"), `cert.state.${certificate.state}`)),
     ),
     certificate.reason && h("p", {}, certificate.reason),
-    h("figure", {}, label(code, "alt", "cert.qr"), say(h("figcaption.quiet.small"), "cert.qr")),
+    h("figure", {}, label(picture, "alt", "cert.qr"), say(h("figcaption.quiet.small"), "cert.qr")),
   );
 }
 
-function actions(certificate, base) {
+function actions(certificate, base, proof) {
+  const check = `../check/${encodeURIComponent(certificate.number)}${proof}`;
+  const paper = { href: `${base}/pdf${proof}`, download: `${certificate.number}.pdf` };
   return h(
     "div.stack.no-print",
     {},
     button("cert.print", () => window.print(), { kind: "main full" }),
-    say(h("a.button.full", { href: `${base}/pdf?code=${certificate.check_code}`, download: `${certificate.number}.pdf` }), "cert.pdf"),
-    say(h("a.button.plain.full", { href: `../check/${encodeURIComponent(certificate.number)}?code=${certificate.check_code}` }), "cert.check"),
+    say(h("a.button.full", paper), "cert.pdf"),
+    say(h("a.button.plain.full", { href: check }), "cert.check"),
   );
 }

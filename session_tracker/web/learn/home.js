@@ -153,11 +153,10 @@ function voucher(one) {
     say(h("span.small"), one.obtained ? "home.voucher.yes" : "home.voucher.no"),
   ];
   const kind = one.obtained ? "voucher.obtained" : "voucher.missing";
-  const isCertificate = one.obtained && one.number && one.kind.includes("cert");
   return h(
     "li",
     {},
-    isCertificate
+    one.obtained && one.number
       ? h(`a.${kind}`, { href: `#/certificate/${encodeURIComponent(one.number)}` }, inside)
       : h(`div.${kind}`, {}, inside),
   );

@@ -26,6 +26,11 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
+/** The names of all texts by language; a test holds them against each other. */
+export function vocabulary() {
+  return Object.fromEntries(Object.entries(words).map(([code, texts]) => [code, Object.keys(texts)]));
+}
+
 /** Whether there is a text of that name. */
 export function known(key) {
   return key in words.zh;
