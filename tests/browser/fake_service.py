@@ -78,7 +78,7 @@ class FakeService:
             "course_credited_s": 7225,
             "target_s": 43200,
             "certificate": None,
-            "report_every_s": 15,
+            "report_every_s": 1,
         }
         self.elsewhere = False
         self.refuses: dict[str, tuple[int, dict[str, Any]]] = {}

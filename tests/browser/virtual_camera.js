@@ -52,7 +52,11 @@
       return;
     }
     const image = camera.faces[pose] ?? camera.faces.neutral;
-    if (!image) return;
+    if (!image) {
+      context.fillStyle = `rgb(90 ${100 + Math.round(20 * sway(t, 1))} 110)`; // an empty chair
+      context.fillRect(0, 0, WIDTH, HEIGHT);
+      return;
+    }
     const blend = Math.min(1, (now - askedAt - REACT_MS) / TURN_MS);
     const scale = 1.06 + 0.012 * sway(t, 3) + (blend > 0 && blend < 1 ? 0.01 * blend : 0);
     context.save();

@@ -14,6 +14,7 @@ import { Session } from "./session.js";
 import { statusOf } from "./status.js";
 
 const HINT_AFTER_MS = 4_000; // advice that goes by is not worth a word
+const NOT_HIS = new Set(["ok", "newer_frame", "slower", "again"]); // nothing a learner could mend
 const HOLD_AFTER_MS = 20_000; // without network: shorter than the gap that a session bears
 const WELCOME_MS = 6_000;
 
@@ -198,7 +199,7 @@ class Lesson {
   }
 
   #advised(code) {
-    const fine = code === "ok" || code === "newer_frame" || !known(`advice.${code}`);
+    const fine = NOT_HIS.has(code) || !known(`advice.${code}`);
     this.#hint = { code: fine ? null : code, since: Date.now() };
     this.#draw();
   }

@@ -63,6 +63,9 @@ addWords({
     "advice.hold_still": "请拿稳手机",
     "advice.duplicate": "画面没有变化，请检查摄像头",
     "advice.newer_frame": "很好，看得清楚",
+    "advice.unusable": "这张画面用不了，请检查摄像头",
+    "advice.slower": "请稍等",
+    "advice.again": "请稍等",
 
     "span.credited": "已计入",
     "span.void": "未计入",
@@ -148,6 +151,9 @@ addWords({
     "advice.hold_still": "Please hold the phone still",
     "advice.duplicate": "The picture does not change; please check the camera",
     "advice.newer_frame": "Good, we can see you well",
+    "advice.unusable": "This picture cannot be used; please check the camera",
+    "advice.slower": "One moment",
+    "advice.again": "One moment",
 
     "span.credited": "Credited",
     "span.void": "Not credited",

@@ -2,6 +2,7 @@
 
 const WIDTH = 640;
 const HEIGHT = 480;
+const PATIENCE_MS = 6_000;
 const REOPEN_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
 
 /**
@@ -130,7 +131,7 @@ export class Camera extends EventTarget {
     video.srcObject = stream;
     this.#stream = stream;
     this.#video = video;
-    await video.play();
+    await firstPicture(video);
     this.#tries = 0;
     this.#become(track.muted ? "taken" : "on");
   }
@@ -175,6 +176,19 @@ function newCanvas() {
 function asJpeg(canvas, quality) {
   if (canvas.convertToBlob) return canvas.convertToBlob({ type: "image/jpeg", quality });
   return new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
+}
+
+/** Wait for a picture; some devices are granted and give none. */
+async function firstPicture(video) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new DOMException("no picture", "NotReadableError")), PATIENCE_MS);
+  });
+  try {
+    await Promise.race([video.play(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function stateOf(error) {
