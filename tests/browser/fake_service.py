@@ -111,6 +111,10 @@ class FakeService:
         """Have the player stand still."""
         self.view |= {"state": "paused", "reason": reason, "play": False}
 
+    def sent_to(self, path: str) -> list[Any]:
+        """Give the bodies that were sent to a path, the oldest first."""
+        return [body for method, at, body in self.sent if at == path and method == "POST"]
+
     def cue(self, **change: Any) -> None:
         """Push a cue to the device."""
         self._cue |= change
