@@ -51,14 +51,14 @@ QUICK = PresencePolicy(sample_period_ms=250, gap_ms=5_000)
 class Bright(ScriptedEngine):
     """A pipeline that sees li in every bright picture, and nobody in a dark one."""
 
-    async def decode(self, images: Sequence[bytes]) -> list[Frame]:
+    async def decode(self, images: Sequence[bytes], **_: Any) -> list[Frame]:
         """Decode JPEG bytes."""
         return [
             Frame(pixels=simplejpeg.decode_jpeg(data, colorspace="BGR"), digest="of a copy")
             for data in images
         ]
 
-    async def detect(self, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
+    async def detect(self, frames: Sequence[Frame], **_: Any) -> list[tuple[Face, ...]]:
         """Find li where there is light."""
         self._look(frames)
         return await super().detect(frames)

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Protocol
 from verifier.types import Evidence, Face, Frame, HeadPose, Verdict
 
 if TYPE_CHECKING:
+    from verifier.pipeline.savings import LastSeen
     from verifier.types import Vector
 
 
 class Inference(Protocol):
     """The part of `verifier.pipeline.batching.Batcher` that streams use."""
 
-    async def decode(self, images: Sequence[bytes]) -> list[Frame]:
+    async def decode(self, images: Sequence[bytes], *, owner: str) -> list[Frame]:
         """Decode JPEG, PNG or WebP bytes. Raises ImageError."""
         ...
 
-    async def detect(self, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
-        """Find faces, the largest first."""
+    async def detect(
+        self,
+        frames: Sequence[Frame],
+        *,
+        last: Sequence[LastSeen | None] | None,
+        owner: str,
+    ) -> list[tuple[Face, ...]]:
+        """Find faces, the largest first; `last` is what each camera showed before."""
         ...
 
     async def assess(
@@ -30,6 +37,7 @@ class Inference(Protocol):
         references: Sequence[Vector | None] | None = None,
         liveness: bool = True,
         embed: bool = True,
+        owner: str,
     ) -> list[Evidence]:
         """Say what each frame says about the face most similar to its reference."""
         ...

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from verifier.clock import Clock, Stamp
 from verifier.errors import BenrenError, StorageError, StreamGone
+from verifier.pipeline.savings import LastSeen, last_seen
 from verifier.streaming.active import ActiveCheck, Outcome
 from verifier.streaming.adaptive import AdaptiveReference, without_passive
 from verifier.streaming.advice import FrameReceipt, advise
@@ -104,6 +105,7 @@ class Stream:
             max_bytes=limits.ring_bytes,
         )
         self._track = Track()
+        self._seen: LastSeen | None = None
         self._newest_seq = 0
         self._looks = Looks(self._look)
         self._asked = 0
@@ -228,10 +230,10 @@ class Stream:
         self.log.require_room()
         frame = arrival.frame
         if frame is None:
-            (frame,) = await self._inference.decode([arrival.data])
-        (faces,) = await self._inference.detect([frame])
+            (frame,) = await self._inference.decode([arrival.data], owner=self.session_id)
+        (faces,) = await self._inference.detect([frame], last=[self._seen], owner=self.session_id)
         (presence,) = await self._inference.assess(
-            [frame], faces=[faces], liveness=False, embed=False
+            [frame], faces=[faces], liveness=False, embed=False, owner=self.session_id
         )
         self._require_open()
         sample, sighting = self._record(arrival, frame, faces, presence)
@@ -262,6 +264,7 @@ class Stream:
         )
         self._append(EventKind.PRESENCE, sample, None)
         self._track = sighting.track
+        self._seen = last_seen(frame, faces)
         self._anew = False
         self._newest_seq = sample.seq
         self._window.add(sample, None)
@@ -299,7 +302,10 @@ class Stream:
         sample = look.sample
         try:
             (evidence,) = await self._inference.assess(
-                [look.frame], faces=[sample.faces], references=[self._reference]
+                [look.frame],
+                faces=[sample.faces],
+                references=[self._reference],
+                owner=self.session_id,
             )
             self.log.require_room()
         except BenrenError as error:
@@ -368,7 +374,8 @@ class Stream:
         known = {sample.seq: self._window.evidence(sample.seq) for sample in samples}
         missing = [sample for sample in samples if known[sample.seq] is None]
         if missing:
-            decoded = await self._inference.decode([sample.data for sample in missing])
+            pictures = [sample.data for sample in missing]
+            decoded = await self._inference.decode(pictures, owner=self.session_id)
             frames = [
                 replace(frame, digest=sample.presence.digest)
                 for frame, sample in zip(decoded, missing, strict=True)
@@ -377,6 +384,7 @@ class Stream:
                 frames,
                 faces=[sample.faces for sample in missing],
                 references=[self._reference] * len(missing),
+                owner=self.session_id,
             )
             for sample, evidence in zip(missing, computed, strict=True):
                 known[sample.seq] = evidence

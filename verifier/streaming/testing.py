@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,13 +87,13 @@ class ScriptedEngine:
     """Raised by the next call of `assess` with an embedding, once."""
     _scenes: dict[str, list[Person]] = field(default_factory=dict)
 
-    async def decode(self, images: Sequence[bytes]) -> list[Frame]:
+    async def decode(self, images: Sequence[bytes], **_: Any) -> list[Frame]:
         """Read scenes. Raises ImageUnreadable."""
         await asyncio.sleep(0)
         self.frames["decode"] += len(images)
         return [self._read(data) for data in images]
 
-    async def detect(self, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
+    async def detect(self, frames: Sequence[Frame], **_: Any) -> list[tuple[Face, ...]]:
         """Find the people of each scene, the largest first."""
         await asyncio.sleep(0)
         self.frames["detect"] += len(frames)
@@ -107,6 +107,7 @@ class ScriptedEngine:
         references: Sequence[Vector | None] | None = None,
         liveness: bool = True,
         embed: bool = True,
+        **_: Any,
     ) -> list[Evidence]:
         """Say of each frame what its scene says; the person most like the reference is chosen."""
         await asyncio.sleep(0)
