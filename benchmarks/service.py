@@ -93,13 +93,22 @@ def run(job: Job, tell: Tell) -> Found:
 
 
 @contextmanager
-def serving(job: Job) -> Iterator[Server]:
+def serving(
+    job: Job,
+    *,
+    only: str = "verifier",
+    data: Path | None = None,
+    policies: Sequence[str] = (),
+) -> Iterator[Server]:
     """Start `benren serve` on a free port of loopback; end it with SIGTERM, as operators do."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("BENREN_") or k in KEPT}
     environ["BENREN_PROVIDER"] = job.provider
     with tempfile.TemporaryDirectory(prefix="benren-serve-") as folder:
-        command = [sys.executable, "-m", "benren.cli", "serve", "--only", "verifier"]
-        command += ["--port", "0", "--pack", job.pack, "--data-dir", folder]
+        command = [sys.executable, "-m", "benren.cli", "serve", "--port", "0", "--pack", job.pack]
+        command += [] if only == "both" else ["--only", only]
+        command += ["--data-dir", str(data or folder)]
+        if policies:
+            environ["BENREN_POLICIES"] = ",".join(policies)
         with subprocess.Popen(  # noqa: S603 - this very Python, a module of this project
             command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as process:

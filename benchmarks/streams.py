@@ -1,0 +1,220 @@
+"""Streams: how many learners two cores hold, and what a frame costs on its way in.
+
+``python -m benchmarks.streams capacity`` runs `benren serve` as operators do (both services,
+SQLite) and lets learners study over WebSockets, one VGA frame per 5 s each, at the rates of the
+credit model: identity samples, checks and their ledger entries as the tracker asks for them. The
+load generator (`stream_load`) shares the processors; its share is told, not taken off.
+``python -m benchmarks.streams webrtc`` measures the way of video, ``memory`` idle streams.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.frames import find_faces
+from benchmarks.job import Job
+from benchmarks.service import serving
+from benchmarks.stream_load import Orders, Report
+from benchmarks.timing import Json, percentiles
+from benren.demo.cameras import VGA, Camera, Handheld, Lens, read_photograph
+from verifier.errors import InferenceFailed
+from verifier.models.processors import available_processors
+
+PICTURES: Final = 24
+"""Of each person: two minutes, then from the start again."""
+PEOPLE: Final = 24
+LENS: Final = Lens(exposure=0.12, blur_px=0.9, noise=1.5, jpeg_quality=66)
+"""As the page encodes: some 27 kB a frame."""
+POLICY: Final = "capacity"
+MOST_WAIT_MS: Final = 2_000.0
+
+
+def capacity(
+    faces: Path, *, learners: int, seconds: float, warm_up_s: float, pack: str, provider: str
+) -> Json:
+    """Let `learners` study for `seconds`; gives what was measured."""
+    with tempfile.TemporaryDirectory(prefix="benren-streams-") as scratch:
+        folder = Path(scratch)
+        people = pictures_of(faces, folder)
+        policy = folder / f"{POLICY}.toml"
+        policy.write_text(_without_challenges(), encoding="utf-8")
+        job = Job(pack=pack, faces=faces, provider=provider)
+        data = folder / "data"
+        with serving(job, only="both", data=data, policies=(str(policy),)) as server:
+            orders = Orders(
+                host=server.host,
+                port=server.port,
+                people=people,
+                learners=learners,
+                warm_up_s=warm_up_s,
+                seconds=seconds,
+                programme=POLICY,
+            )
+            memory_mb = [_resident_mb(server.pid)]
+            report, cpu_s = _run(orders, server.cpu_s)
+            memory_mb.append(_resident_mb(server.pid))
+        checks = _checks(data / "benren.sqlite3", report.began_utc_ms)
+    return _told(orders, report, checks, cpu_s=cpu_s, memory_mb=memory_mb)
+
+
+def pictures_of(faces: Path, folder: Path) -> list[list[str]]:
+    """Paint two minutes of a dozen people before their cameras, as JPEG files."""
+    people = []
+    photographs = [*sorted((faces / "families").glob("*.jpg")), *_of_persons(faces / "people")]
+    for seed, photograph in enumerate(photographs[:PEOPLE]):
+        scene = Handheld([read_photograph(photograph)], VGA, seed)
+        camera = Camera(scene, seed=seed, lens=LENS)
+        paths = []
+        for number in range(PICTURES):
+            path = folder / f"{seed}-{number}.jpg"
+            path.write_bytes(camera.frame(number, number * 5.0))
+            paths.append(str(path))
+        people.append(paths)
+    return people
+
+
+def _of_persons(folder: Path) -> list[Path]:
+    """Give the first photograph of each person."""
+    pictures = [sorted(one for one in person.iterdir()) for person in sorted(folder.iterdir())]
+    return [some[0] for some in pictures if some and some[0].suffix in (".jpg", ".png")]
+
+
+def _without_challenges() -> str:
+    """Give the rules of Foshan without challenges: who answers them is no part of this load."""
+    text = (
+        Path(__file__).resolve().parents[1] / "session_tracker/policies/foshan-2021.toml"
+    ).read_text(encoding="utf-8")
+    lines = []
+    for line in text.splitlines():
+        key = line.partition("=")[0].strip()
+        changed = {
+            "name": f'name = "{POLICY}"',
+            "challenge_at_start": "challenge_at_start = false",
+            "challenge_share": "challenge_share = 0.0",
+        }.get(key)
+        lines.append(changed if changed is not None else line)
+    return "\n".join(lines) + "\n"
+
+
+def _run(orders: Orders, cpu_s: Callable[[], float | None]) -> tuple[Report, float | None]:
+    """Run the generator; gives its report and the processor time of the service meanwhile."""
+    before = cpu_s()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.stream_load"],
+        input=json.dumps(asdict(orders)),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    after = cpu_s()
+    if done.returncode != 0:
+        raise InferenceFailed("The load generator failed.")
+    spent = None if before is None or after is None else after - before
+    return Report(**json.loads(done.stdout)), spent
+
+
+def _resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _checks(database: Path, since_ms: int) -> list[dict[str, Any]]:
+    """Read from the ledger when each check was asked for and when its decision was recorded."""
+    asked: dict[str, int] = {}
+    found = []
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute(
+            "SELECT kind, body FROM ledger_entries WHERE kind IN ('check_asked', 'check')"
+        )
+        for kind, body in rows:
+            entry = json.loads(body)
+            data = entry["data"]
+            if kind == "check_asked":
+                asked[data["check_id"]] = entry["at_ms"]
+                continue
+            check_id = str(entry["key"]).removeprefix("check:")
+            if asked.get(check_id, 0) >= since_ms:
+                late_ms = data["heard"] - asked[check_id]
+                found.append({"cause": data["cause"], "late_ms": late_ms, "data": data["outcome"]})
+    return found
+
+
+def _told(
+    orders: Orders,
+    report: Report,
+    checks: Sequence[dict[str, Any]],
+    *,
+    cpu_s: float | None,
+    memory_mb: Sequence[float],
+) -> Json:
+    cores = available_processors()
+    waits, probes = report.waits_ms, report.probes_ms
+    late = [float(check["late_ms"]) for check in checks]
+    frames = len(waits)
+    outcomes: dict[str, int] = {}
+    for check in checks:
+        outcomes[str(check["data"])] = outcomes.get(str(check["data"]), 0) + 1
+    return {
+        "learners": orders.learners,
+        "seconds": report.elapsed_s,
+        "cores": cores,
+        "frames": frames,
+        "frames_per_s": frames / report.elapsed_s,
+        "frame_bytes": report.sent_bytes / max(frames, 1),
+        "lesson_45_min_mb": report.sent_bytes / max(frames, 1) * 540 / 1e6,
+        "wait_ms": {**percentiles(waits), "max": max(waits)} if waits else None,
+        "waits_beyond_2_s": sum(wait > MOST_WAIT_MS for wait in waits),
+        "loop_ms": {**percentiles(probes), "max": max(probes)} if probes else None,
+        "checks": len(checks),
+        "check_late_ms": {**percentiles(late), "max": max(late)} if late else None,
+        "checks_beyond_2_s": sum(one > MOST_WAIT_MS for one in late),
+        "check_outcomes": outcomes,
+        "advice": report.advice,
+        "states": report.states,
+        "unanswered": report.unanswered,
+        "lost_connections": report.lost,
+        "generator_cores": report.cpu_s / report.elapsed_s,
+        "generator_share": report.cpu_s / report.elapsed_s / cores,
+        "service_cpu_s_with_entry": cpu_s,
+        "service_memory_mb": list(memory_mb),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one measurement and print it as JSON; the exit code is 1 where a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__)
+    what = parser.add_subparsers(dest="what", required=True)
+    hold = what.add_parser("capacity", help="learners over WebSockets on this machine")
+    hold.add_argument("--learners", type=int, default=600)
+    hold.add_argument("--seconds", type=float, default=1_800.0)
+    hold.add_argument("--warm-up", type=float, default=60.0)
+    for one in (hold,):
+        one.add_argument("--pack", default="open")
+        one.add_argument("--provider", default="cpu")
+        one.add_argument("--faces", type=Path, default=None, help="folder of the photographs")
+    given = parser.parse_args(argv)
+    found = capacity(
+        find_faces(given.faces),
+        learners=given.learners,
+        seconds=given.seconds,
+        warm_up_s=given.warm_up,
+        pack=given.pack,
+        provider=given.provider,
+    )
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    held = not (found["waits_beyond_2_s"] or found["checks_beyond_2_s"] or found["unanswered"])
+    return 0 if held and not found["lost_connections"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
