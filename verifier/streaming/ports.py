@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Inference(Protocol):
     """The part of `verifier.pipeline.batching.Batcher` that streams use."""
 
-    async def decode(self, images: Sequence[bytes], *, owner: str) -> list[Frame]:
+    async def decode(self, images: Sequence[bytes], *, owner: str = "") -> list[Frame]:
         """Decode JPEG, PNG or WebP bytes. Raises ImageError."""
         ...
 
@@ -24,7 +24,7 @@ class Inference(Protocol):
         frames: Sequence[Frame],
         *,
         last: Sequence[LastSeen | None] | None,
-        owner: str,
+        owner: str = "",
     ) -> list[tuple[Face, ...]]:
         """Find faces, the largest first; `last` is what each camera showed before."""
         ...
@@ -37,7 +37,7 @@ class Inference(Protocol):
         references: Sequence[Vector | None] | None = None,
         liveness: bool = True,
         embed: bool = True,
-        owner: str,
+        owner: str = "",
     ) -> list[Evidence]:
         """Say what each frame says about the face most similar to its reference."""
         ...
