@@ -21,6 +21,8 @@ from verifier.errors import BenrenError
 COMMANDS: Final[Mapping[str, str]] = {
     "demo": "Play whole lessons with simulated cameras, and judge what was credited.",
     "serve": "Run the services over HTTP.",
+    "invite": "Invite a learner: print a link to the learner's page.",
+    "approve": "Confirm a learner's enrolment.",
     "models": "List, pull and verify model packs.",
     "enrol": "Make a template of a photograph.",
     "compare": "Compare a reference with probes, photograph by photograph.",

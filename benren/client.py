@@ -38,6 +38,17 @@ class EnrolledFace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Invited:
+    """With what a learner's device signs in, once."""
+
+    code: str
+    code_expires_utc_ms: int
+    link_token: str
+    """For the page: ``/learn/#t=LINK_TOKEN``."""
+    expires_utc_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStatus:
     """Where a session stands, as the learner may know it."""
 
@@ -138,6 +149,20 @@ class BenrenClient:
         """Say that staff, or a match with the ID photo, confirmed the enrolment."""
         path = f"/v1/learners/{learner_id}/template/confirm"
         return await self._tracker.ask("POST", path, {"reason": reason})
+
+    async def invite(self, learner_id: str) -> Invited:
+        """Have a link and a code made for the learner's page; earlier ones are void then."""
+        path = f"/v1/learners/{learner_id}/sign-in-codes"
+        answer = await self._tracker.ask("POST", path)
+        try:
+            return Invited(
+                code=str(answer["code"]),
+                code_expires_utc_ms=int(answer["code_expires_utc_ms"]),
+                link_token=str(answer["link_token"]),
+                expires_utc_ms=int(answer["expires_utc_ms"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _not_as_documented("invitation", error) from error
 
     async def give_consent(self, learner_id: str, *, text_version: str) -> str:
         """Record the learner's separate consent; returns its id."""

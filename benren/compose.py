@@ -153,11 +153,18 @@ async def _with_verifier(
     tracker = None
     guests = Guests()
     if config.only == "both":
+        from benren.enrolling import LocalEnroller  # noqa: PLC0415
         from session_tracker.api.app import RULES, tracker_router  # noqa: PLC0415
+        from session_tracker.consent_text import load_consent_text  # noqa: PLC0415
 
         tracker = await _start_tracker(config, clock, keyring, hub, endings)
+        routes = tracker_router(
+            tracker,
+            enroller=LocalEnroller(batcher, vault),
+            consent_text=load_consent_text(config.consent_texts),
+        )
         guests = Guests(
-            routers=(tracker_router(tracker),),
+            routers=(routes,),
             rules=RULES,
             probes=(tracker.probe,),
             title="Benren",
@@ -194,8 +201,10 @@ async def _tracker_alone(
     verifier_key: str,
     endings: list[Callable[[], Awaitable[None]]],
 ) -> Services:
+    from benren.enrolling import RemoteEnroller  # noqa: PLC0415
     from benren.remote import RemoteVerifier  # noqa: PLC0415
     from session_tracker.api.app import create_app  # noqa: PLC0415
+    from session_tracker.consent_text import load_consent_text  # noqa: PLC0415
     from verifier.edge import ApiKeys, EdgeLimits  # noqa: PLC0415
 
     if not config.verifier_url:
@@ -205,9 +214,13 @@ async def _tracker_alone(
         )
     verifier = await RemoteVerifier.connect(config.verifier_url, clock=clock, api_key=verifier_key)
     endings.append(verifier.aclose)
+    enroller = RemoteEnroller(config.verifier_url, api_key=verifier_key)
+    endings.append(enroller.aclose)
     tracker = await _start_tracker(config, clock, keyring, verifier, endings)
     app = create_app(
         tracker,
+        enroller=enroller,
+        consent_text=load_consent_text(config.consent_texts),
         api_keys=ApiKeys.parse(config.api_keys),
         limits=EdgeLimits(
             max_body_bytes=config.limits.max_body_bytes,
@@ -227,17 +240,20 @@ async def _start_tracker(
     verifier: StreamVerifier,
     endings: list[Callable[[], Awaitable[None]]],
 ) -> SessionService:
+    from session_tracker.catalogue import load_catalogue  # noqa: PLC0415
     from session_tracker.learner_keys import LearnerKeys  # noqa: PLC0415
     from session_tracker.paper import Paper  # noqa: PLC0415
     from session_tracker.policy import load_policy  # noqa: PLC0415
     from session_tracker.service import SessionService  # noqa: PLC0415
     from session_tracker.store.database import Database  # noqa: PLC0415
 
+    policies = [load_policy(name) for name in config.policies]
     service = SessionService(
         clock=clock,
         verifier=verifier,
         database=Database(config.database),
-        policies=[load_policy(name) for name in config.policies],
+        policies=policies,
+        catalogue=load_catalogue(config.courses, programmes=[p.name for p in policies]),
         keyring=keyring,
         learner_keys=LearnerKeys(config.learner_keys, keyring, clock),
         paper=Paper(check_url=config.check_url, font=config.certificate_font),

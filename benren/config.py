@@ -34,14 +34,20 @@ class Config(Settings):
         default=("foshan-2021",), min_length=1, max_length=100
     )
     """Programme policies in force: names of policies that come along, or paths of files."""
-
+    courses: Annotated[tuple[str, ...], NoDecode] = Field(default=(), max_length=100)
+    """Catalogues of the programmes' lessons: paths of files. They replace those that come along."""
+    consent_texts: Path | None = None
+    """A folder with your own consent text: `VERSION.zh.txt` and `VERSION.en.txt`."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(default=(), max_length=100)
+    """Addresses of reverse proxies whose `X-Forwarded-For` is believed: guesses at sign-in codes
+    are counted by the learner's address."""
     public_url: str = Field(default="", pattern=r"^(https?://[^\s?#]+)?$", max_length=1_024)
     """Where people reach the pages, such as `https://hours.example`; in QR codes of certificates.
     Empty: this machine's own address."""
     certificate_font: Path | None = None
     """A TrueType file with Chinese characters, embedded in certificates; none: referenced."""
 
-    @field_validator("policies", mode="before")
+    @field_validator("policies", "courses", "trusted_proxies", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -48,7 +48,7 @@ async def run(config: Config, clock: Clock | None = None) -> None:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stopping.set)
-            server = _Server(_uvicorn(services.app))
+            server = _Server(_uvicorn(services.app, config.trusted_proxies))
             serving = asyncio.create_task(server.serve([listener]), name="http server")
             _log.warning("serving on %s", _address(listener))
             stopped = asyncio.create_task(stopping.wait(), name="signals")
@@ -90,7 +90,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _uvicorn(app: FastAPI) -> uvicorn.Config:
+def _uvicorn(app: FastAPI, proxies: Sequence[str] = ()) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
@@ -98,7 +98,8 @@ def _uvicorn(app: FastAPI) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         ws="websockets-sansio",
         ws_max_size=_LONGEST_MESSAGE,
         ws_per_message_deflate=False,

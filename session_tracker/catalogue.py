@@ -21,6 +21,10 @@ _SLACK_MS: Final = 2_000
 """Players report a little more than the length that a container states."""
 
 Title = Annotated[str, Field(min_length=1, max_length=200)]
+Source = Annotated[
+    str, Field(pattern=r"^(/[^/\\\s][^\\\s;,]*|https://[^/\s\\;,]+/[^\\\s;,]*)$", max_length=2_048)
+]
+"""A path of this service, or an https address."""
 
 
 class Medium(BaseModel):
@@ -31,14 +35,16 @@ class Medium(BaseModel):
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")
     title_zh: Title
     title_en: Title
-    src: str = Field(pattern=r"^(/[^/\\\s][^\\\s]*|https://[^/\s\\]+/[^\\\s]*)$", max_length=2_048)
-    """A path of this service, or an https address."""
+    src: Source
+    also: tuple[Source, ...] = Field(default=(), max_length=5, strict=False)
+    """The same lesson in other containers, for devices that do not play the first."""
     duration_ms: int = Field(ge=1_000, le=24 * 3_600_000)
 
     @property
-    def origin(self) -> str | None:
-        """The other host that it comes from; None for this service itself."""
-        return None if self.src.startswith("/") else "/".join(self.src.split("/")[:3])
+    def origins(self) -> frozenset[str]:
+        """The other hosts that it comes from."""
+        elsewhere = (s for s in (self.src, *self.also) if not s.startswith("/"))
+        return frozenset("/".join(source.split("/")[:3]) for source in elsewhere)
 
 
 class Course(BaseModel):
@@ -81,7 +87,7 @@ class Catalogue:
     def origins(self) -> tuple[str, ...]:
         """Name the other hosts that media come from."""
         media = (medium for course in self._courses.values() for medium in course.media)
-        return tuple(sorted({origin for medium in media if (origin := medium.origin)}))
+        return tuple(sorted({origin for medium in media for origin in medium.origins}))
 
     def require(self, programme: str, media: Sequence[str], *, offered: bool = False) -> None:
         """Raise BadRequest where one of `media` is not in the programme's catalogue.

@@ -28,6 +28,10 @@ def serve(
         Path | None, typer.Option("--data-dir", help="Database and keys [benren-data].")
     ] = None,
     pack: Annotated[str | None, typer.Option(help="Model pack [open].")] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="Programme policy, a name or a path; several times [foshan-2021]."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
 ) -> None:
     """Run the services: models proven, database migrated, keys read, then the port opens.
@@ -49,5 +53,6 @@ def serve(
         verifier_url=verifier_url,
         data_directory=data_dir,
         pack=pack,
+        policies=tuple(policy) if policy else None,
     )
     asyncio.run(run(settings))

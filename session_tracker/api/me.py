@@ -262,6 +262,7 @@ def _medium(standing: MediumStanding) -> MediumBody:
         title_zh=medium.title_zh,
         title_en=medium.title_en,
         src=medium.src,
+        also=list(medium.also),
         duration_ms=medium.duration_ms,
         resume_ms=standing.resume_ms,
         credited_ms=standing.credited_ms,

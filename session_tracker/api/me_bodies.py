@@ -105,6 +105,9 @@ class MediumBody(BaseModel):
     title_zh: str = Field(examples=["作业前的五分钟"])
     title_en: str = Field(examples=["Five minutes before work"])
     src: str = Field(examples=["/web/media/sample-lesson.webm"])
+    also: list[str] = Field(
+        examples=[["/web/media/sample-lesson.mp4"]], description="The same in other containers."
+    )
     duration_ms: int = Field(examples=[240_000])
     resume_ms: int = Field(examples=[95_000], description="Where to go on; never seek beyond.")
     credited_ms: int = Field(examples=[90_000])

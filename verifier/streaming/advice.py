@@ -2,11 +2,13 @@
 
 The advice of a frame comes from the detector and the quality stage, which run on *every* frame,
 and never from the embedding or from liveness, which run on some: the same picture gets the same
-advice whether or not it was an identity sample, so that the receipt does not tell.
+advice whether or not it was an identity sample, so that the receipt does not tell. (A selfie for
+enrolment is no frame of a stream: there liveness may be told.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,6 +34,8 @@ class Advice(StrEnum):
     """These bytes came before: not a sample."""
     NEWER_FRAME = "newer_frame"
     """A newer frame took its place: not a sample."""
+    NOT_LIVE = "not_live"
+    """A selfie for enrolment looks like a picture of a picture; never said of a stream's frame."""
     UNUSABLE = "unusable"
     """This picture cannot be decoded, or is too large: not a sample. (Uploads: a status.)"""
     SLOWER = "slower"
@@ -65,6 +69,12 @@ _ADVICE: dict[Reason, Advice] = {
     Reason.SEVERAL_FACES: Advice.SEVERAL_FACES,
 }
 """In the order in which the learner should mend them: what hides the face comes first."""
+
+
+def mend(reasons: Collection[Reason]) -> tuple[Advice, ...]:
+    """Give advice for every reason why a photograph cannot be enrolled, the first to mend first."""
+    found = [advice for reason, advice in _ADVICE.items() if reason in reasons]
+    return tuple(dict.fromkeys(found))
 
 
 def advise(evidence: Evidence) -> Advice:

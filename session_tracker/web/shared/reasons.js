@@ -66,6 +66,7 @@ addWords({
     "advice.unusable": "这张画面用不了，请检查摄像头",
     "advice.slower": "请稍等",
     "advice.again": "请稍等",
+    "advice.not_live": "请对着镜头拍您本人，不要拍照片或屏幕",
 
     "span.credited": "已计入",
     "span.void": "未计入",
@@ -154,6 +155,7 @@ addWords({
     "advice.unusable": "This picture cannot be used; please check the camera",
     "advice.slower": "One moment",
     "advice.again": "One moment",
+    "advice.not_live": "Please take a picture of yourself, not of a photo or a screen",
 
     "span.credited": "Credited",
     "span.void": "Not credited",

@@ -91,3 +91,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A path that leads nowhere stops the start."""
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         load_catalogue([tmp_path / "nowhere.toml"], programmes=[])
+
+
+def test_the_sample_lesson_is_as_long_as_the_catalogue_says() -> None:
+    """Both containers play, last as long, and are small enough for a telephone."""
+    import av
+
+    catalogue = load_catalogue([], programmes=["sample"])
+    (medium,) = catalogue.media("sample")
+    for source in (medium.src, *medium.also):
+        file = resources.files("session_tracker") / source.removeprefix("/")
+        with resources.as_file(file) as path, av.open(str(path)) as container:
+            assert container.duration is not None
+            assert abs(container.duration / 1_000 - medium.duration_ms) < 100
+            assert container.streams.video[0].codec_context.name in ("vp8", "h264")
+            assert path.stat().st_size < 1_500_000
