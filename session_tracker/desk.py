@@ -91,6 +91,8 @@ class Overview:
     name_masked: str | None
     consent: Consent | None
     face: FaceStanding | None
+    face_ways: tuple[Provenance, ...]
+    """How the learner may enrol himself now; none where a face is there."""
     programmes: tuple[ProgrammeStanding, ...]
 
 
@@ -124,11 +126,14 @@ class Desk:
         """Tell where the learner stands. Raises NotFound."""
         registry = self._service.registry
         learner = await registry.learner(learner_id)
+        face = await self.face(learner_id)
+        enrols = self._enroller is not None and (face is None or face.state == "refused")
         return Overview(
             learner=learner,
             name_masked=await registry.people.masked_name(learner_id),
             consent=await registry.consent_in_force(learner_id),
-            face=await self.face(learner_id),
+            face=face,
+            face_ways=OWN_WAYS[learner.track] if enrols else (),
             programmes=tuple(
                 [
                     await self._programme(learner, policy)

@@ -368,7 +368,7 @@ def _completed(stated: dict[str, Any], source: str) -> dict[str, Any]:
             f"the policy {source} extends {below!r}, which does not come along.",
             remedy=f"Extend one of: {', '.join(shipped_policies())}.",
         )
-    whole = load_policy(below).model_dump(mode="json")
+    whole = load_policy(below).model_dump()
     version = f"{stated.get('version', '')}-{whole['version']}"
     for name, value in stated.items():
         known = whole.get(name)

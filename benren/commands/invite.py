@@ -73,6 +73,9 @@ def invite(
             }
         )
         return
-    err().print(f"Learner {learner_id}. The link works once, for three days; the code to type at")
-    err().print(f"{server.rstrip('/')}/learn/ works for half an hour: {invited.code}")
+    told = (
+        f"Learner {learner_id}. The link below works once, for three days; or type the code\n"
+        f"{invited.code} at {server.rstrip('/')}/learn/ within half an hour."
+    )
+    err().print(told, soft_wrap=True)
     typer.echo(link)

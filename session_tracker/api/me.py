@@ -225,6 +225,7 @@ def _me(found: Overview, desk: Desk) -> MeBody:
             version=text.version, zh=text.by_language["zh"], en=text.by_language["en"]
         ),
         face=_face(found.face),
+        face_ways=list(found.face_ways),
         programmes=[_programme(programme) for programme in found.programmes],
     )
 

@@ -144,6 +144,10 @@ class MeBody(BaseModel):
     consent: MyConsentBody | None
     consent_text: ConsentTextBody
     face: FaceBody | None
+    face_ways: list[Provenance] = Field(
+        examples=[["id_photo", "self_live"]],
+        description="How the learner may enrol himself now; none where a face is there.",
+    )
     programmes: list[MyProgrammeBody]
 
 

@@ -112,6 +112,7 @@ async def test_a_newcomer_comes_from_a_link_to_credited_time(site: Site) -> None
     phone = await site.phone()
     me = await phone.ask("GET", "/v1/me")
     assert (me["consent"], me["face"], me["track"]) == (None, None, "refresher")
+    assert me["face_ways"] == ["id_photo", "self_live"]
     assert me["consent_text"]["zh"].startswith("人脸核验")
     (programme,) = me["programmes"]
     assert (programme["name"], programme["target_s"], programme["credited_s"]) == ("sample", 120, 0)
@@ -126,6 +127,7 @@ async def test_a_newcomer_comes_from_a_link_to_credited_time(site: Site) -> None
         "provisional": True,
         "reasons": [],
     }
+    assert me["face_ways"] == []
     assert site.studio.enroller.seen == [(phone.learner_id, PICTURE["content"], True)]
 
     opened = await phone.begin()

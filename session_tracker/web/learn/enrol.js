@@ -20,6 +20,11 @@ export function enrolView({ page, show, go }) {
   return () => leaveBy.end?.();
 }
 
+/** How this learner may enrol himself now, as the service says. */
+function ways() {
+  return account.me.face_ways ?? ["id_photo", "self_live"];
+}
+
 /** What became of the photo that is there. */
 function standing(page, face, { again, show, go }) {
   const approved = face.state === "approved";
@@ -36,7 +41,7 @@ function standing(page, face, { again, show, go }) {
       approved
         ? button("home.start", () => go("/"), { kind: "main full" })
         : button("enrol.check", () => account.load().then(show, show), { kind: "main full" }),
-      button("enrol.again", again, { kind: "full" }),
+      ways().length > 0 && button("enrol.again", again, { kind: "full" }),
     ),
   );
 }
@@ -69,7 +74,7 @@ function choice(page, leaveBy, show) {
     face?.state === "refused" && reasons(face.reasons ?? []),
     say(h("p"), "enrol.lead"),
     message,
-    h(
+    ways().includes("id_photo") && h(
       "section.card.stack",
       {},
       say(h("h2"), "enrol.id.title"),
@@ -77,7 +82,7 @@ function choice(page, leaveBy, show) {
       file,
       take,
     ),
-    h(
+    ways().includes("self_live") && h(
       "section.card.stack",
       {},
       say(h("h2"), "enrol.live.title"),

@@ -63,7 +63,7 @@ export class Player extends EventTarget {
     this.#gaps = catchUp ? [...(medium.gaps ?? [])] : [];
     const startMs = this.#gaps.length ? this.#gaps[0][0] : atEnd ? 0 : this.#highWater;
     const startS = Math.max(0, startMs / 1000 - 0.5);
-    this.video.src = medium.src;
+    this.video.src = playable(this.video, medium);
     this.video.load();
     this.video.addEventListener(
       "loadedmetadata",
@@ -199,4 +199,15 @@ export class Player extends EventTarget {
   #changed() {
     this.dispatchEvent(new Event("change"));
   }
+}
+
+/** The first source of a medium that this browser plays: some telephones play no WebM. */
+function playable(video, medium) {
+  const types = { mp4: "video/mp4", webm: "video/webm" };
+  const sources = [medium.src, ...(medium.also ?? [])];
+  const plays = (source) => {
+    const type = types[source.split(/[?#]/)[0].split(".").pop()];
+    return !type || video.canPlayType(type) !== "";
+  };
+  return sources.find(plays) ?? medium.src;
 }
