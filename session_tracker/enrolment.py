@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
+from weakref import WeakValueDictionary
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,17 +19,30 @@ from session_tracker.ledger import Context
 from session_tracker.people import People
 from session_tracker.policy import Policy, Provenance, Training
 from session_tracker.programmes import Programmes
-from session_tracker.records import Consent, Course, Learner, SessionRecord, Template
+from session_tracker.records import (, Consent, Course, Learner, SessionRecord, Template
 from session_tracker.refusals import FaceNeeded, ProgrammeComplete
+    Consent,
+    Course,
+    Learner,
+    Registration,
+    RegistrationState,
+    SessionRecord,
+    Template,
+)
+from session_tracker.refusals import EnrolmentRefused, FaceNeeded, FaceWaits, ProgrammeComplete
+from session_tracker.reviews import Reviews
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.schema import consents, enrolments, learners, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
 from verifier.errors import ConfigurationError, Refused
+from verifier.types import Comparison, SubjectTemplate, TemplateComparer
 
 CONSENT_PURPOSE = "face_verification"
 _TEMPLATE: Final = "template"
+_MOST_COLLEAGUES: Final = 1_000
+"""Of one business an enrolment is compared with so many, those enrolled last."""
 _log = logging.getLogger("benren.tracker")
 _NOTHING = Context(policy="", models={}, profile="")
 
@@ -49,10 +64,22 @@ class Admission:
 class Registry:
     """Reads and writes learners, templates and consents; admits to sessions."""
 
-    def __init__(self, database: Database, keys: LearnerKeys, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keys: LearnerKeys,
+        clock: Clock,
+        *,
+        reviews: Reviews,
+        comparer: TemplateComparer | None = None,
+    ) -> None:
+        """Without a `comparer` enrolments are not compared within the business."""
         self._database = database
         self._keys = keys
         self._clock = clock
+        self._reviews = reviews
+        self._comparer = comparer
+        self._enrolling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.people = People(database, keys, clock)
         self.programmes = Programmes(database, clock)
 
@@ -121,32 +148,117 @@ class Registry:
         return replace(template, blob=blob)
 
     async def put_template(self, learner_id: str, blob: bytes, provenance: Provenance) -> Template:
-        """Enrol a face; it counts for sessions opened from now on. Raises NotFound."""
-        now = self._clock.stamp().utc_ms
-        await self.learner(learner_id)
+        """Enrol a face; it counts for sessions opened from now on.
+
+        It is compared with the faces of the same business first: whoever looks alike is a question
+        for a review, and until that is decided what the face vouches for is provisional. After a
+        refusal the registration waits for staff again. Raises NotFound, TemplateError.
+        """
+        learner = await self.learner(learner_id)
         key = await self._keys.ensure(learner_id, Realm.FACE)
         sealed = key.seal(_TEMPLATE, blob)
-
-        async def job(tx: Transaction) -> Template:
-            await rows.read_learner(tx.connection, learner_id)
-            last = await rows.read_template(tx.connection, learner_id)
-            made = Template(
-                learner_id=learner_id,
-                version=1 if last is None else last.version + 1,
-                blob=blob,
-                provenance=provenance,
-                enrolled_ms=now,
-                confirmed_ms=None,
-                erased_ms=None,
+        # Two colleagues enrolling at once shall see each other.
+        lock = self._enrolling.setdefault(learner.business_ref, asyncio.Lock())
+        async with lock:
+            compared = await self._compare(learner, blob)
+            return await self._database.write(
+                lambda tx: self._put(tx, learner, sealed, provenance, compared)
             )
-            values = {name: getattr(made, name) for name in Template.__slots__} | {"blob": sealed}
-            await tx.connection.execute(insert(templates), values)
-            data = {"version": made.version, "provenance": str(provenance)}
-            key = f"template:{made.version}"
-            await tx.append([_entry(learner_id, key, "template_enrolled", now, data)])
-            return made
 
-        return await self._database.write(job)
+    async def _put(
+        self,
+        tx: Transaction,
+        learner: Learner,
+        sealed: bytes,
+        provenance: Provenance,
+        compared: Comparison | None,
+    ) -> Template:
+        now = self._clock.stamp().utc_ms
+        last = await rows.read_template(tx.connection, learner.id)
+        made = Template(
+            learner_id=learner.id,
+            version=1 if last is None else last.version + 1,
+            blob=sealed,
+            provenance=provenance,
+            enrolled_ms=now,
+            confirmed_ms=None,
+            erased_ms=None,
+        )
+        values = {name: getattr(made, name) for name in Template.__slots__}
+        await tx.connection.execute(insert(templates), values)
+        data: dict[str, object] = {"version": made.version, "provenance": str(provenance)}
+        if compared is not None:
+            data |= {
+                "compared": compared.compared,
+                "skipped": len(compared.skipped),
+                "alike": [one.subject for one in compared.alike],
+            }
+        key = f"template:{made.version}"
+        await tx.append([_entry(learner.id, key, "template_enrolled", now, data)])
+        for one in compared.alike if compared is not None else ():
+            await self._reviews.open_for_enrolment(
+                tx,
+                learner_id=learner.id,
+                other_learner_id=one.subject,
+                template_version=made.version,
+                policy=self._comparing()[0],
+                context=_NOTHING,
+            )
+        standing = await rows.read_registration(tx.connection, learner.id)
+        if standing is not None and standing.state is RegistrationState.REFUSED:
+            again = replace(
+                standing, state=RegistrationState.WAITING, reasons=(), changed_ms=now, changed_by=""
+            )
+            await rows.put_registration(tx.connection, again)
+        return made
+
+    async def _compare(self, learner: Learner, blob: bytes) -> Comparison | None:
+        """Compare a face with those of the same business, where a programme asks for it."""
+        if self._comparer is None or not self._comparing():
+            return None
+        async with self._database.read() as connection:
+            stored = await rows.read_colleagues(connection, learner, limit=_MOST_COLLEAGUES)
+        others = []
+        for subject, sealed in stored:
+            key = await self._keys.get(subject, Realm.FACE)
+            if key is not None and is_sealed(sealed):
+                template = key.open(_TEMPLATE, sealed)
+                others.append(SubjectTemplate(subject=subject, template=template))
+        if not others:
+            return Comparison(alike=(), compared=0, skipped=())
+        probe = SubjectTemplate(subject=learner.id, template=blob)
+        return await self._comparer.compare_templates(probe, others)
+
+    def _comparing(self) -> list[Policy]:
+        policies = self.programmes.in_force().values()
+        return [policy for policy in policies if policy.enrolment.compare_within_business]
+
+    def standing(self, learner: Learner, recorded: Registration | None) -> Registration:
+        """Give where a registration stands, also where nobody has said anything yet."""
+        if recorded is not None:
+            return recorded
+        policies = self.programmes.in_force().values()
+        waits = any(learner.track in policy.enrolment.approval_tracks for policy in policies)
+        return Registration(
+            learner_id=learner.id,
+            state=RegistrationState.WAITING if waits else RegistrationState.APPROVED,
+            reasons=(),
+            template_version=0,
+            changed_ms=learner.created_ms,
+            changed_by="",
+        )
+
+    async def registration(self, learner_id: str) -> Registration:
+        """Give where a learner's registration stands. Raises NotFound."""
+        async with self._database.read() as connection:
+            learner = await rows.read_learner(connection, learner_id)
+            recorded = await rows.read_registration(connection, learner_id)
+        return self.standing(learner, recorded)
+
+    async def faces_stored(self) -> int:
+        """Count the people of whom a face is stored: from 100 000 on a filing is due."""
+        async with self._database.read() as connection:
+            return await rows.count_faces(connection)
 
     async def confirm_template(self, learner_id: str, *, reason: str) -> Template:
         """Note that staff, or a match with the ID photo, confirmed the newest template."""
@@ -272,12 +384,14 @@ class Registry:
             learner = await rows.read_learner(connection, learner_id)
             consent = await rows.read_consent(connection, learner_id, consent_id)
             template = await rows.read_template(connection, learner_id)
+            recorded = await rows.read_registration(connection, learner_id)
             course = await rows.read_course(connection, learner_id, programme)
             certified = course is not None and await rows.is_certified(connection, course)
         if template is not None:
             template = await self._opened(template)
         policy = self.programmes.policy(programme, course.policy_version if course else None)
         _check_rules(learner, consent, policy)
+        _check_registration(learner, recorded, policy)
         if certified:
             raise ProgrammeComplete(
                 "The online part of this programme is complete: the certificate was issued.",
@@ -343,6 +457,17 @@ def _check_rules(learner: Learner, consent: Consent, policy: Policy) -> None:
             "The consent to face verification was withdrawn.",
             remedy="Record a new consent, or use the supervised route without a face.",
         )
+
+
+def _check_registration(learner: Learner, recorded: Registration | None, policy: Policy) -> None:
+    if recorded is not None and recorded.state is RegistrationState.REFUSED:
+        raise EnrolmentRefused(
+            f"The registration was refused: {'; '.join(recorded.reasons)}.",
+            remedy="Correct what was named and enrol again; staff will look at it anew.",
+        )
+    approved = recorded is not None and recorded.state is RegistrationState.APPROVED
+    if learner.track in policy.enrolment.approval_tracks and not approved:
+        raise FaceWaits(remedy="Wait until staff have approved the registration.")
 
 
 def _entry(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from importlib import resources
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from session_tracker.working_days import Calendar
 from verifier.errors import ConfigurationError
 from verifier.types import PresencePolicy
 
@@ -78,6 +80,8 @@ class EnrolmentRules(_Lenient):
     provisional: tuple[Provenance, ...]
     """Credit under these waits for a match with the ID photo or for staff."""
     compare_within_business: bool
+    approval_tracks: tuple[Training, ...]
+    """Tracks whose learners study only once staff have approved their registration."""
 
 
 class Checks(_Section):
@@ -180,13 +184,17 @@ class ClockRules(_Section):
     client_skew_s: Seconds
 
 
-class Appeal(_Section):
+class Appeal(_Lenient):
     """Disputes."""
 
     within_working_days: Count
     answer_within_h: Count
     decide_within_working_days: Count
     spoof_reviewers: Count
+    """People who have to agree before a spoof decision is overturned."""
+    holidays: tuple[date, ...]
+    worked_weekends: tuple[date, ...]
+    """Days of a weekend that are worked in the stead of a holiday."""
 
 
 class EvidencePictures(_Section):
@@ -202,6 +210,8 @@ class Retention(_Section):
     records_years: Annotated[int, Field(ge=1, le=30)]
     replay_fingerprint_days: Annotated[int, Field(ge=0, le=365)]
     templates_until: Literal["course_end_and_appeal"]
+    idle_course_days: Annotated[int, Field(ge=1, le=3_650)]
+    """A course without a session for so long has ended, finished or not."""
 
 
 class Policy(_Section):
@@ -304,6 +314,20 @@ class Policy(_Section):
     def zone(self) -> ZoneInfo:
         """The time zone whose days the daily cap counts."""
         return ZoneInfo(self.daily_cap.time_zone)
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The working days by which terms are counted."""
+        rules = self.appeal
+        return Calendar(
+            zone=self.zone,
+            holidays=frozenset(rules.holidays),
+            worked=frozenset(rules.worked_weekends),
+        )
+
+    def appeal_until(self, closed_ms: int) -> int:
+        """Give until when a learner may appeal about a session that ended then, UTC ms."""
+        return self.calendar.after(closed_ms, self.appeal.within_working_days)
 
     @property
     def daily_cap_s(self) -> int:

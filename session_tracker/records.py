@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from session_tracker.policy import Provenance, Training
 
@@ -33,6 +34,28 @@ class Template:
     confirmed_ms: int | None
     """When a `self_live` one was matched with the ID photo or vetted by staff."""
     erased_ms: int | None
+
+
+class RegistrationState(StrEnum):
+    """What staff said to a learner's registration."""
+
+    WAITING = "waiting"
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """Where a learner's registration stands, by whom and why."""
+
+    learner_id: str
+    state: RegistrationState
+    reasons: tuple[str, ...]
+    template_version: int
+    """The picture that was looked at; 0: none."""
+    changed_ms: int
+    changed_by: str
+    """Name of an API key; empty before anybody has looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,10 @@ class FaceWaits(Conflict):
     """The enrolment still waits for its approval."""
 
 
+class EnrolmentRefused(Refused):
+    """The registration was refused by staff."""
+
+
 class FaceThere(Conflict):
     """A face is enrolled already."""
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from session_tracker import lease, rebuild, states
 from session_tracker.audit import Audit, audit_database
 from session_tracker.catalogue import Catalogue
+from session_tracker.casework import Casework
 from session_tracker.certification import Certification
 from session_tracker.credit import SessionCredit
 from session_tracker.enrolment import Admission, Consent, Registry, begin_course, course_of
@@ -24,10 +25,11 @@ from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Head, Ledger
 from session_tracker.live import Live, Report
 from session_tracker.machine import AskCheck, Machine
+from session_tracker.office import Office
 from session_tracker.paper import Paper
 from session_tracker.policy import Policy
 from session_tracker.printing import Printer
-from session_tracker.records import SessionRecord, StreamRecord
+from session_tracker.records import Registration, SessionRecord, StreamRecord
 from session_tracker.refusals import SessionEnded, TakenOver
 from session_tracker.settlement import CourseCredit
 from session_tracker.signin import SignIn
@@ -35,11 +37,18 @@ from session_tracker.stage import Stage, holds_lease, token_hash, unknown_sessio
 from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
 from session_tracker.store.writer import Transaction
+from session_tracker.trail import Trail
 from session_tracker.views import SessionView
 from verifier.clock import Clock
 from verifier.errors import BadRequest, Conflict, NotFound, StorageError
 from verifier.keys import KeyRing
-from verifier.types import StreamEvent, StreamGrant, StreamSpec, StreamVerifier
+from verifier.types import (
+    StreamEvent,
+    StreamGrant,
+    StreamSpec,
+    StreamVerifier,
+    TemplateComparer,
+)
 
 _SYSTEM_RANDOM: Final = secrets.SystemRandom()
 _log = logging.getLogger("benren.tracker")
@@ -87,11 +96,16 @@ class SessionService:
         policies: Sequence[Policy],
         keyring: KeyRing,
         learner_keys: LearnerKeys | None = None,
+        comparer: TemplateComparer | None = None,
         draw: Callable[[], float] = _SYSTEM_RANDOM.random,
         paper: Paper | None = None,
         catalogue: Catalogue | None = None,
     ) -> None:
-        """Without `learner_keys` the learners' keys are kept beside the database."""
+        """Say what the tracker works with.
+
+        Without `learner_keys` they are kept beside the database; without a `comparer` faces are
+        not compared at enrolment.
+        """
         self._learner_keys = (
             learner_keys
             if learner_keys is not None
@@ -105,8 +119,12 @@ class SessionService:
             database=database,
             keyring=keyring,
             learner_keys=self._learner_keys,
+            comparer=comparer,
             draw=draw,
         )
+        self.office = Office(database, self._stage.registry, clock)
+        self.trail = Trail(database, clock)
+        self.casework = Casework(self._stage, self.office)
         self._clock = clock
         self._verifier = verifier
         self._database = database
@@ -133,6 +151,7 @@ class SessionService:
             await self.registry.require_keys()
             await self.registry.programmes.register(self._policies)
             await self._stage.raise_curtain()
+            await self.casework.take_up()
         except BaseException:
             await self._stage.scheduler.stop()
             await self._database.close()
@@ -203,10 +222,12 @@ class SessionService:
         admission = await self.registry.admit(
             learner_id=learner_id, consent_id=consent_id, programme=programme
         )
-        held = await self._held_elsewhere(learner_id, take_over=take_over)
-        token = f"sst_{secrets.token_urlsafe(32)}"
+        # First the epoch, then who holds the lease: whoever takes it in between is seen, or has
+        # the same epoch and wins.
         async with self._database.read() as connection:
             epoch = 1 + await rows.last_epoch(connection, learner_id)
+        held = await self._held_elsewhere(learner_id, take_over=take_over)
+        token = f"sst_{secrets.token_urlsafe(32)}"
         record = SessionRecord(
             id=f"ses_{secrets.token_hex(12)}",
             learner_id=learner_id,
@@ -467,10 +488,16 @@ class SessionService:
     async def confirm_template(self, learner_id: str, *, reason: str) -> None:
         """Confirm the enrolment, settle provisional hours for good, and certify what is due."""
         await self.registry.confirm_template(learner_id, reason=reason)
-        for programme in self.registry.programmes.in_force():
-            course = await self.registry.course(learner_id, programme)
-            if course is not None:
-                await self._stage.grade(course)
+        await self._stage.grade_all(learner_id)
+
+    async def refuse_registration(
+        self, learner_id: str, *, actor: str, reasons: Sequence[str]
+    ) -> Registration:
+        """Refuse a registration, end the sessions that rest on it, void what its face earned."""
+        refused = await self.office.refuse(learner_id, actor=actor, reasons=reasons)
+        await self._end_all(lambda record: record.learner_id == learner_id)
+        await self._stage.grade_all(learner_id)
+        return refused
 
     # --- records ---------------------------------------------------------------------------
 

@@ -21,8 +21,10 @@ from session_tracker.ledger import Context
 from session_tracker.policy import Policy, Provenance
 from session_tracker.records import Course, SessionRecord
 from session_tracker.segments import Segment, segments_of
+from session_tracker.store import learners as people
 from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
+from session_tracker.store.reviews import read_held_templates
 from session_tracker.store.schema import certificates, ledger_entries, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
@@ -66,6 +68,9 @@ class _Inputs:
     records: tuple[SessionRecord, ...]
     facts: Mapping[str, tuple[Fact, ...]]
     provisional: frozenset[int]
+    """Versions of the learner's template whose credit still waits for a person."""
+    refused: frozenset[int]
+    """Versions that staff refused."""
     certificate_number: str | None
 
 
@@ -109,6 +114,7 @@ class Settlement:
                 session_id=record.id,
                 facts=running.get(record.id) or inputs.facts[record.id],
                 provisional=record.template_version in inputs.provisional,
+                refused=record.template_version in inputs.refused,
             )
             for record in inputs.records
         ]
@@ -134,6 +140,7 @@ class Settlement:
                     r.id: running.get(r.id) or await self._facts(connection, r) for r in records
                 },
                 provisional=await _provisional(connection, course.learner_id, policy),
+                refused=await people.read_refused(connection, course.learner_id),
                 certificate_number=await certificate_number(connection, course),
             )
 
@@ -296,7 +303,8 @@ async def _provisional(
     """Name the template versions under which credit still waits for a confirmation."""
     query = select(templates.c.version, templates.c.provenance, templates.c.confirmed_ms)
     found = (await connection.execute(query.where(templates.c.learner_id == learner_id))).all()
-    return frozenset(
+    held = await read_held_templates(connection, learner_id)
+    return held | frozenset(
         row.version
         for row in found
         if row.confirmed_ms is None and policy.is_provisional(Provenance(row.provenance))

@@ -22,7 +22,16 @@ from session_tracker import lease, rebuild
 from session_tracker.axis import Axis
 from session_tracker.certification import Certification
 from session_tracker.enrolment import Registry, course_of
-from session_tracker.events import Closed, CloseReason, Decision, Fact, Settled, SystemFault
+from session_tracker.events import (
+    Closed,
+    CloseReason,
+    Decision,
+    Disputed,
+    Fact,
+    Settled,
+    Suspended,
+    SystemFault,
+)
 from session_tracker.explain import fate_of
 from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Ledger
@@ -30,6 +39,8 @@ from session_tracker.live import Asked, Live
 from session_tracker.machine import Close, State
 from session_tracker.policy import Policy
 from session_tracker.records import Course, SessionRecord
+from session_tracker.review import BY_RULE, questions
+from session_tracker.reviews import Reviews
 from session_tracker.sampling import Draw
 from session_tracker.scheduler import Scheduler
 from session_tracker.segments import segments_of
@@ -50,7 +61,7 @@ from verifier.errors import (
     Unauthorised,
 )
 from verifier.keys import KeyRing
-from verifier.types import CheckRequest, StreamEvent, StreamVerifier
+from verifier.types import CheckRequest, StreamEvent, StreamVerifier, TemplateComparer
 
 _log = logging.getLogger("benren.tracker")
 _HEAD: Final = "daily head"
@@ -71,6 +82,7 @@ class Stage:
         database: Database,
         keyring: KeyRing,
         learner_keys: LearnerKeys,
+        comparer: TemplateComparer | None,
         draw: Draw,
     ) -> None:
         self._clock = clock
@@ -79,7 +91,10 @@ class Stage:
         self.verifier = verifier
         self.database = database
         self.ledger = Ledger(database, keyring, clock)
-        self.registry = Registry(database, learner_keys, clock)
+        self.reviews = Reviews(database, learner_keys, clock)
+        self.registry = Registry(
+            database, learner_keys, clock, reviews=self.reviews, comparer=comparer
+        )
         self.settlement = Settlement(database, self.registry, clock)
         self.certification = Certification(database, self.settlement, self.ledger, keyring, clock)
         self.scheduler = Scheduler(clock, self._on_deadline)
@@ -410,10 +425,37 @@ class Stage:
             if live.machine.state not in (State.CLOSED, State.SETTLED):
                 return
             if live.record.settled_ms is None:
+                await self._open_reviews(live)
                 await self._write_settlement(live)
         self.sessions.pop(live.id, None)
         self.scheduler.at(live.id, None)
         await self.grade(live.course)
+
+    async def _open_reviews(self, live: Live) -> None:
+        """Ask people about what the rules leave to them; asked again it is the same question."""
+        state = await self.course_credit(live.course)
+        suspended = next((f for f in live.facts.values() if isinstance(f, Suspended)), None)
+        cut = segments_of(state.of(live.id), state.facts[live.id])
+        asked = questions(cut, suspended)
+        if not asked:
+            return
+        turn = self.turn(live)
+
+        async def before(tx: Transaction) -> None:
+            for question in asked:
+                await self.reviews.open_for_session(
+                    tx, live.record, question, context=turn.context, policy=live.policy
+                )
+
+        for question in asked:
+            fact = Disputed(
+                key=f"disputed:{question.kind}:{question.start}",
+                t=question.start,
+                end=question.end,
+            )
+            data = {"kind": str(question.kind), "opened_by": BY_RULE}
+            turn.take_decision(fact, reason=question.cause, data=data)
+        await self.commit(live, turn, before)
 
     async def _write_settlement(self, live: Live) -> None:
         closed = next(f for f in live.facts.values() if isinstance(f, Closed))
@@ -446,15 +488,19 @@ class Stage:
         *,
         reason: str,
         data: Mapping[str, Any],
+        before: Callable[[Transaction], Awaitable[None]] | None = None,
     ) -> CourseCredit:
-        """Add decisions of people to a session, in whatever state it is, and grade its course."""
+        """Add decisions of people to a session, in whatever state it is, and grade its course.
+
+        `before` runs first in the transaction that stores them.
+        """
         async with self.held(session_id, token=None) as live:
             turn = self.turn(live)
             for fact in decisions:
                 _require_within(live, fact)
                 turn.take_decision(fact, reason=reason, data=data)
             turn.let_pass()
-            await self.commit(live, turn)
+            await self.commit(live, turn, before)
             self.settlement.forget(session_id)
         await self.grade(live.course)
         return await self.course_credit(live.course)
@@ -467,6 +513,13 @@ class Stage:
             context = self.context(state.policy)
             await self.settlement.regrade(state, context)
             await self.certification.certify(state, context)
+
+    async def grade_all(self, learner_id: str) -> None:
+        """Settle anew what a decision about the learner changes in his courses."""
+        for programme in self.registry.programmes.in_force():
+            course = await self.registry.course(learner_id, programme)
+            if course is not None:
+                await self.grade(course)
 
     async def course_credit(self, course: Course) -> CourseCredit:
         """Derive a learner's credit in a course, now."""

@@ -406,6 +406,7 @@ class Studio:
         )
         await registry.put_template(learner.id, b"opaque", provenance)
         consent = await registry.give_consent(learner.id, text_version="2026-11")
+        await self.service.office.approve(learner.id, actor="counter", reason="seen")
         return learner.id, consent.id
 
     async def open(self, *, take_over: bool = False, media: str = "lesson-1") -> Lesson:

@@ -8,7 +8,7 @@ of the upright image (EXIF orientation applied), origin at the top left, x to th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -384,4 +384,45 @@ class StreamVerifier(Protocol):
 
     def describe(self) -> Mapping[str, str]:
         """Models (``role -> id@sha256``) and ``profile`` for the ledger."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectTemplate:
+    """A template and whose it is."""
+
+    subject: str
+    template: bytes
+    """As `POST /v1/templates` returned it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """A subject whose template looks like the one that was asked about."""
+
+    subject: str
+    similarity: float
+    """Cosine, -1..1."""
+    threshold: float
+    """At or above it two faces are taken for one person's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One template against many."""
+
+    alike: tuple[Likeness, ...]
+    """At or above the threshold, the most similar first."""
+    compared: int
+    skipped: tuple[str, ...]
+    """Subjects whose template cannot be compared: made by another model, or unreadable."""
+
+
+class TemplateComparer(Protocol):
+    """Compares templates with each other: called directly in one process, else over HTTP."""
+
+    async def compare_templates(
+        self, probe: SubjectTemplate, others: Sequence[SubjectTemplate]
+    ) -> Comparison:
+        """Name who of `others` looks like `probe`, or raise TemplateError for the probe."""
         ...

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker.learner_keys import Realm, is_sealed
 from session_tracker.policy import Provenance, Training
-from session_tracker.records import Consent, Course, Learner, Template
+from session_tracker.records import (
+    Consent,
+    Course,
+    Learner,
+    Registration,
+    RegistrationState,
+    Template,
+)
 from session_tracker.store.schema import certificates, consents, enrolments, learners, templates
-from session_tracker.store.tables_people import people
+from session_tracker.store.tables_people import people, refused_templates, registrations
 from verifier.errors import NotFound
 
 
@@ -23,7 +32,13 @@ async def read_learner(connection: AsyncConnection, learner_id: str) -> Learner:
         raise NotFound(
             f"There is no learner {learner_id!r}.", remedy="Register with POST /v1/learners."
         )
-    return Learner(**{**row, "track": Training(row["track"])})
+    return to_learner(row)
+
+
+def to_learner(row: Any) -> Learner:
+    """Turn a row of ``learners`` into a value."""
+    values = {name: row[name] for name in Learner.__slots__}
+    return Learner(**{**values, "track": Training(row["track"])})
 
 
 async def read_template(connection: AsyncConnection, learner_id: str) -> Template | None:
@@ -106,6 +121,48 @@ async def is_certified(connection: AsyncConnection, course: Course) -> bool:
         certificates.c.revoked_ms.is_(None),
     )
     return (await connection.scalar(query)) is not None
+
+
+async def read_registration(connection: AsyncConnection, learner_id: str) -> Registration | None:
+    """Give what staff said to the learner's registration; None where nothing is recorded."""
+    query = select(registrations).where(registrations.c.learner_id == learner_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else to_registration(row)
+
+
+def to_registration(row: Any) -> Registration:
+    """Turn a row of ``registrations`` into a value."""
+    return Registration(
+        learner_id=row["learner_id"],
+        state=RegistrationState(row["state"]),
+        reasons=tuple(json.loads(row["reasons"])),
+        template_version=row["template_version"],
+        changed_ms=row["changed_ms"],
+        changed_by=row["changed_by"],
+    )
+
+
+async def put_registration(connection: AsyncConnection, registration: Registration) -> None:
+    """Store where a registration stands now."""
+    values = {
+        "state": str(registration.state),
+        "reasons": json.dumps(registration.reasons, ensure_ascii=False),
+        "template_version": registration.template_version,
+        "changed_ms": registration.changed_ms,
+        "changed_by": registration.changed_by,
+    }
+    mine = registrations.c.learner_id == registration.learner_id
+    changed = await connection.execute(update(registrations).where(mine).values(**values))
+    if not changed.rowcount:
+        await connection.execute(
+            insert(registrations), {"learner_id": registration.learner_id, **values}
+        )
+
+
+async def read_refused(connection: AsyncConnection, learner_id: str) -> frozenset[int]:
+    """Name the versions of the learner's templates that staff refused."""
+    query = select(refused_templates.c.version).where(refused_templates.c.learner_id == learner_id)
+    return frozenset((await connection.scalars(query)).all())
 
 
 async def count_faces(connection: AsyncConnection) -> int:

@@ -1,0 +1,209 @@
+"""Where people decide: appeals come in, reviewers vote, decisions become facts of the session.
+
+Credit follows by derivation only: a decision adds `Granted` and `Upheld` facts, never a number.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from session_tracker.enrolment import Registry
+from session_tracker.events import (
+    Check,
+    Decision,
+    Disputed,
+    Fact,
+    Granted,
+    Outcome,
+    PauseReason,
+    Supervised,
+    Suspended,
+    Upheld,
+    VoidReason,
+)
+from session_tracker.intervals import subtract
+from session_tracker.office import Office
+from session_tracker.policy import Policy
+from session_tracker.records import SessionRecord
+from session_tracker.review import Review, ReviewState, Ruling
+from session_tracker.reviews import Reviews
+from session_tracker.segments import Segment, segments_of
+from session_tracker.stage import Stage, unknown_session
+from session_tracker.store import sessions as rows
+from verifier.errors import BenrenError, NotFound
+
+SAME_FACE: Final = "the same face is enrolled under another account of the business"
+_log = logging.getLogger("benren.tracker")
+
+
+class Casework:
+    """Brings reviews, sessions and registrations together."""
+
+    def __init__(self, stage: Stage, office: Office) -> None:
+        self._stage = stage
+        self._office = office
+
+    @property
+    def reviews(self) -> Reviews:
+        """The reviews in the store."""
+        return self._stage.reviews
+
+    @property
+    def _registry(self) -> Registry:
+        return self._stage.registry
+
+    async def take_up(self) -> None:
+        """Carry out decisions that were stored before a crash and not carried out."""
+        for review in await self.reviews.unapplied():
+            try:
+                await self._carry_out(review)
+            except BenrenError:
+                _log.exception("the decision of %s could not be carried out yet", review.id)
+
+    async def appeal(
+        self, learner_id: str, session_id: str, *, start: int, end: int, text: str
+    ) -> Review:
+        """Take in a learner's appeal. Raises NotFound, BadRequest, Conflict, Refused."""
+        record, policy = await self._session(session_id)
+        if record.learner_id != learner_id:
+            raise unknown_session(session_id)
+        made, before = await self.reviews.appeal(
+            record,
+            policy,
+            self._stage.context(policy),
+            start=start,
+            end=end,
+            text=text,
+            spoof=await self._is_spoof(record, start, end),
+        )
+        fact = Disputed(key=f"disputed:{made.id}", t=start, end=end)
+        await self._stage.decide(
+            session_id,
+            [fact],
+            reason="appeal",
+            data={"review": made.id, "opened_by": made.opened_by},
+            before=before,
+        )
+        return made
+
+    async def answer(self, review_id: str, *, actor: str, text: str) -> Review:
+        """Tell the learner that somebody looks at it. Raises NotFound, Conflict."""
+        found = await self.reviews.get(review_id)
+        context = self._stage.context(await self._policy(found))
+        return await self.reviews.answer(review_id, actor=actor, text=text, context=context)
+
+    async def decide(
+        self,
+        review_id: str,
+        *,
+        actor: str,
+        ruling: Ruling,
+        reason: str,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> Review:
+        """Take in a reviewer's decision; carry it out where nobody else has to agree.
+
+        Raises NotFound, BadRequest, Conflict where it is decided, Refused where this reviewer may
+        not decide it.
+        """
+        found = await self.reviews.get(review_id)
+        policy = await self._policy(found)
+        after = await self.reviews.vote(
+            review_id,
+            actor=actor,
+            ruling=ruling,
+            reason=reason,
+            start=start,
+            end=end,
+            policy=policy,
+            context=self._stage.context(policy),
+            barred=await self.reviews.judges_of(found),
+        )
+        if after.state is ReviewState.DECIDED:
+            await self._carry_out(after)
+        return after
+
+    async def supervise(
+        self, session_id: str, *, start: int, end: int, actor: str, reason: str
+    ) -> None:
+        """Confirm that staff saw the learner study: evidence of its own type, without a face.
+
+        Raises NotFound, BadRequest where it does not lie within the session.
+        """
+        fact = Supervised(key=f"supervised:{start}-{end}", t=start, end=end)
+        await self._stage.decide(session_id, [fact], reason=reason, data={"actor": actor})
+
+    # --- carrying out ----------------------------------------------------------------------
+
+    async def _carry_out(self, review: Review) -> None:
+        if review.session_id is not None:
+            await self._stage.decide(
+                review.session_id,
+                _facts_of(review),
+                reason=str(review.ruling),
+                data={"review": review.id, "actors": [vote.actor for vote in review.votes]},
+            )
+        else:
+            if review.ruling is Ruling.UPHELD:
+                await self._office.refuse(
+                    review.learner_id, actor=review.votes[-1].actor, reasons=[SAME_FACE]
+                )
+            await self._stage.grade_all(review.learner_id)
+        await self.reviews.mark_applied(review.id)
+
+    async def _session(self, session_id: str) -> tuple[SessionRecord, Policy]:
+        async with self._stage.database.read() as connection:
+            record = await rows.read_session(connection, session_id)
+        if record is None:
+            raise unknown_session(session_id)
+        programmes = self._registry.programmes
+        return record, programmes.policy(record.programme, record.policy_version)
+
+    async def _policy(self, review: Review) -> Policy:
+        if review.session_id is not None:
+            return (await self._session(review.session_id))[1]
+        policies = self._registry.programmes.in_force()
+        if not policies:
+            raise NotFound("There is no programme in force.")
+        return next(iter(policies.values()))
+
+    async def _is_spoof(self, record: SessionRecord, start: int, end: int) -> bool:
+        """Tell whether granting an interval would overturn a spoof decision."""
+        async with self._stage.held(record.id, token=None) as live:
+            facts = tuple(live.facts.values())
+            course = live.course
+        state = await self._stage.course_credit(course)
+        cut = segments_of(state.of(record.id), facts)
+        return _touches_spoof(facts, cut, start, end)
+
+
+def _touches_spoof(
+    facts: Sequence[Fact], segments: Sequence[Segment], start: int, end: int
+) -> bool:
+    return any(_found_spoof(fact, start, end) for fact in facts) or any(
+        s.reason is VoidReason.SPOOF and s.start < end and start < s.end for s in segments
+    )
+
+
+def _found_spoof(fact: Fact, start: int, end: int) -> bool:
+    if isinstance(fact, Check):
+        return fact.outcome is Outcome.SPOOF and fact.since < end and start <= fact.t
+    if isinstance(fact, Suspended):
+        return fact.reason is PauseReason.SPOOF and start <= fact.t <= end
+    return False
+
+
+def _facts_of(review: Review) -> Sequence[Decision]:
+    """Give what a decision says about a session; what of it was not granted is upheld."""
+    whole = (review.start or 0, review.end or 0)
+    granted = review.granted
+    left = (whole,) if granted is None else subtract((whole,), (granted,))
+    facts: list[Decision] = [
+        Upheld(key=f"upheld:{review.id}:{start}", t=start, end=end) for start, end in left
+    ]
+    if granted is not None:
+        facts.append(Granted(key=f"granted:{review.id}", t=granted[0], end=granted[1]))
+    return facts
