@@ -130,6 +130,11 @@ class Registry:
         async with self._database.read() as connection:
             return await rows.read_learner(connection, learner_id)
 
+    async def newest_template(self, learner_id: str) -> Template | None:
+        """Give the learner's newest template as stored (sealed); None where none was enrolled."""
+        async with self._database.read() as connection:
+            return await rows.read_template(connection, learner_id)
+
     async def template(self, learner_id: str) -> Template:
         """Give the learner's newest template. Raises NotFound."""
         async with self._database.read() as connection:

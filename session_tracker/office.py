@@ -113,7 +113,7 @@ class Office:
 
         return await self._database.write(job)
 
-    async def waiting(
+    async def learners(
         self,
         *,
         state: RegistrationState | None = None,

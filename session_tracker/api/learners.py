@@ -54,14 +54,14 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
     @router.put("/v1/learners/{learner_id}/template", summary="Enrol a face")
     async def enrol(learner_id: LearnerId, body: NewTemplate) -> TemplateBody:
         """Take the verifier's template; it counts for sessions opened from now on."""
-        made = await registry.put_template(learner_id, body.template, body.provenance)
-        return _template(made)
+        made = await registry.puttemplate_body(learner_id, body.template, body.provenance)
+        return template_body(made)
 
     @router.post("/v1/learners/{learner_id}/template/confirm", summary="Confirm an enrolment")
     async def confirm(learner_id: LearnerId, body: Because) -> TemplateBody:
         """Turn provisional credit into credit: staff, or a match with the ID photo, said so."""
-        await service.confirm_template(learner_id, reason=body.reason)
-        return _template(await registry.template(learner_id))
+        await service.confirmtemplate_body(learner_id, reason=body.reason)
+        return template_body(await registry.template(learner_id))
 
     @router.delete("/v1/learners/{learner_id}/biometrics", summary="Erase biometrics")
     async def erase(learner_id: LearnerId) -> ErasedBody:
@@ -145,7 +145,8 @@ def _learner(learner: Learner) -> LearnerBody:
     )
 
 
-def _template(template: Template) -> TemplateBody:
+def template_body(template: Template) -> TemplateBody:
+    """Shape what is known of an enrolment."""
     return TemplateBody(
         learner_id=template.learner_id,
         version=template.version,

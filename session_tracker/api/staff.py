@@ -1,0 +1,331 @@
+"""Routes of staff and institutions: people, registrations, offline hours, supervision, the trail."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query, Request
+
+from session_tracker.api.bodies import Because
+from session_tracker.api.learners import LearnerId, template_body
+from session_tracker.api.staff_bodies import (
+    Approval,
+    ChallengeRouteBody,
+    FacesBody,
+    FindPerson,
+    LookBody,
+    NewOfflineHours,
+    NewPerson,
+    OfflineHoursBody,
+    OfflineListBody,
+    PersonBody,
+    Refusal,
+    RegistrationBody,
+    StaffLearnerBody,
+    StaffLearnersBody,
+    StaffPersonBody,
+    SupervisedBody,
+    Supervision,
+    TrailBody,
+)
+from session_tracker.api.watched import NOBODY, Purpose, look
+from session_tracker.office import OfflineHours
+from session_tracker.people import Person
+from session_tracker.records import Registration, RegistrationState
+from session_tracker.service import SessionService
+from verifier.edge import KeyScope, RouteRule, actor_of
+from verifier.errors import Conflict, NotFound
+
+_SMALL: Final = 16 * 1024
+_DESK: Final = (KeyScope.STAFF,)
+_SEES: Final = (KeyScope.STAFF, KeyScope.INSTITUTION, KeyScope.INSPECTOR)
+FILING_DUE: Final = 100_000
+"""People whose faces are stored: Measures for the Security of Face Recognition, art. 15."""
+FILING_PREPARE: Final = 80_000
+
+RULES: Final = (
+    RouteRule(
+        path="/v1/learners/{learner_id}/person",
+        by=(KeyScope.TRACKER, KeyScope.STAFF),
+        max_body_bytes=_SMALL,
+    ),
+    RouteRule(
+        path="/v1/learners/{learner_id}/template/confirm",
+        by=(KeyScope.TRACKER, KeyScope.STAFF),
+        max_body_bytes=_SMALL,
+    ),
+    RouteRule(path="/v1/staff/trail", by=KeyScope.INSPECTOR, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/staff/faces", by=KeyScope.STAFF, readers=_SEES, max_body_bytes=_SMALL),
+    RouteRule(
+        path="/v1/staff/learners/{learner_id}/offline-hours",
+        by=KeyScope.INSTITUTION,
+        readers=_SEES,
+        max_body_bytes=_SMALL,
+    ),
+    RouteRule(
+        path="/v1/staff/offline-hours/{rest:path}",
+        by=(KeyScope.INSTITUTION, KeyScope.STAFF),
+        max_body_bytes=_SMALL,
+    ),
+    RouteRule(
+        path="/v1/staff/{rest:path}",
+        by=KeyScope.STAFF,
+        readers=(KeyScope.INSPECTOR,),
+        max_body_bytes=_SMALL,
+    ),
+)
+"""What the edge asks for; what staff read of people is recorded in the trail."""
+
+HoursId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Reference = Annotated[str | None, Query(min_length=1, max_length=128)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+def staff_router(service: SessionService) -> APIRouter:
+    """Make the routes of ``/v1/staff``, and those by which a server records who a learner is."""
+    router = APIRouter(tags=["staff"])
+    _add_people_routes(router, service)
+    _add_registration_routes(router, service)
+    _add_offline_routes(router, service)
+    _add_route_routes(router, service)
+    _add_watch_routes(router, service)
+    return router
+
+
+def _add_people_routes(router: APIRouter, service: SessionService) -> None:
+    registry, people = service.registry, service.registry.people
+
+    @router.put("/v1/learners/{learner_id}/person", summary="Record who a learner is")
+    async def record(learner_id: LearnerId, body: NewPerson) -> PersonBody:
+        """Record name and identity number, encrypted; a wrong check digit is refused (422)."""
+        person = await people.record(
+            learner_id, name=body.name, identity_number=body.identity_number
+        )
+        return _person(person)
+
+    @router.post("/v1/staff/learners:find", summary="Find a learner by identity number")
+    async def find(request: Request, body: FindPerson, purpose: Purpose = "") -> StaffPersonBody:
+        """Give the learner with this identity number; recorded, also where there is none."""
+        found = await people.find(body.identity_number)
+        await look(service, request, found or NOBODY, purpose)
+        if found is None:
+            raise NotFound("There is no learner with this identity number.")
+        return await _whole(service, found)
+
+    @router.get("/v1/staff/learners", summary="List learners")
+    async def listed(
+        request: Request,
+        state: RegistrationState | None = None,
+        business_ref: Reference = None,
+        after: Annotated[str, Query(max_length=64)] = "",
+        limit: Limit = 50,
+        purpose: Purpose = "",
+    ) -> StaffLearnersBody:
+        """List learners with masked names; `after` goes on behind a pseudonym. Recorded."""
+        await look(service, request, NOBODY, purpose)
+        found = await service.office.learners(
+            state=state, business_ref=business_ref, after=after, limit=limit
+        )
+        return StaffLearnersBody(
+            learners=[
+                StaffLearnerBody(
+                    learner_id=learner.id,
+                    name_masked=await people.masked_name(learner.id),
+                    category=learner.category,
+                    track=learner.track,
+                    business_ref=learner.business_ref,
+                    registration=_registration(registration),
+                )
+                for learner, registration in found
+            ]
+        )
+
+    @router.get("/v1/staff/learners/{learner_id}", summary="Read a learner in clear")
+    async def read(
+        request: Request, learner_id: LearnerId, purpose: Purpose = ""
+    ) -> StaffPersonBody:
+        """Give name and identity number in clear, and where the learner stands. Recorded."""
+        await registry.learner(learner_id)
+        await look(service, request, learner_id, purpose)
+        return await _whole(service, learner_id)
+
+
+def _add_registration_routes(router: APIRouter, service: SessionService) -> None:
+    @router.post("/v1/staff/learners/{learner_id}/approval", summary="Approve a registration")
+    async def approve(request: Request, learner_id: LearnerId, body: Approval) -> RegistrationBody:
+        """Approve: from now on the learner may study; refused before, he enrols again first."""
+        actor = actor_of(request).name
+        made = await service.office.approve(learner_id, actor=actor, reason=body.reason)
+        if body.face_compared:
+            await service.confirm_template(learner_id, reason=body.reason)
+        return _registration(made)
+
+    @router.post("/v1/staff/learners/{learner_id}/refusal", summary="Refuse a registration")
+    async def refuse(request: Request, learner_id: LearnerId, body: Refusal) -> RegistrationBody:
+        """Refuse with reasons: sessions end, and what the enrolled face vouched for is void."""
+        actor = actor_of(request).name
+        return _registration(
+            await service.refuse_registration(learner_id, actor=actor, reasons=body.reasons)
+        )
+
+
+def _add_offline_routes(router: APIRouter, service: SessionService) -> None:
+    office = service.office
+
+    @router.post(
+        "/v1/staff/learners/{learner_id}/offline-hours",
+        status_code=201,
+        summary="Enter offline class hours",
+    )
+    async def enter(
+        request: Request, learner_id: LearnerId, body: NewOfflineHours
+    ) -> OfflineHoursBody:
+        """Enter hours that the institution taught; online hours are never entered."""
+        made = await office.enter_offline(
+            learner_id, institution=actor_of(request).name, **body.model_dump()
+        )
+        return _hours(made)
+
+    @router.get("/v1/staff/learners/{learner_id}/offline-hours", summary="List offline class hours")
+    async def listed(
+        request: Request, learner_id: LearnerId, purpose: Purpose = ""
+    ) -> OfflineListBody:
+        """List what institutions entered, withdrawn hours too. Recorded."""
+        found = await office.offline(learner_id)
+        await look(service, request, learner_id, purpose)
+        minutes: dict[str, int] = {}
+        for hours in found:
+            if hours.withdrawn_ms is None:
+                minutes[hours.programme] = minutes.get(hours.programme, 0) + hours.minutes
+        return OfflineListBody(hours=[_hours(hours) for hours in found], minutes=minutes)
+
+    @router.post(
+        "/v1/staff/offline-hours/{hours_id}/withdraw", summary="Withdraw offline class hours"
+    )
+    async def withdraw(request: Request, hours_id: HoursId, body: Because) -> OfflineHoursBody:
+        """Take back what was entered by mistake; an institution its own hours only."""
+        actor = actor_of(request)
+        own = None if actor.may(KeyScope.STAFF) else actor.name
+        done = await office.withdraw_offline(
+            hours_id, institution=own, actor=actor.name, reason=body.reason
+        )
+        return _hours(done)
+
+
+def _add_route_routes(router: APIRouter, service: SessionService) -> None:
+    @router.post(
+        "/v1/staff/learners/{learner_id}/challenge-route",
+        summary="Use the challenge instead of the passive vote",
+    )
+    async def challenge(
+        request: Request, learner_id: LearnerId, body: Because
+    ) -> ChallengeRouteBody:
+        """Confirm a person whom the passive networks keep flagging; recorded in the ledger."""
+        actor = actor_of(request).name
+        await service.office.require_challenge(learner_id, actor=actor, reason=body.reason)
+        return ChallengeRouteBody(learner_id=learner_id, challenge_route=True)
+
+    @router.post(
+        "/v1/staff/learners/{learner_id}/challenge-route/end",
+        summary="Let the passive networks vote again",
+    )
+    async def lift(request: Request, learner_id: LearnerId, body: Because) -> ChallengeRouteBody:
+        """End the exception."""
+        actor = actor_of(request).name
+        await service.office.lift_challenge(learner_id, actor=actor, reason=body.reason)
+        return ChallengeRouteBody(learner_id=learner_id, challenge_route=False)
+
+    @router.post(
+        "/v1/staff/sessions/{session_id}/supervision",
+        status_code=201,
+        summary="Confirm a supervised stretch",
+    )
+    async def supervise(
+        request: Request, session_id: SessionId, body: Supervision
+    ) -> SupervisedBody:
+        """Confirm that staff saw the learner study: evidence of its own type, without a face."""
+        if body.to_ms <= body.from_ms:
+            raise Conflict("The stretch ends before it begins.", remedy="Swap the two instants.")
+        actor = actor_of(request).name
+        await service.casework.supervise(
+            session_id, start=body.from_ms, end=body.to_ms, actor=actor, reason=body.reason
+        )
+        return SupervisedBody(
+            session_id=session_id, from_ms=body.from_ms, to_ms=body.to_ms, confirmed_by=actor
+        )
+
+
+def _add_watch_routes(router: APIRouter, service: SessionService) -> None:
+    @router.get("/v1/staff/trail", summary="See who looked at what")
+    async def trail(
+        actor: Reference = None,
+        subject: Reference = None,
+        before: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
+        limit: Limit = 100,
+    ) -> TrailBody:
+        """Give the trail, the newest first; nobody can change it."""
+        found = await service.trail.read(actor=actor, subject=subject, before=before, limit=limit)
+        return TrailBody(
+            looks=[
+                LookBody(
+                    id=one.id,
+                    at_ms=one.at_ms,
+                    actor=one.actor,
+                    route=one.route,
+                    subject=one.subject,
+                    purpose=one.purpose,
+                )
+                for one in found
+            ]
+        )
+
+    @router.get("/v1/staff/faces", summary="Count stored faces")
+    async def faces() -> FacesBody:
+        """Count the people of whom a face is stored here: from 100 000 on a filing is due."""
+        stored = await service.registry.faces_stored()
+        if stored >= FILING_DUE:
+            return FacesBody(stored=stored, state="due")
+        return FacesBody(stored=stored, state="prepare" if stored >= FILING_PREPARE else "below")
+
+
+async def _whole(service: SessionService, learner_id: str) -> StaffPersonBody:
+    registry = service.registry
+    learner = await registry.learner(learner_id)
+    person = await registry.people.read(learner_id)
+    template = await registry.newest_template(learner_id)
+    return StaffPersonBody(
+        learner_id=learner.id,
+        name=None if person is None else person.name,
+        identity_number=None if person is None else person.identity_number,
+        category=learner.category,
+        track=learner.track,
+        industry=learner.industry,
+        business_ref=learner.business_ref,
+        created_ms=learner.created_ms,
+        registration=_registration(await registry.registration(learner_id)),
+        template=None if template is None else template_body(template),
+        challenge_route=await service.office.needs_challenge(learner_id),
+    )
+
+
+def _person(person: Person) -> PersonBody:
+    return PersonBody(
+        learner_id=person.learner_id,
+        name_masked=person.masked_name,
+        identity_number_masked=person.masked_number,
+    )
+
+
+def _registration(registration: Registration) -> RegistrationBody:
+    return RegistrationBody(
+        state=registration.state,
+        reasons=list(registration.reasons),
+        template_version=registration.template_version,
+        changed_ms=registration.changed_ms,
+        changed_by=registration.changed_by,
+    )
+
+
+def _hours(hours: OfflineHours) -> OfflineHoursBody:
+    return OfflineHoursBody(**{name: getattr(hours, name) for name in OfflineHours.__slots__})
