@@ -164,6 +164,11 @@ class BenrenClient:
         except (KeyError, TypeError, ValueError) as error:
             raise _not_as_documented("invitation", error) from error
 
+    async def approve(self, learner_id: str, *, reason: str) -> dict[str, Any]:
+        """Approve a learner's registration; needs a key with the scope `staff`."""
+        path = f"/v1/staff/learners/{learner_id}/approval"
+        return await self._tracker.ask("POST", path, {"reason": reason})
+
     async def give_consent(self, learner_id: str, *, text_version: str) -> str:
         """Record the learner's separate consent; returns its id."""
         body = {"text_version": text_version}

@@ -88,6 +88,10 @@ class Casework:
         )
         return made
 
+    async def reviewers_needed(self, review: Review) -> int:
+        """Tell how many people have to agree before it is granted."""
+        return (await self._policy(review)).appeal.spoof_reviewers if review.spoof else 1
+
     async def answer(self, review_id: str, *, actor: str, text: str) -> Review:
         """Tell the learner that somebody looks at it. Raises NotFound, Conflict."""
         found = await self.reviews.get(review_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from session_tracker.catalogue import Medium
 from session_tracker.consent_text import ConsentText
@@ -12,7 +12,7 @@ from session_tracker.enroller import Enroller
 from session_tracker.explain import Explanation, for_learner
 from session_tracker.intervals import Interval, Intervals, subtract, total_ms, union
 from session_tracker.policy import Policy, Provenance, Training
-from session_tracker.records import Consent, Learner, Template
+from session_tracker.records import Consent, Learner, Registration, RegistrationState, Template
 from session_tracker.refusals import (
     ConsentNeeded,
     ConsentTextChanged,
@@ -43,7 +43,7 @@ who comes for the refresher may never have registered here, so that a selfie has
 class FaceStanding:
     """Where the learner's enrolment stands."""
 
-    state: Literal["approved", "waiting", "refused"]
+    state: RegistrationState
     provenance: Provenance
     provisional: bool
     """Whether hours count only once the enrolment was confirmed."""
@@ -194,7 +194,9 @@ class Desk:
             template = await self._service.registry.template(learner_id)
         except FaceNeeded:
             return None
-        return None if template.blob is None else _standing(template)
+        if template.blob is None:
+            return None
+        return _standing(template, await self._service.registry.registration(learner_id))
 
     async def look(self, learner_id: str, image: bytes) -> str:
         """Give live advice for one picture, of which nothing is kept.
@@ -224,14 +226,16 @@ class Desk:
                 f"A learner of the {learner.track} track cannot enrol by {provenance}.",
                 remedy=f"Enrol by: {', '.join(OWN_WAYS[learner.track])}.",
             )
-        if await self.face(learner_id) is not None:
+        there = await self.face(learner_id)
+        if there is not None and there.state is not RegistrationState.REFUSED:
             raise FaceThere(remedy="Ask the institution that registered you to replace it.")
         live = provenance is Provenance.SELF_LIVE
         taken = await self._enrolling().enrol(learner_id, image, live=live)
         if taken.template is None:
             return FaceAnswer(accepted=False, advice=taken.advice, face=None)
         made = await registry.put_template(learner_id, taken.template, provenance)
-        return FaceAnswer(accepted=True, advice=(), face=_standing(made))
+        standing = _standing(made, await registry.registration(learner_id))
+        return FaceAnswer(accepted=True, advice=(), face=standing)
 
     # --- study -----------------------------------------------------------------------------
 
@@ -289,9 +293,14 @@ class Desk:
         )
 
 
-def _standing(template: Template) -> FaceStanding:
+def _standing(template: Template, registration: Registration) -> FaceStanding:
     provisional = template.provenance is Provenance.SELF_LIVE and template.confirmed_ms is None
-    return FaceStanding(state="approved", provenance=template.provenance, provisional=provisional)
+    return FaceStanding(
+        state=registration.state,
+        provenance=template.provenance,
+        provisional=provisional,
+        reasons=registration.reasons,
+    )
 
 
 def _credited(state: CourseCredit | None, media_id: str) -> Intervals:

@@ -19,8 +19,7 @@ from session_tracker.ledger import Context
 from session_tracker.people import People
 from session_tracker.policy import Policy, Provenance, Training
 from session_tracker.programmes import Programmes
-from session_tracker.records import (, Consent, Course, Learner, SessionRecord, Template
-from session_tracker.refusals import FaceNeeded, ProgrammeComplete
+from session_tracker.records import (
     Consent,
     Course,
     Learner,

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from session_tracker import lease, rebuild, states
 from session_tracker.audit import Audit, audit_database
-from session_tracker.catalogue import Catalogue
 from session_tracker.casework import Casework
+from session_tracker.catalogue import Catalogue
 from session_tracker.certification import Certification
 from session_tracker.credit import SessionCredit
 from session_tracker.enrolment import Admission, Consent, Registry, begin_course, course_of

@@ -8,13 +8,16 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Response
 from pydantic import BaseModel, Field
 
-from session_tracker.api import certificates, me, pages
+from session_tracker.api import certificates, me, pages, reviews, staff
+from session_tracker.api.appeals import appeals_router
 from session_tracker.api.certificates import certificates_router
 from session_tracker.api.learners import learners_router
 from session_tracker.api.me import me_router
 from session_tracker.api.pages import pages_router
 from session_tracker.api.records import records_router
+from session_tracker.api.reviews import reviews_router
 from session_tracker.api.sessions import sessions_router
+from session_tracker.api.staff import staff_router
 from session_tracker.consent_text import ConsentText, load_consent_text
 from session_tracker.desk import Desk
 from session_tracker.enroller import Enroller
@@ -33,6 +36,8 @@ _SMALL: Final = 16 * 1024
 
 RULES: Final = (
     *me.RULES,
+    *staff.RULES,
+    *reviews.RULES,
     RouteRule(
         path="/v1/learners/{learner_id}/template", by=KeyScope.TRACKER, max_body_bytes=131_072
     ),
@@ -93,6 +98,9 @@ def tracker_router(
         records_router(service),
         certificates_router(service),
         me_router(service, desk),
+        appeals_router(service),
+        staff_router(service),
+        reviews_router(service),
         pages_router(media_origins=service.catalogue.origins()),
     ):
         router.include_router(part)

@@ -62,7 +62,7 @@ def for_staff(explained: Explained) -> ExplainBody:
             {"kind": "jump", "at_ms": j.t, "media_id": j.media_id, "by_ms": j.by_ms}
             for j in credit.jumps
         ],
-        facts=[_fact(fact) for fact in explained.facts],
+        facts=[fact_body(fact) for fact in explained.facts],
         from_ms=told.start,
         to_ms=told.end,
         credited_s=told.credited_s,
@@ -102,7 +102,8 @@ def _span(s: Segment) -> SpanBody:
     )
 
 
-def _fact(fact: Fact) -> FactBody:
+def fact_body(fact: Fact) -> FactBody:
+    """Shape one fact for staff."""
     kind = "presence" if isinstance(fact, Presence) else codec.kind_of(fact)
     data: dict[str, Any] = codec.encode(fact)
     return FactBody(kind=kind, key=fact.key, at_ms=fact.t, data=data)

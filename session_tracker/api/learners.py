@@ -54,13 +54,13 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
     @router.put("/v1/learners/{learner_id}/template", summary="Enrol a face")
     async def enrol(learner_id: LearnerId, body: NewTemplate) -> TemplateBody:
         """Take the verifier's template; it counts for sessions opened from now on."""
-        made = await registry.puttemplate_body(learner_id, body.template, body.provenance)
+        made = await registry.put_template(learner_id, body.template, body.provenance)
         return template_body(made)
 
     @router.post("/v1/learners/{learner_id}/template/confirm", summary="Confirm an enrolment")
     async def confirm(learner_id: LearnerId, body: Because) -> TemplateBody:
         """Turn provisional credit into credit: staff, or a match with the ID photo, said so."""
-        await service.confirmtemplate_body(learner_id, reason=body.reason)
+        await service.confirm_template(learner_id, reason=body.reason)
         return template_body(await registry.template(learner_id))
 
     @router.delete("/v1/learners/{learner_id}/biometrics", summary="Erase biometrics")

@@ -1,4 +1,4 @@
-"""Routes of staff and institutions: people, registrations, offline hours, supervision, the trail."""
+"""Routes of staff: people, registrations, offline hours, supervision, the trail."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
         return await _whole(service, found)
 
     @router.get("/v1/staff/learners", summary="List learners")
-    async def listed(
+    async def listed(  # noqa: PLR0917 - each is a name in the query
         request: Request,
         state: RegistrationState | None = None,
         business_ref: Reference = None,

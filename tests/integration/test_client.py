@@ -50,7 +50,7 @@ class School:
             keyring=keys,
             draw=seeded.random,
         )
-        secret, line = new_api_key("school", [KeyScope.TRACKER, KeyScope.VERIFIER])
+        secret, line = new_api_key("school", [KeyScope.TRACKER, KeyScope.VERIFIER, KeyScope.STAFF])
         app = FastAPI()
         app.include_router(tracker_router(self.service))
         app.include_router(streams_router(self.hub))
@@ -72,6 +72,7 @@ class School:
             category="principal", track="initial", industry="furniture", business_ref="biz-1"
         )
         await self.client.put_template(learner, b"template of " + learner.encode())
+        await self.client.approve(learner, reason="seen at the counter")
         consent = await self.client.give_consent(learner, text_version="2026-11")
         session = await self.client.open_session(
             learner_id=learner, consent_id=consent, programme=PROGRAMME, media=["lesson-1"]

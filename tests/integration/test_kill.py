@@ -111,6 +111,8 @@ class Client:
         self.learner = made["learner_id"]
         template = {"template": base64.b64encode(b"x").decode(), "provenance": "id_photo"}
         await ask("PUT", f"/v1/learners/{self.learner}/template", json=template)
+        path = f"/v1/staff/learners/{self.learner}/approval"
+        await ask("POST", path, json={"reason": "seen"})
         path = f"/v1/learners/{self.learner}/consents"
         consent = await ask("POST", path, json={"text_version": "1"})
         opened = await ask(

@@ -64,6 +64,8 @@ class Site:
         learner = await self.learner(**more)
         body = {"template": TEMPLATE, "provenance": "id_photo"}
         await self.ask("PUT", f"/v1/learners/{learner}/template", json=body)
+        path = f"/v1/staff/learners/{learner}/approval"
+        await self.ask("POST", path, json={"reason": "seen"})
         consent = await self.ask(
             "POST", f"/v1/learners/{learner}/consents", json={"text_version": "2026-11"}
         )
