@@ -28,6 +28,7 @@ from verifier.types import (
     StreamEvent,
     StreamGrant,
     StreamSpec,
+    TemplateComparer,
 )
 
 MODELS: Final = {"detector": "scripted@00", "embedder": "scripted@01"}
@@ -369,8 +370,10 @@ class Studio:
         seed: int = 1,
         keyring: KeyRing | None = None,
         catalogue: Catalogue | None = None,
+        comparer: TemplateComparer | None = None,
     ) -> None:
         self.catalogue = catalogue
+        self.comparer = comparer
         self.enroller = ScriptedEnroller()
         self.clock = ManualClock()
         self.draw = random.Random(seed).random  # noqa: S311 - repeatable on purpose
@@ -391,6 +394,7 @@ class Studio:
             keyring=self.keyring,
             draw=self.draw,
             catalogue=self.catalogue,
+            comparer=self.comparer,
         )
 
     async def start(self, *, provenance: Provenance = Provenance.ID_PHOTO) -> None:

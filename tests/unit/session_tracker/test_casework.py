@@ -1,0 +1,430 @@
+"""Reviews through the whole tracker: opened, appealed, decided; credit follows by derivation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import date
+
+import pytest
+import pytest_asyncio
+
+from session_tracker.events import Granted, Supervised, Upheld
+from session_tracker.office import Office, OfflineHours
+from session_tracker.policy import Provenance, Training, load_policy
+from session_tracker.records import RegistrationState
+from session_tracker.refusals import EnrolmentRefused, FaceWaits
+from session_tracker.review import Review, ReviewKind, ReviewState, Ruling
+from session_tracker.segments import SegmentState
+from session_tracker.testing import Lesson, Studio
+from verifier.errors import BadRequest, Conflict, NotFound, Refused
+from verifier.types import Comparison, Decision, Likeness, SubjectTemplate
+
+pytestmark = pytest.mark.both_databases
+
+DAY = 86_400_000
+
+
+class Twins:
+    """A comparer by whom every template looks like those it was told."""
+
+    def __init__(self) -> None:
+        self.alike: set[str] = set()
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+    async def compare_templates(
+        self, probe: SubjectTemplate, others: Sequence[SubjectTemplate]
+    ) -> Comparison:
+        """Name those it was told of."""
+        self.asked.append((probe.subject, tuple(o.subject for o in others)))
+        assert all(other.template == b"opaque" for other in (probe, *others))
+        found = tuple(
+            Likeness(subject=o.subject, similarity=0.7, threshold=0.4)
+            for o in others
+            if o.subject in self.alike
+        )
+        return Comparison(alike=found, compared=len(others), skipped=())
+
+
+@pytest.fixture
+def twins() -> Twins:
+    """Nobody looks like anybody yet."""
+    return Twins()
+
+
+@pytest_asyncio.fixture
+async def studio(database_url: str, twins: Twins) -> AsyncIterator[Studio]:
+    """A tracker that compares faces."""
+    made = Studio(database_url, policy=load_policy("demo"), comparer=twins)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def suspended(studio: Studio, shows: Decision) -> Lesson:
+    """Play a lesson in which the learner is there, and then somebody or something else."""
+    lesson = await studio.open()
+    await lesson.watch(120)
+    studio.verifier.show(lesson.id, shows)
+    await lesson.watch(600)
+    await studio.service.settled()
+    assert (await lesson.view()).state == "suspended"
+    return lesson
+
+
+async def only_review(studio: Studio, lesson: Lesson) -> Review:
+    """Give the one review about a lesson."""
+    (found,) = await studio.service.casework.reviews.of_session(lesson.id)
+    return found
+
+
+async def credited(studio: Studio) -> int:
+    """Derive what the learner has, in seconds."""
+    return (await studio.service.course_credit(studio.learner_id, "demo")).credit.credited_s
+
+
+# --- reviews by rule ---------------------------------------------------------------------------
+
+
+async def test_a_suspension_opens_a_review_and_a_grant_is_a_fact(studio: Studio) -> None:
+    """The rules ask once; what is granted counts, and the ledger has every step."""
+    lesson = await suspended(studio, Decision.MISMATCH)
+    review = await only_review(studio, lesson)
+    assert (review.kind, review.state, review.spoof) == (
+        ReviewKind.SUSPENSION,
+        ReviewState.OPEN,
+        False,
+    )
+    before = await credited(studio)
+    states = {s.state for s in (await studio.service.explain(lesson.id)).told.spans}
+    assert SegmentState.DISPUTED in states
+    decided = await studio.service.casework.decide(
+        review.id, actor="li", ruling=Ruling.GRANTED, reason="it is him"
+    )
+    assert decided.state is ReviewState.DECIDED
+    facts = await studio.service.facts(lesson.id)
+    assert [f.key for f in facts if isinstance(f, Granted)] == [f"granted:{review.id}"]
+    assert await credited(studio) > before
+    kinds = [e.kind for e in await studio.service.ledger.of_subject(lesson.id)]
+    assert [k for k in kinds if k.startswith("review")] == ["review_opened", "review_vote"]
+    assert (await studio.service.audit()).intact
+    with pytest.raises(Conflict, match="not reopened"):
+        await studio.service.casework.decide(
+            review.id, actor="wu", ruling=Ruling.UPHELD, reason="no"
+        )
+
+
+async def test_upholding_changes_no_credit_and_says_so(studio: Studio) -> None:
+    """What was void stays void, as upheld."""
+    lesson = await suspended(studio, Decision.MISMATCH)
+    review = await only_review(studio, lesson)
+    before = await credited(studio)
+    await studio.service.casework.decide(
+        review.id, actor="li", ruling=Ruling.UPHELD, reason="somebody else"
+    )
+    assert await credited(studio) == before
+    told = (await studio.service.explain(lesson.id)).told
+    assert SegmentState.UPHELD in {s.state for s in told.spans}
+    assert SegmentState.DISPUTED not in {s.state for s in told.spans}
+
+
+async def test_a_part_may_be_granted_and_the_rest_is_upheld(studio: Studio) -> None:
+    """Granted and upheld together are the whole interval."""
+    lesson = await suspended(studio, Decision.MISMATCH)
+    review = await only_review(studio, lesson)
+    assert review.start is not None
+    assert review.end is not None
+    middle = (review.start + review.end) // 2
+    await studio.service.casework.decide(
+        review.id, actor="li", ruling=Ruling.GRANTED, reason="until then", end=middle
+    )
+    facts = await studio.service.facts(lesson.id)
+    spans = [(f.t, f.end) for f in facts if isinstance(f, Granted | Upheld)]
+    assert sorted(spans) == [(review.start, middle), (middle, review.end)]
+
+
+async def test_a_spoof_decision_falls_by_two_people_only(studio: Studio) -> None:
+    """One reviewer changes nothing, the same one again is refused, the second makes it count."""
+    lesson = await suspended(studio, Decision.SPOOF)
+    review = await only_review(studio, lesson)
+    assert review.spoof
+    before = await credited(studio)
+    decide = studio.service.casework.decide
+    first = await decide(review.id, actor="li", ruling=Ruling.GRANTED, reason="it is him")
+    assert first.state is ReviewState.SECOND_NEEDED
+    assert await credited(studio) == before
+    with pytest.raises(Refused, match="second person"):
+        await decide(review.id, actor="li", ruling=Ruling.GRANTED, reason="it is him")
+    await decide(review.id, actor="wu", ruling=Ruling.GRANTED, reason="so it is")
+    assert await credited(studio) > before
+
+
+async def test_a_decision_that_a_crash_interrupted_is_carried_out(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored, not carried out, killed: the next start carries it out, once."""
+    lesson = await suspended(studio, Decision.MISMATCH)
+    review = await only_review(studio, lesson)
+    casework = studio.service.casework
+
+    async def killed(_: Review) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(casework, "_carry_out", killed)
+    with pytest.raises(KeyboardInterrupt):
+        await casework.decide(review.id, actor="li", ruling=Ruling.GRANTED, reason="him")
+    before = await credited(studio)
+    await studio.restart()
+    assert await credited(studio) > before
+    assert await studio.service.casework.reviews.unapplied() == []
+
+
+# --- appeals -----------------------------------------------------------------------------------
+
+
+async def test_an_appeal_is_heard_by_somebody_else(studio: Studio) -> None:
+    """After a decision the learner may appeal once; who decided before does not decide it."""
+    lesson = await suspended(studio, Decision.MISMATCH)
+    review = await only_review(studio, lesson)
+    casework = studio.service.casework
+    await casework.decide(review.id, actor="li", ruling=Ruling.UPHELD, reason="no")
+    assert review.start is not None
+    assert review.end is not None
+    appeal = await casework.appeal(
+        studio.learner_id, lesson.id, start=review.start, end=review.end, text="我一直在"
+    )
+    assert (appeal.kind, appeal.opened_by) == (ReviewKind.APPEAL, "learner")
+    with pytest.raises(Conflict, match="already"):
+        await casework.appeal(
+            studio.learner_id, lesson.id, start=review.start, end=review.end, text="again"
+        )
+    answered = await casework.answer(appeal.id, actor="li", text="we look at it")
+    assert answered.state is ReviewState.ANSWERED
+    with pytest.raises(Conflict, match="answered already"):
+        await casework.answer(appeal.id, actor="li", text="again")
+    with pytest.raises(Refused, match="his own decision"):
+        await casework.decide(appeal.id, actor="li", ruling=Ruling.GRANTED, reason="well")
+    before = await credited(studio)
+    await casework.decide(appeal.id, actor="wu", ruling=Ruling.GRANTED, reason="he was there")
+    assert await credited(studio) > before
+    words = await casework.reviews.words(await casework.reviews.get(appeal.id))
+    assert (words.statement, words.answer, words.reasons) == (
+        "我一直在",
+        "we look at it",
+        ("he was there",),
+    )
+
+
+async def test_appeals_have_a_term_and_an_owner(studio: Studio) -> None:
+    """Not while it runs, not outside of it, not by others, not after fifteen working days."""
+    casework, mine = studio.service.casework, studio.learner_id
+    lesson = await studio.open()
+    await lesson.watch(60)
+    began = studio.clock.stamp().utc_ms
+    with pytest.raises(Conflict, match="still runs"):
+        await casework.appeal(mine, lesson.id, start=began - 30_000, end=began, text="x")
+    await lesson.close()
+    with pytest.raises(NotFound):
+        await casework.appeal("lrn_x", lesson.id, start=began - 30_000, end=began, text="x")
+    with pytest.raises(BadRequest):
+        await casework.appeal(mine, lesson.id, start=began, end=began + DAY, text="x")
+    studio.clock.advance(25 * DAY)
+    with pytest.raises(Refused, match="term"):
+        await casework.appeal(mine, lesson.id, start=began - 30_000, end=began, text="x")
+
+
+async def test_missed_deadlines_are_seen(studio: Studio) -> None:
+    """After two hours unanswered, after three working days undecided."""
+    await suspended(studio, Decision.MISMATCH)
+    find = studio.service.casework.reviews.find
+    assert await find(overdue=True) == []
+    studio.clock.advance(2 * 3_600_000 + 1)
+    (late,) = await find(overdue=True)
+    assert late.overdue(studio.clock.stamp().utc_ms) == ("answer",)
+    studio.clock.advance(6 * DAY)
+    (late,) = await find(overdue=True)
+    assert late.overdue(studio.clock.stamp().utc_ms) == ("answer", "decision")
+    assert await find(state=ReviewState.DECIDED) == []
+    assert await find(kind=ReviewKind.SUSPENSION, learner_id=studio.learner_id) == [late]
+
+
+# --- enrolments --------------------------------------------------------------------------------
+
+
+async def test_one_face_under_two_accounts_opens_a_review(studio: Studio, twins: Twins) -> None:
+    """A hit makes what the face earns provisional until people have decided."""
+    first = studio.learner_id
+    twins.alike.add(first)
+    studio.learner_id, studio.consent_id = await studio.enrol()
+    assert twins.asked[-1] == (studio.learner_id, (first,))
+    (review,) = await studio.service.casework.reviews.find(kind=ReviewKind.ENROLMENT_HIT)
+    assert (review.learner_id, review.other_learner_id) == (studio.learner_id, first)
+    lesson = await studio.open()
+    await lesson.watch(300)
+    await lesson.close()
+    course = await studio.service.course_credit(studio.learner_id, "demo")
+    assert course.credit.provisional_s == course.credit.credited_s > 0
+    await studio.service.casework.decide(
+        review.id, actor="li", ruling=Ruling.GRANTED, reason="twins, both seen"
+    )
+    course = await studio.service.course_credit(studio.learner_id, "demo")
+    assert course.credit.provisional_s == 0
+    assert course.credit.credited_s > 0
+
+
+async def test_a_confirmed_hit_refuses_the_enrolment(studio: Studio, twins: Twins) -> None:
+    """One person under two accounts: refused, and what the face vouched for is void."""
+    twins.alike.add(studio.learner_id)
+    studio.learner_id, studio.consent_id = await studio.enrol()
+    lesson = await studio.open()
+    await lesson.watch(300)
+    await lesson.close()
+    assert await credited(studio) > 0
+    (review,) = await studio.service.casework.reviews.find(kind=ReviewKind.ENROLMENT_HIT)
+    await studio.service.casework.decide(
+        review.id, actor="li", ruling=Ruling.UPHELD, reason="the same man"
+    )
+    assert await credited(studio) == 0
+    with pytest.raises(EnrolmentRefused, match="same face"):
+        await studio.open()
+
+
+async def test_faces_are_compared_within_the_business_only(studio: Studio, twins: Twins) -> None:
+    """Somebody of another business is not looked at; nobody is compared with himself."""
+    registry = studio.service.registry
+    other = await registry.add_learner(
+        category="principal", track=Training.INITIAL, industry="furniture", business_ref="b-2"
+    )
+    await registry.put_template(other.id, b"opaque", Provenance.ID_PHOTO)
+    await registry.put_template(other.id, b"opaque", Provenance.ID_PHOTO)
+    assert [asked for asked, _ in twins.asked] == []
+
+
+# --- registrations -----------------------------------------------------------------------------
+
+
+async def test_the_initial_track_waits_for_staff_and_the_refresher_does_not(
+    studio: Studio,
+) -> None:
+    """Register, be approved, then study; whoever is certified already just signs in."""
+    registry, office = studio.service.registry, studio.service.office
+    for track, waits in ((Training.INITIAL, True), (Training.REFRESHER, False)):
+        learner = await registry.add_learner(
+            category="principal", track=track, industry="furniture", business_ref="b-9"
+        )
+        await registry.put_template(learner.id, b"opaque", Provenance.ID_PHOTO)
+        consent = await registry.give_consent(learner.id, text_version="1")
+        studio.learner_id, studio.consent_id = learner.id, consent.id
+        if waits:
+            with pytest.raises(FaceWaits):
+                await studio.open()
+            await office.approve(learner.id, actor="counter", reason="seen")
+        await (await studio.open()).close()
+
+
+async def test_a_refusal_ends_sessions_voids_and_can_be_mended(studio: Studio) -> None:
+    """Refused with reasons; a new picture waits for staff again; the old one never counts."""
+    lesson = await studio.open()
+    await lesson.watch(300)
+    service = studio.service
+    refused = await service.refuse_registration(
+        studio.learner_id, actor="counter", reasons=["the picture shows somebody else"]
+    )
+    assert refused.state is RegistrationState.REFUSED
+    assert (await lesson.view()).state in ("closed", "settled")
+    await service.settled()
+    assert await credited(studio) == 0
+    with pytest.raises(EnrolmentRefused, match="somebody else"):
+        await studio.open()
+    with pytest.raises(Conflict, match="refused"):
+        await service.office.approve(studio.learner_id, actor="counter", reason="sorry")
+    await service.registry.put_template(studio.learner_id, b"opaque", Provenance.ID_PHOTO)
+    with pytest.raises(FaceWaits):
+        await studio.open()
+    await service.office.approve(studio.learner_id, actor="counter", reason="now it is him")
+    lesson = await studio.open(media="lesson-2")
+    await lesson.watch(120)
+    await lesson.close()
+    assert await credited(studio) > 0
+    kinds = {e.kind for e in await service.ledger.of_subject(studio.learner_id)}
+    assert {"registration_approved", "registration_refused"} <= kinds
+
+
+# --- routes without a face, exceptions, hours --------------------------------------------------
+
+
+async def test_a_supervised_stretch_is_evidence_of_its_own_type(studio: Studio) -> None:
+    """Staff saw him study: it counts, as supervised."""
+    lesson = await studio.open()
+    await lesson.watch(60)
+    studio.verifier.show(lesson.id, Decision.NO_EVIDENCE)
+    began = studio.clock.stamp().utc_ms
+    await lesson.watch(60)
+    ended = studio.clock.stamp().utc_ms
+    await lesson.close()
+    before = await credited(studio)
+    await studio.service.casework.supervise(
+        lesson.id, start=began, end=ended, actor="counter", reason="sat in room 2"
+    )
+    await studio.service.casework.supervise(
+        lesson.id, start=began, end=ended, actor="counter", reason="sat in room 2"
+    )
+    facts = await studio.service.facts(lesson.id)
+    assert len([f for f in facts if isinstance(f, Supervised)]) == 1
+    assert await credited(studio) > before
+    with pytest.raises(BadRequest):
+        await studio.service.casework.supervise(
+            lesson.id, start=began, end=ended + DAY, actor="counter", reason="?"
+        )
+
+
+async def test_the_challenge_route_is_set_lifted_and_recorded(studio: Studio) -> None:
+    """A person whom the passive networks keep flagging, confirmed by staff."""
+    office, learner = studio.service.office, studio.learner_id
+    assert not await office.needs_challenge(learner)
+    await office.require_challenge(learner, actor="counter", reason="three times him")
+    await office.require_challenge(learner, actor="counter", reason="again")
+    assert await office.needs_challenge(learner)
+    studio.clock.advance(1_000)
+    await office.lift_challenge(learner, actor="counter", reason="new camera")
+    assert not await office.needs_challenge(learner)
+    kinds = [e.kind for e in await studio.service.ledger.of_subject(learner)]
+    assert [k for k in kinds if "challenge" in k] == ["challenge_route", "challenge_route_ended"]
+    with pytest.raises(NotFound):
+        await office.require_challenge("lrn_x", actor="counter", reason="who?")
+
+
+async def test_offline_hours_belong_to_the_institution(studio: Studio) -> None:
+    """Entered, listed, withdrawn by whoever entered them; never in the future."""
+    office: Office = studio.service.office
+    today = studio.clock.stamp().utc.date()
+
+    async def enter(held_on: date) -> OfflineHours:
+        return await office.enter_offline(
+            studio.learner_id,
+            programme="demo",
+            institution="school",
+            minutes=180,
+            held_on=held_on,
+            topic="plans",
+        )
+
+    made = await enter(today)
+    assert await office.offline(studio.learner_id) == [made]
+    with pytest.raises(BadRequest, match="future"):
+        await enter(today.replace(year=today.year + 1))
+    with pytest.raises(NotFound):
+        await office.withdraw_offline(
+            made.id, institution="other", actor="other", reason="not mine"
+        )
+    gone = await office.withdraw_offline(
+        made.id, institution="school", actor="school", reason="wrong person"
+    )
+    assert gone == replace(made, withdrawn_ms=gone.withdrawn_ms, withdrawn_reason="wrong person")
+    assert gone.withdrawn_ms is not None
+    assert await credited_nothing(studio)
+
+
+async def credited_nothing(studio: Studio) -> bool:
+    """Tell whether online credit is untouched: no course was begun."""
+    return await studio.service.registry.course(studio.learner_id, "demo") is None
