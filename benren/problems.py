@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from session_tracker import refusals
 from verifier import errors
 from verifier.errors import BenrenError
 
@@ -108,5 +109,5 @@ def _descendants(of: type[BenrenError]) -> Iterator[type[BenrenError]]:
 _BY_CODE = {
     child("").code: child
     for child in _descendants(BenrenError)
-    if child.__module__ == errors.__name__
+    if child.__module__ in {errors.__name__, refusals.__name__}
 }
