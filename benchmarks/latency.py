@@ -18,6 +18,7 @@ from verifier.models.store import Store
 from verifier.pipeline.engine import Engine
 from verifier.pipeline.intake import decode
 from verifier.pipeline.profile import load_profile
+from verifier.pipeline.savings import Savings
 
 if TYPE_CHECKING:
     from verifier.types import Frame, Vector
@@ -31,6 +32,8 @@ STAGES: Final[Mapping[str, str]] = {
     "decide": "decide",
 }
 """Stage, as the engine names it -> in words; a stage that the engine adds keeps its name."""
+EVERY_FRAME: Final = Savings(duplicates=False)
+"""Benchmarks show the same frames again and again; cameras do not."""
 BATCHES: Final = (1, 2, 4, 8)
 MAX_WORKERS: Final = 2
 FAR_BATCHES: Final = (1, 8)
@@ -77,7 +80,7 @@ def load_pack_of(pack: str, provider: str, store: Store | None = None) -> Pack:
 def bench_of(job: Job, *, provider: str = "", pack: str = "") -> Bench:
     """Load the engine and the frames at arm's length; pack and provider default to the job's."""
     loaded = load_pack_of(pack or job.pack, provider or job.provider)
-    engine = Engine(loaded, load_profile())
+    engine = Engine(loaded, load_profile(), EVERY_FRAME)
     jpegs = [sample.jpeg for sample in arms_length_frames(job.faces)]
     for jpeg in jpegs:
         vector = engine.enrol(decode(jpeg), strict=False).embedding

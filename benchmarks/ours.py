@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from benchmarks.rivals import NOBODY, Answer
 from verifier.models.packs import load_pack
@@ -12,10 +12,15 @@ from verifier.models.store import Store
 from verifier.pipeline.engine import Engine
 from verifier.pipeline.intake import decode
 from verifier.pipeline.profile import load_profile
+from verifier.pipeline.savings import Savings
 
 if TYPE_CHECKING:
     from verifier.models.runtime import Provider
     from verifier.types import Vector
+
+
+ALL_THE_WORK: Final = Savings(duplicates=False, early_exit=False)
+"""What peers do for every frame, whatever it is worth."""
 
 
 class Ours:
@@ -23,7 +28,7 @@ class Ours:
 
     def __init__(self, pack: str, store: Store, provider: str = "cpu") -> None:
         runtime = Runtime(cast("Provider", provider), threads=1)
-        self.engine = Engine(load_pack(pack, store, runtime), load_profile())
+        self.engine = Engine(load_pack(pack, store, runtime), load_profile(), ALL_THE_WORK)
         self.runs_on = runtime.provider
         """The engines that run its networks."""
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from benchmarks.latency import EVERY_FRAME
 from verifier.errors import InferenceFailed
 from verifier.models.packs import load_pack
 from verifier.models.processors import available_processors
@@ -111,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     threads = 1 if chosen.provider == "cpu" else None
     runtime = Runtime(chosen.provider, threads=threads)
-    engine = Engine(load_pack(chosen.pack, Store.default(), runtime), load_profile())
+    engine = Engine(load_pack(chosen.pack, Store.default(), runtime), load_profile(), EVERY_FRAME)
     for row in measure(engine, available_processors(), max(chosen.rounds, 2)):
         if chosen.json:
             text = json.dumps(asdict(row))

@@ -109,6 +109,19 @@ def test_frames_with_and_without_a_memory_share_a_batch() -> None:
     assert found[3] == ()
 
 
+def test_every_sixth_sample_is_searched_in_full() -> None:
+    """What only the large look sees goes unnoticed for half a minute at most."""
+    finder, before = RedFinder(), None
+    large = []
+    for number in range(13):
+        frame = noisy(photo((480, 640), (200 + 3 * number, 100, 150, 200)), 5.0)
+        finder.batches.clear()
+        (faces,) = detect([frame], finder, Savings(duplicates=False), [before])
+        before = last_seen(frame, faces, before)
+        large.append(max(shape[2] for shape in finder.batches) == 320)
+    assert [number for number, full in enumerate(large) if full] == [0, 6, 12]
+
+
 def test_each_saving_can_be_switched_off() -> None:
     """Off means that the networks run as if there were no memory."""
     before, same = seen(BOX), photo((480, 640), BOX)
