@@ -26,6 +26,8 @@ AT_ARMS_LENGTH: Final = (
 )
 """Photographs of sufficient size, beside the first one of each person of `lfw10/`."""
 MAX_FRAMES: Final = 16
+PERIOD_S: Final = 5.0
+"""Between two samples of a camera (`PresencePolicy.sample_period_ms`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +54,15 @@ def find_faces(named: Path | None = None) -> Path:
     return folder
 
 
-def arms_length_frames(faces: Path) -> tuple[Sample, ...]:
-    """Give frames with one face each at arm's length."""
+def arms_length_frames(faces: Path, number: int = 0) -> tuple[Sample, ...]:
+    """Give frames with one face each at arm's length: of each camera the sample of that number."""
     paths = [
         sorted(person.glob("*.jpg"))[0]
         for person in sorted((faces / "lfw10").iterdir())
         if person.is_dir()
     ]
     paths += [faces / name for name in AT_ARMS_LENGTH if (faces / name).is_file()]
-    return _seen(faces, paths[:MAX_FRAMES])
+    return _seen(faces, paths[:MAX_FRAMES], number)
 
 
 def near_frames(faces: Path) -> tuple[Sample, ...]:
@@ -68,10 +70,10 @@ def near_frames(faces: Path) -> tuple[Sample, ...]:
     return _seen(faces, sorted((faces / "families").glob("*.jpg"))[:MAX_FRAMES])
 
 
-def _seen(faces: Path, paths: list[Path]) -> tuple[Sample, ...]:
+def _seen(faces: Path, paths: list[Path], number: int = 0) -> tuple[Sample, ...]:
     samples = []
     for seed, path in enumerate(paths):
         camera = Camera(Handheld([read_photograph(path)], VGA, seed), seed=seed)
         name = path.relative_to(faces).as_posix()
-        samples.append(Sample(name=name, jpeg=camera.frame(0, 0.0)))
+        samples.append(Sample(name=name, jpeg=camera.frame(number, number * PERIOD_S)))
     return tuple(samples)

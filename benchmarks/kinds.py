@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.latency import Bench
 from verifier.errors import InferenceFailed
 from verifier.pipeline.intake import decode
+from verifier.pipeline.savings import last_seen
 
 if TYPE_CHECKING:
     from verifier.types import Face, Frame
@@ -28,7 +29,8 @@ DARK: Final = 0.06
 
 WORDS: Final[Mapping[str, str]] = {
     "whole": "whole check of one frame",
-    "presence": "presence sample",
+    "presence": "presence sample, searched in full",
+    "tracked": "presence sample that rests on the one before",
     "identity": "identity on top of a presence sample",
     "check": f"check of {CHECK_FRAMES} frames that are there",
     "no_face": "frame without a face",
@@ -42,8 +44,9 @@ def kinds_of(bench: Bench) -> dict[str, Run]:
     """Give every kind of work on the frames of `bench`."""
     engine, reference = bench.engine, bench.reference
     jpegs = bench.jpegs
-    known = _faces(bench)
-    empty, dark = _without_face(jpegs[0]), [_darkened(jpeg) for jpeg in jpegs]
+    decoded = [decode(jpeg) for jpeg in jpegs]
+    known = _faces(bench, decoded)
+    empty, dark = without_face(jpegs[0]), [darkened(jpeg) for jpeg in jpegs]
 
     def some(data: Sequence[bytes], turns: Sequence[int]) -> list[Frame]:
         return [decode(data[turn % len(data)]) for turn in turns]
@@ -55,6 +58,14 @@ def kinds_of(bench: Bench) -> dict[str, Run]:
         frames = some(jpegs, turns)
         return engine.assess(frames, faces=engine.detect(frames), liveness=False, embed=False)
 
+    memory = [last_seen(frame, some) for frame, some in zip(decoded, known, strict=True)]
+
+    def tracked(turns: Sequence[int]) -> object:
+        frames = some(bench.later, turns)
+        last = [memory[turn % len(memory)] for turn in turns]
+        faces = engine.detect(frames, last=last)
+        return engine.assess(frames, faces=faces, liveness=False, embed=False)
+
     def judged(turns: Sequence[int], frames: int) -> object:
         """Judge frames whose faces are known; a check decodes, a sample has just done so."""
         numbers = [(turn + i) % len(jpegs) for turn in turns for i in range(frames)]
@@ -64,10 +75,10 @@ def kinds_of(bench: Bench) -> dict[str, Run]:
             references=[reference] * len(numbers),
         )
 
-    decoded = [decode(jpeg) for jpeg in jpegs]
     return {
         "whole": whole(jpegs),
         "presence": presence,
+        "tracked": tracked,
         "identity": lambda turns: judged(turns, 1),
         "check": lambda turns: judged(turns, CHECK_FRAMES),
         "no_face": whole([empty]),
@@ -75,14 +86,14 @@ def kinds_of(bench: Bench) -> dict[str, Run]:
     }
 
 
-def _faces(bench: Bench) -> list[tuple[Face, ...]]:
-    found = bench.engine.detect([decode(jpeg) for jpeg in bench.jpegs])
+def _faces(bench: Bench, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
+    found = bench.engine.detect(frames)
     if not all(found):
         raise InferenceFailed("A frame of the benchmark shows no face.")
     return found
 
 
-def _without_face(jpeg: bytes) -> bytes:
+def without_face(jpeg: bytes) -> bytes:
     """Give the frame's lower left corner, blurred and blown up: a wall, with its noise."""
     pixels = decode(jpeg).pixels
     height, width = pixels.shape[:2]
@@ -92,7 +103,8 @@ def _without_face(jpeg: bytes) -> bytes:
     return _encoded(np.clip(wall, 0, 255).astype(np.uint8))
 
 
-def _darkened(jpeg: bytes) -> bytes:
+def darkened(jpeg: bytes) -> bytes:
+    """Give the frame with nearly no light."""
     return _encoded(cv2.convertScaleAbs(decode(jpeg).pixels, alpha=DARK))
 
 

@@ -48,6 +48,8 @@ class Bench:
     engine: Engine
     jpegs: Sequence[bytes]
     reference: Vector
+    later: Sequence[bytes] = ()
+    """What each frame's camera shows one sample later."""
 
     def check(self, jpegs: Sequence[bytes], timings_ms: dict[str, float] | None = None) -> None:
         """Check frames, each for itself: bytes in, a verdict each out."""
@@ -85,7 +87,8 @@ def bench_of(job: Job, *, provider: str = "", pack: str = "") -> Bench:
     for jpeg in jpegs:
         vector = engine.enrol(decode(jpeg), strict=False).embedding
         if vector is not None:
-            return Bench(engine=engine, jpegs=jpegs, reference=vector)
+            later = [sample.jpeg for sample in arms_length_frames(job.faces, 1)]
+            return Bench(engine=engine, jpegs=jpegs, reference=vector, later=later)
     raise InferenceFailed("None of the frames can serve as a reference.")
 
 

@@ -24,6 +24,7 @@ from benchmarks.timing import Better, Json, Metric, clocked, noise, pin_to_one_c
 from verifier.clock import work_time_ms
 from verifier.models.network import Network
 from verifier.models.store import Store
+from verifier.pipeline.savings import OLDEST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +33,15 @@ SIDES: Final = (384, 512, 768, 1024)
 """Of the square matrices; the best of them counts."""
 FULL_LOOK: Final = (1, 3, 640, 640)
 """The detector's input where nothing is saved: the size that peers use."""
-RATES_PER_S: Final[Mapping[str, float]] = {"presence": 1 / 5, "identity": 1 / 30, "check": 1 / 360}
-"""Of one learner (CREDIT_MODEL): the same as in `capacity`."""
+SAMPLES_PER_S: Final = 1 / 5
+RATES_PER_S: Final[Mapping[str, float]] = {
+    "presence": SAMPLES_PER_S / (OLDEST + 1),
+    "tracked": SAMPLES_PER_S * OLDEST / (OLDEST + 1),
+    "identity": 1 / 30,
+    "check": 1 / 360,
+}
+"""Of one learner (CREDIT_MODEL): the same as in `capacity`. Every sixth sample is searched in full,
+the others rest on the one before (`savings`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +206,7 @@ def _found(pack: str, studies: Mapping[str, Study], peak: float) -> Found:
     check_ms = median(study.whole_ms)
     unsure = noise(study.whole_ms) / check_ms
     spent = sum(rate * study.flops[name] for name, rate in RATES_PER_S.items())
-    unskipped = RATES_PER_S["presence"] * study.full_flops
+    unskipped = SAMPLES_PER_S * study.full_flops
     metrics = [
         Metric(
             name=f"roofline.{name}",

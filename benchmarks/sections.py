@@ -56,6 +56,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "stages": Section(title="Stages", where="latency:stages", weight=15),
     "throughput": Section(title="Throughput", where="throughput:throughput", weight=105),
     "providers": Section(title="Providers", where="throughput:providers", weight=20),
+    "savings": Section(title="Savings", where="savings:run", weight=20, of_a_core=True),
     "roofline": Section(title="Roofline", where="roofline:run", weight=12, of_a_core=True),
     "service": Section(title="HTTP service", where="service:run", weight=80),
     "half_load": Section(title="Half load", where="half_load:run", weight=30),

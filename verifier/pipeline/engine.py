@@ -27,6 +27,7 @@ from verifier.pipeline.selftest import check_engine
 from verifier.types import AlignedFace, Evidence, Face, Frame, HeadPose, Quality, Reason, Verdict
 
 if TYPE_CHECKING:
+    from verifier.models.detector import Detector
     from verifier.models.packs import Pack
     from verifier.pipeline.profile import QualityLimits, ThresholdProfile
     from verifier.pipeline.savings import LastSeen, Savings
@@ -98,6 +99,15 @@ class Engine:
     def savings(self) -> Savings:
         """What is not computed twice."""
         return self._savings
+
+    @property
+    def detector(self) -> Detector:
+        """The pack's detector, for whoever measures it."""
+        return self._pack.detector
+
+    def with_savings(self, savings: Savings) -> Engine:
+        """Give an engine on the same networks that saves otherwise."""
+        return Engine(self._pack, self._profile, savings)
 
     def detect(
         self,
