@@ -29,7 +29,8 @@ from verifier.pipeline.savings import LastSeen, Savings, last_seen
 if TYPE_CHECKING:
     from verifier.types import Evidence, Frame
 
-Work: TypeAlias = Callable[[Engine], list["Evidence"]]
+Work: TypeAlias = Callable[[Engine, bool], list["Evidence"]]
+"""Does the work on every frame; embeds as well, for a comparison, where the second says so."""
 REENCODED: Final = 75
 """JPEG quality of a picture that is sent again."""
 NOTHING: Final = Savings(small_looks=True, track=False, duplicates=False, early_exit=False)
@@ -85,11 +86,11 @@ def run(job: Job, tell: Tell) -> Found:
 def _measured(bench: Bench, case: Case, rounds: int) -> Json:
     on, off = (bench.engine.with_savings(one) for one in (case.on, case.off))
     plain = case.plain or case.work
-    same = _agreement(bench, case.work(on), plain(off))
+    same = _agreement(bench, case.work(on, True), plain(off, True))
     taken: dict[str, list[float]] = {"on": [], "off": []}
     runs: dict[str, Callable[[], object]] = {
-        "on": lambda: case.work(on),
-        "off": lambda: plain(off),
+        "on": lambda: case.work(on, False),
+        "off": lambda: plain(off, False),
     }
     for name, took in interleaved(runs, rounds):
         taken[name].append(took.wall_ms / len(bench.jpegs))
@@ -131,14 +132,15 @@ def _cases(bench: Bench) -> list[Case]:
     empty = decode(without_face(bench.jpegs[0]))
 
     def sample(frames: Sequence[Frame], last: Sequence[LastSeen] | None = None) -> Work:
-        """Detect, measure and embed, frame by frame."""
+        """Take presence samples, frame by frame."""
 
-        def work(engine: Engine) -> list[Evidence]:
+        def work(engine: Engine, embed: bool) -> list[Evidence]:
             return [
                 engine.assess(
                     [frame],
                     faces=engine.detect([frame], last=None if last is None else [last[number]]),
                     liveness=False,
+                    embed=embed,
                 )[0]
                 for number, frame in enumerate(frames)
             ]
@@ -146,7 +148,7 @@ def _cases(bench: Bench) -> list[Case]:
         return work
 
     def whole(frames: Sequence[Frame]) -> Work:
-        return lambda engine: [
+        return lambda engine, _: [
             engine.assess([frame], references=[bench.reference])[0] for frame in frames
         ]
 
