@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from session_tracker.service import SessionService
     from verifier.pipeline.batching import Batcher
     from verifier.streaming.hub import StreamHub
-    from verifier.types import StreamVerifier
+    from verifier.types import StreamVerifier, TemplateComparer
 
 _log = logging.getLogger("benren.compose")
 
@@ -124,6 +124,7 @@ async def _with_verifier(
     from verifier.edge import HttpMetrics  # noqa: PLC0415
     from verifier.models.processors import available_processors  # noqa: PLC0415
     from verifier.pipeline.batching import Batcher  # noqa: PLC0415
+    from verifier.pipeline.comparison import VaultComparer  # noqa: PLC0415
     from verifier.pipeline.intake import decode  # noqa: PLC0415
     from verifier.pipeline.templates import TemplateVault  # noqa: PLC0415
     from verifier.streaming.hub import StreamHub  # noqa: PLC0415
@@ -150,6 +151,9 @@ async def _with_verifier(
     ]
     told = ice_servers(relays, secret=turn_secret, life_s=config.webrtc.turn_life_s, clock=clock)
     hub = StreamHub(batcher, vault, keyring, clock=clock, ice_servers=told)
+    embedder = engine.models["embedder"].partition("@")[0]
+    threshold = engine.profile.for_embedder(embedder).threshold
+    comparer = VaultComparer(vault, threshold=threshold)
     tracker = None
     guests = Guests()
     if config.only == "both":
@@ -157,7 +161,7 @@ async def _with_verifier(
         from session_tracker.api.app import RULES, tracker_router  # noqa: PLC0415
         from session_tracker.consent_text import load_consent_text  # noqa: PLC0415
 
-        tracker = await _start_tracker(config, clock, keyring, hub, endings)
+        tracker = await _start_tracker(config, clock, keyring, (hub, comparer), endings)
         routes = tracker_router(
             tracker,
             enroller=LocalEnroller(batcher, vault),
@@ -185,6 +189,7 @@ async def _with_verifier(
         metrics=metrics,
         verifier_metrics=counters,
         hub=hub,
+        comparer=comparer,
         peers=peers,
         providers=(provider,),
         guests=guests,
@@ -216,7 +221,7 @@ async def _tracker_alone(
     endings.append(verifier.aclose)
     enroller = RemoteEnroller(config.verifier_url, api_key=verifier_key)
     endings.append(enroller.aclose)
-    tracker = await _start_tracker(config, clock, keyring, verifier, endings)
+    tracker = await _start_tracker(config, clock, keyring, (verifier, verifier), endings)
     app = create_app(
         tracker,
         enroller=enroller,
@@ -237,7 +242,7 @@ async def _start_tracker(
     config: Config,
     clock: Clock,
     keyring: KeyRing,
-    verifier: StreamVerifier,
+    verifier: tuple[StreamVerifier, TemplateComparer],
     endings: list[Callable[[], Awaitable[None]]],
 ) -> SessionService:
     from session_tracker.catalogue import load_catalogue  # noqa: PLC0415
@@ -250,7 +255,8 @@ async def _start_tracker(
     policies = [load_policy(name) for name in config.policies]
     service = SessionService(
         clock=clock,
-        verifier=verifier,
+        verifier=verifier[0],
+        comparer=verifier[1],
         database=Database(config.database),
         policies=policies,
         catalogue=load_catalogue(config.courses, programmes=[p.name for p in policies]),

@@ -9,9 +9,10 @@ line, but the sinks get each once per process, in order.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,11 +25,14 @@ from verifier.streaming.wire import event_from_json, spec_to_json, stamp_to_json
 from verifier.types import (
     ChallengeRequest,
     CheckRequest,
+    Comparison,
     EventSink,
     IceServer,
+    Likeness,
     StreamEvent,
     StreamGrant,
     StreamSpec,
+    SubjectTemplate,
 )
 
 _log = logging.getLogger(__name__)
@@ -133,6 +137,31 @@ class RemoteVerifier:
         if request.not_before is not None:
             body["not_before"] = stamp_to_json(request.not_before)
         raise_for_problem(await self._ask("POST", f"/v1/streams/{stream_id}/challenges", body))
+
+    async def compare_templates(
+        self, probe: SubjectTemplate, others: Sequence[SubjectTemplate]
+    ) -> Comparison:
+        """Name who of `others` looks like `probe`, or raise TemplateError for the probe."""
+        body = {"probe": _template(probe), "others": [_template(other) for other in others]}
+        answer = json_object(await self._ask("POST", "/v1/templates:compare", body))
+        try:
+            return Comparison(
+                alike=tuple(
+                    Likeness(
+                        subject=str(one["subject"]),
+                        similarity=float(one["similarity"]),
+                        threshold=float(one["threshold"]),
+                    )
+                    for one in answer["alike"]
+                ),
+                compared=int(answer["compared"]),
+                skipped=tuple(str(subject) for subject in answer["skipped"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnexpectedAnswer(
+                f"The verifier's comparison cannot be read: {error!r}.",
+                remedy="Run the same release of the verifier and of the session tracker.",
+            ) from error
 
     async def close_stream(self, stream_id: str) -> None:
         """Close a stream; events that are still on its list are read to the end."""
@@ -268,6 +297,13 @@ def _ice_server(body: Mapping[str, Any]) -> IceServer:
         username=body.get("username"),
         credential=body.get("credential"),
     )
+
+
+def _template(given: SubjectTemplate) -> dict[str, str]:
+    return {
+        "subject": given.subject,
+        "template": base64.b64encode(given.template).decode("ascii"),
+    }
 
 
 def _grant(body: Mapping[str, Any]) -> StreamGrant:

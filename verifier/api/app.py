@@ -29,6 +29,7 @@ from verifier.pipeline.batching import Batcher, BatchLimits
 from verifier.pipeline.templates import TemplateVault
 from verifier.settings import Settings
 from verifier.streaming.hub import StreamHub
+from verifier.types import TemplateComparer
 
 if TYPE_CHECKING:
     from verifier.streaming.webrtc import Peers
@@ -70,6 +71,7 @@ def create_app(
     settings: Settings,
     metrics: HttpMetrics | None = None,
     verifier_metrics: VerifierMetrics | None = None,
+    comparer: TemplateComparer | None = None,
     hub: StreamHub | None = None,
     peers: Peers | None = None,
     providers: Sequence[str] = (),
@@ -99,7 +101,7 @@ def create_app(
         batcher=batcher, vault=vault, keyring=keyring, clock=clock, metrics=counted
     )
     app.include_router(verify_router(verification))
-    app.include_router(templates_router(batcher, vault, counted))
+    app.include_router(templates_router(batcher, vault, counted, comparer))
     if hub is not None:
         app.include_router(streams_router(hub, peers=peers))
     for router in guests.routers:

@@ -15,6 +15,8 @@ from verifier.types import Decision, LivenessDecision, Reason
 
 MAX_FRAMES: Final = 8
 MAX_ITEMS: Final = 64
+MAX_COMPARED: Final = 1_000
+"""Templates that one is compared with, at most."""
 _MAX_IMAGE_BYTES: Final = 64 * 1024 * 1024  # the highest that the settings allow
 _EXAMPLE_IMAGE: Final = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAUDBAQEAwUEBAQFBQUGBww="
 _EXAMPLE_TEMPLATE: Final = "Qk5UAUJOUgEQMjAyNjExMjQtYQ=="
@@ -122,6 +124,51 @@ class TemplateBody(BaseModel):
         description="Role -> id@sha256 of the models that made it.", examples=[_EXAMPLE_MODELS]
     )
     profile_version: str = Field(examples=["open-2026.11"])
+
+
+class OneTemplate(BaseModel):
+    """A template and whose it is."""
+
+    model_config = _STRICT
+
+    subject: Subject
+    template: TemplateBytes
+
+
+class CompareTemplates(BaseModel):
+    """One template against many."""
+
+    model_config = _STRICT | ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "probe": {"subject": _EXAMPLE_SUBJECT, "template": _EXAMPLE_TEMPLATE},
+                    "others": [{"subject": "learner-0815", "template": _EXAMPLE_TEMPLATE}],
+                }
+            ]
+        }
+    )
+
+    probe: OneTemplate
+    others: list[OneTemplate] = Field(max_length=MAX_COMPARED)
+
+
+class LikenessBody(BaseModel):
+    """A subject whose face looks like the probe's."""
+
+    subject: str = Field(examples=["learner-0815"])
+    similarity: float = Field(examples=[0.617204])
+    threshold: float = Field(examples=[0.393])
+
+
+class ComparisonBody(BaseModel):
+    """Who looks like the probe: a question to a person, never a decision."""
+
+    alike: list[LikenessBody] = Field(description="The most similar first.")
+    compared: int = Field(examples=[41])
+    skipped: list[str] = Field(
+        description="Subjects whose template is of another model, or unreadable.", examples=[[]]
+    )
 
 
 _Frames = Annotated[

@@ -6,14 +6,27 @@ import base64
 
 from fastapi import APIRouter
 
-from verifier.api.bodies import CreateTemplate, TemplateBody
+from verifier.api.bodies import (
+    CompareTemplates,
+    ComparisonBody,
+    CreateTemplate,
+    LikenessBody,
+    OneTemplate,
+    TemplateBody,
+)
 from verifier.api.metrics import VerifierMetrics
 from verifier.pipeline.batching import Batcher
 from verifier.pipeline.templates import TemplateVault, embedding_of
+from verifier.types import SubjectTemplate, TemplateComparer
 
 
-def templates_router(batcher: Batcher, vault: TemplateVault, metrics: VerifierMetrics) -> APIRouter:
-    """Make the route of ``/v1/templates``."""
+def templates_router(
+    batcher: Batcher,
+    vault: TemplateVault,
+    metrics: VerifierMetrics,
+    comparer: TemplateComparer | None = None,
+) -> APIRouter:
+    """Make the routes of ``/v1/templates``."""
     router = APIRouter(tags=["templates"])
 
     @router.post("/v1/templates", summary="Make a template")
@@ -37,4 +50,36 @@ def templates_router(batcher: Batcher, vault: TemplateVault, metrics: VerifierMe
             profile_version=batcher.profile_version,
         )
 
+    if comparer is not None:
+        _add_comparison(router, comparer)
     return router
+
+
+def _add_comparison(router: APIRouter, comparer: TemplateComparer) -> None:
+    @router.post("/v1/templates:compare", summary="Compare templates")
+    async def compare(body: CompareTemplates) -> ComparisonBody:
+        """Name who of `others` looks like `probe`: one person may be enrolled twice.
+
+        Asked at enrolment, within one business; nothing is kept.
+        """
+        found = await comparer.compare_templates(_subject(body.probe), _subjects(body.others))
+        return ComparisonBody(
+            alike=[
+                LikenessBody(
+                    subject=one.subject,
+                    similarity=round(one.similarity, 6),
+                    threshold=one.threshold,
+                )
+                for one in found.alike
+            ],
+            compared=found.compared,
+            skipped=list(found.skipped),
+        )
+
+
+def _subjects(templates: list[OneTemplate]) -> list[SubjectTemplate]:
+    return [_subject(template) for template in templates]
+
+
+def _subject(given: OneTemplate) -> SubjectTemplate:
+    return SubjectTemplate(subject=given.subject, template=given.template)

@@ -19,11 +19,12 @@ from verifier.clock import Clock, ManualClock
 from verifier.edge import HttpMetrics
 from verifier.keys import KeyRing
 from verifier.pipeline.batching import Batcher, BatchLimits
+from verifier.pipeline.comparison import VaultComparer
 from verifier.pipeline.engine import Enrolment
 from verifier.pipeline.templates import TemplateVault
 from verifier.settings import Settings
 from verifier.streaming.hub import StreamHub
-from verifier.streaming.testing import ScriptedEngine
+from verifier.streaming.testing import THRESHOLD, ScriptedEngine
 from verifier.types import Evidence, Face, Frame, HeadPose, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def scripted_verifier(
         metrics=metrics,
         verifier_metrics=counted,
         hub=hub,
+        comparer=VaultComparer(vault, threshold=THRESHOLD),
         providers=("scripted",),
     )
     return ScriptedVerifier(

@@ -78,3 +78,23 @@ async def test_templates_and_refusals_are_counted(caller: httpx.AsyncClient, pic
     metrics = (await caller.get("/metrics")).text
     assert "benren_templates_total 1.0" in metrics
     assert 'benren_template_refusals_total{reason="no_face"} 1.0' in metrics
+
+
+async def test_templates_are_compared_with_each_other(
+    caller: httpx.AsyncClient, picture: Any, verifier: ScriptedVerifier
+) -> None:
+    """The same face under two subjects is a hit; the remote tracker reads the same answer."""
+    made = {}
+    for subject, who in (("s-1", "li"), ("s-2", "li"), ("s-3", "wang")):
+        body = {"subject": subject, "photo": picture(who)}
+        answer = await caller.post("/v1/templates", json=body)
+        made[subject] = {"subject": subject, "template": answer.json()["template"]}
+    body = {"probe": made["s-1"], "others": [made["s-2"], made["s-3"]]}
+    answer = await caller.post("/v1/templates:compare", json=body)
+    assert answer.status_code == 200, answer.text
+    (hit,) = answer.json()["alike"]
+    assert (hit["subject"], hit["similarity"]) == ("s-2", pytest.approx(1, abs=1e-5))
+    assert (answer.json()["compared"], answer.json()["skipped"]) == (2, [])
+    wrong = {"probe": {**made["s-1"], "subject": "s-9"}, "others": []}
+    answer = await caller.post("/v1/templates:compare", json=wrong)
+    assert (answer.status_code, answer.json()["code"]) == (422, "template_tampered")
