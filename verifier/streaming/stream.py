@@ -264,7 +264,7 @@ class Stream:
         )
         self._append(EventKind.PRESENCE, sample, None)
         self._track = sighting.track
-        self._seen = last_seen(frame, faces)
+        self._seen = last_seen(frame, faces, self._seen)
         self._anew = False
         self._newest_seq = sample.seq
         self._window.add(sample, None)
