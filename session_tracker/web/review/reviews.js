@@ -256,6 +256,6 @@ function line(fact) {
     h("strong", {}, word("fact", fact.kind)),
     active ? h("span", {}, " ↔") : null,
     outcome ? [" · ", word("outcome", outcome)] : null,
-    reason ? [" · ", word("pause", reason)] : null,
+    reason ? [" · ", word(fact.kind === "closed" ? "close" : "pause", reason)] : null,
   );
 }
