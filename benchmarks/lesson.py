@@ -1,19 +1,19 @@
 """A lesson as events: who sits there, what the camera makes of it, and the real rules in the loop.
 
-No pixels. Scores are drawn from distributions whose parameters stand for the networks' error
-rates, with a part that is tied to the person, because errors are. Everything behind the scores
-is the tracker's own: the machine asks, the facts pile up, the credit is derived from them.
+No pixels. What the networks say of a frame comes from `benchmarks.eyes`: drawn from distributions
+that stand for their error rates, or from a bank of real scores; either way with a part that is
+tied to the person, because errors are. Everything behind the scores is the tracker's own: the
+machine asks, the facts pile up, the credit is derived from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from itertools import pairwise
 from random import Random
-from statistics import fmean, median
 
+from benchmarks.eyes import Drawn, Eyes, Look, Scores, Who
 from session_tracker import states
 from session_tracker.credit import LearnerCredit, SessionFacts, derive
 from session_tracker.events import (
@@ -29,43 +29,12 @@ from session_tracker.events import (
     Presence,
     Resumed,
     Suspended,
+    SystemFault,
 )
 from session_tracker.intervals import Intervals, intersect, subtract, total_ms, union
 from session_tracker.machine import LIVE_STATES, Machine, State
 from session_tracker.playback import standing
 from session_tracker.policy import Policy
-
-
-class Who(StrEnum):
-    """Who or what the camera sees."""
-
-    LEARNER = "learner"
-    IMPOSTOR = "impostor"
-    HIDDEN = "hidden"
-    """An impostor behind a hand or a mask: a face, but no evidence."""
-    PICTURE = "picture"
-    """A print or a screen that shows the learner."""
-    NOBODY = "nobody"
-    """Nobody, or a covered lens: no face."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """Distributions of scores: mean, deviation between persons, deviation between frames."""
-
-    genuine: tuple[float, float, float] = (0.60, 0.07, 0.08)
-    impostor: tuple[float, float, float] = (0.05, 0.05, 0.06)
-    threshold: float = 0.30
-    live: tuple[float, float, float] = (2.5, 0.9, 1.1)
-    """Log-odds of *live* for somebody real."""
-    attack: tuple[float, float, float] = (-1.5, 1.0, 1.0)
-    """The same for a print or a screen."""
-    unusable: float = 0.03
-    """Share of single frames without evidence (blur, a turned head)."""
-    hand: float = 0.004
-    """Chance per frame that a hand stays before the face for some frames (mean 3)."""
-    away: float = 0.001
-    """Chance per frame that the learner is out of the picture for one or two frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +43,7 @@ class Sample:
 
     t: int
     track: int
-    usable: bool
-    similarity: float
-    liveness: float
+    look: Look
 
 
 class Actor:
@@ -126,7 +93,7 @@ class _Stage:
 
     policy: Policy
     actor: Actor
-    scores: Scores
+    eyes: Eyes
     rng: Random
     origin: int
     facts: dict[str, Fact] = field(default_factory=dict)
@@ -144,12 +111,6 @@ class _Stage:
     cue: PauseReason | None = None
     keys: int = 0
     checks: int = 0
-
-    def __post_init__(self) -> None:
-        self.person = {
-            name: self.rng.gauss(0, getattr(self.scores, name)[1])
-            for name in ("genuine", "impostor", "live", "attack")
-        }
 
     def key(self) -> str:
         """Give the next fact its key."""
@@ -190,6 +151,14 @@ class _Stage:
         if self.machine.cue is not self.cue:
             self.cue = self.machine.cue
             self.actor.told(self.machine.now - self.origin, self.cue)
+
+    def restart(self, now: int) -> None:
+        """Take the session up again as the tracker does after a crash; the stream is a new one."""
+        running = self.machine.state is State.RUNNING
+        self.machine = states.fold(self.facts.values(), self.policy, self.rng.random)
+        self.visible, self.samples = 0, []
+        if running:
+            self.tell(SystemFault(key=self.key(), t=min(self.machine.now, now), end=now))
 
     def leave(self, now: int) -> None:
         """End the session as the learner does, if it has not ended by itself."""
@@ -240,8 +209,8 @@ class _Stage:
             self.tell(Identity(key=self.key(), t=t, track=sample.track, outcome=outcome))
 
     def _look(self, t: int) -> Sample:
-        who, s, rng = self.actor.at(t - self.origin), self.scores, self.rng
-        if who is Who.LEARNER and rng.random() < s.away:
+        who, rng, chances = self.actor.at(t - self.origin), self.rng, self.eyes.chances
+        if who is Who.LEARNER and rng.random() < chances.away:
             self.away_frames = rng.choice((1, 2))
         present = who is not Who.NOBODY and self.away_frames == 0
         self.away_frames = max(0, self.away_frames - 1)
@@ -250,27 +219,14 @@ class _Stage:
             self.track += 1
             self.owed = True
         self.visible = self.track if present else 0
-        if rng.random() < s.hand:
+        if rng.random() < chances.hand:
             self.hand_frames = 1 + int(rng.expovariate(1 / 2))
         hand, self.hand_frames = self.hand_frames > 0, max(0, self.hand_frames - 1)
-        kind = "impostor" if who is Who.IMPOSTOR else "genuine"
-        life = "attack" if who is Who.PICTURE else "live"
-        sim, live = getattr(s, kind), getattr(s, life)
-        return Sample(
-            t=t,
-            track=self.visible,
-            usable=present and who is not Who.HIDDEN and not hand and rng.random() >= s.unusable,
-            similarity=sim[0] + self.person[kind] + rng.gauss(0, sim[2]),
-            liveness=live[0] + self.person[life] + rng.gauss(0, live[2]),
-        )
+        hidden = not present or who is Who.HIDDEN or hand
+        return Sample(t=t, track=self.visible, look=self.eyes.look(who, rng, hidden=hidden))
 
     def _judge(self, samples: Sequence[Sample]) -> Outcome:
-        usable = [s for s in samples if s.usable]
-        if not usable:
-            return Outcome.NO_EVIDENCE
-        if median(s.similarity for s in usable) < self.scores.threshold:
-            return Outcome.MISMATCH
-        return Outcome.PASS if fmean(s.liveness for s in usable) >= 0 else Outcome.SPOOF
+        return self.eyes.judge([s.look for s in samples])
 
     def _check(self, ask: states.AskCheck, now: int) -> Check:
         """Judge at most five frames of the window, spread over it, as the verifier does."""
@@ -278,7 +234,7 @@ class _Stage:
         rules = self.policy.sampling
         since = max(now - rules.window_s * 1_000, ask.not_before or 0)
         there = [s for s in self.samples if s.track and s.track == self.visible and s.t >= since]
-        pool = [s for s in there if s.usable] or there
+        pool = [s for s in there if s.look.usable] or there
         if len(pool) > rules.check_frames:
             cuts = [round(i * len(pool) / rules.check_frames) for i in range(rules.check_frames)]
             ends = [*cuts[1:], len(pool)]
@@ -317,29 +273,34 @@ def play(
     rng: Random,
     *,
     length_s: int = 1_200,
-    scores: Scores | None = None,
+    eyes: Eyes | None = None,
     origin: int = 1_800_000_000_000,
     dark: Intervals = (),
+    restarts: Sequence[int] = (),
     jitter_s: float = 1.0,
 ) -> Lesson:
     """Play a lesson to its end.
 
-    `dark`: milliseconds of the lesson in which no frame gets through; `jitter_s`: frames come
-    uniformly within so much of their period.
+    `dark`: milliseconds of the lesson in which no frame gets through; `restarts`: when the
+    tracker is started anew and takes the session up again; `jitter_s`: frames come uniformly
+    within so much of their period.
     """
-    stage = _Stage(policy, actor, scores or Scores(), rng, origin)
+    stage = _Stage(policy, actor, eyes or Drawn(Scores(), rng), rng, origin)
     end = origin + length_s * 1_000
     stage.tell(Opened(key=stage.key(), t=origin))
     period = policy.sampling.period_s
     frame = origin + 1_000
     report = origin + policy.lease.heartbeat_s * 1_000
+    pending = sorted(origin + t for t in restarts)
     while stage.machine.state not in (State.SUSPENDED, State.CLOSED):
         deadline = stage.machine.next_deadline
         if deadline is None:
             deadline = end
-        now = min(frame, report, max(deadline, stage.machine.now + 1), end)
+        now = min(frame, report, max(deadline, stage.machine.now + 1), *pending[:1], end)
         if now >= end:
             break
+        if pending and now >= pending[0]:
+            stage.restart(pending.pop(0))
         if now == frame:
             if not any(a <= now - origin < b for a, b in dark):
                 stage.frame(now)

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from benchmarks.lesson import Actor, Lesson, Scores, Who, play
+from benchmarks.eyes import Banked, Drawn, Scores, Who
+from benchmarks.lesson import Actor, Lesson, play
+from benchmarks.score_bank import Bank
 from session_tracker.events import PauseReason
 from session_tracker.intervals import Intervals
 from session_tracker.policy import Policy, load_policy
@@ -166,22 +168,24 @@ def attacks() -> Iterable[Attack]:
 
 
 def repeat(
-    attack: Attack, policy: Policy, *, lessons: int, seed: int = 1, scores: Scores | None = None
+    attack: Attack,
+    policy: Policy,
+    *,
+    lessons: int,
+    seed: int = 1,
+    scores: Scores | None = None,
+    bank: Bank | None = None,
 ) -> Outcome:
-    """Play an attack so many times, each with its own persons and chances; equal seeds repeat."""
+    """Play an attack so many times, each with its own persons and chances; equal seeds repeat.
+
+    Scores are drawn from distributions, or are those of a bank of real ones.
+    """
     outcome = Outcome(attack.name)
     for index in range(lessons):
         rng = Random(seed * 1_000_003 + index)  # noqa: S311 (a simulation, not a secret)
-        outcome.add(
-            play(
-                attack.cast(rng),
-                policy,
-                rng,
-                length_s=attack.length_s,
-                dark=attack.dark,
-                scores=scores,
-            )
-        )
+        actor = attack.cast(rng)
+        eyes = Drawn(scores or Scores(), rng) if bank is None else Banked(bank, rng)
+        outcome.add(play(actor, policy, rng, length_s=attack.length_s, dark=attack.dark, eyes=eyes))
     return outcome
 
 

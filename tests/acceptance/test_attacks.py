@@ -11,7 +11,8 @@ from random import Random
 
 import pytest
 
-from benchmarks.lesson import Actor, Scores, Who, play
+from benchmarks.eyes import Scores, Who
+from benchmarks.lesson import Actor, play
 from benchmarks.sessions import Attack, Fetched, attacks, genuine, repeat, swapping
 from session_tracker.credit import SessionFacts, derive
 from session_tracker.events import Fact, Playback

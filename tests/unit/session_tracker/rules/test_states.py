@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.lesson import Actor, Who, play
+from benchmarks.eyes import Who
+from benchmarks.lesson import Actor, play
 from benchmarks.sessions import Fetched, swapping
 from session_tracker import states
 from session_tracker.events import (
