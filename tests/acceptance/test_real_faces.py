@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from verifier.models.packs import Pack, load_pack
 from verifier.models.runtime import Runtime
 from verifier.models.store import Store
 from verifier.pipeline.align import align, similarity
+from verifier.pipeline.batching import Batcher, BatchLimits
 from verifier.pipeline.detect import Look, detect, letterbox, overlap, to_frame
 from verifier.pipeline.embed import embed
 from verifier.pipeline.engine import Engine
@@ -394,6 +396,49 @@ def test_threads_get_the_same_as_one_after_the_other(engine: Engine, faces_dir: 
         assert rushed.embedding is not None
         assert float(calm.embedding @ rushed.embedding) > 0.999
         assert rushed.liveness_score == pytest.approx(calm.liveness_score, abs=1e-2)
+
+
+def _pictures_by_person(faces_dir: Path) -> dict[str, list[bytes]]:
+    """Read lfw10/: person -> ten pictures."""
+    return {
+        folder.name: [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
+        for folder in faces_dir.glob("lfw10/*/")
+    }
+
+
+async def test_many_people_at_once_get_their_own_answers(engine: Engine, faces_dir: Path) -> None:
+    """Sixty sessions share batches, with a reference of his own each; every verdict is his."""
+    pictures = _pictures_by_person(faces_dir)
+    people = sorted(pictures)
+    references = {
+        who: engine.enrol(decode(some[0]), strict=False).embedding for who, some in pictures.items()
+    }
+    limits = BatchLimits(workers=2, timeout_s=300)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+
+        async def session(number: int) -> tuple[bool, Verdict]:
+            """One claims to be who he is, the next claims to be his neighbour."""
+            claimed = people[number % len(people)]
+            honest = number % 3 != 0
+            shown = claimed if honest else people[(number + 1) % len(people)]
+            some = pictures[shown][1 + number % 5 : 3 + number % 5]
+            reference = references[claimed]
+            assert reference is not None
+            owner = str(number)
+            frames = await batcher.decode(some, owner=owner)
+            faces = await batcher.detect(frames, owner=owner)
+            evidence = await batcher.assess(
+                frames, faces=faces, references=[reference] * len(frames), owner=owner
+            )
+            verdict = batcher.judge(evidence, reference)
+            assert verdict.frame_digests == tuple(frame.digest for frame in frames)
+            return honest, verdict
+
+        answers = await asyncio.gather(*(session(number) for number in range(60)))
+    for honest, verdict in answers:
+        same = Reason.NOT_THE_SAME_PERSON not in verdict.reasons
+        assert verdict.frames_judged > 0
+        assert same is honest
 
 
 def test_canonical_crops_are_upright_and_centred(engine: Engine, faces_dir: Path) -> None:
