@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from weakref import WeakValueDictionary
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker import ledger
@@ -287,29 +287,6 @@ class Registry:
 
         await self._database.write(job)
         return await self.template(learner_id)
-
-    async def erase_biometrics(self, learner_id: str) -> int:
-        """Overwrite every template of the learner; returns how many there were."""
-        now = self._clock.stamp().utc_ms
-
-        async def job(tx: Transaction) -> int:
-            await rows.read_learner(tx.connection, learner_id)
-            query = select(func.count()).where(
-                templates.c.learner_id == learner_id, templates.c.blob.is_not(None)
-            )
-            count = int(await tx.connection.scalar(query) or 0)
-            if not count:
-                return 0
-            await tx.connection.execute(
-                update(templates)
-                .where(templates.c.learner_id == learner_id, templates.c.blob.is_not(None))
-                .values(blob=None, erased_ms=now)
-            )
-            data = {"templates": count}
-            await tx.append([_entry(learner_id, f"erased:{now}", "biometrics_erased", now, data)])
-            return count
-
-        return await self._database.write(job)
 
     async def consent_in_force(self, learner_id: str) -> Consent | None:
         """Give the learner's newest consent to face verification that was not withdrawn."""

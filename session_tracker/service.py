@@ -19,8 +19,10 @@ from session_tracker.catalogue import Catalogue
 from session_tracker.certification import Certification
 from session_tracker.credit import SessionCredit
 from session_tracker.enrolment import Admission, Consent, Registry, begin_course, course_of
+from session_tracker.erasure import Erased
 from session_tracker.events import Closed, CloseReason, Decision, Fact, Opened
 from session_tracker.explain import Explanation, explain, for_learner
+from session_tracker.housekeeping import Swept
 from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Head, Ledger
 from session_tracker.live import Live, Report
@@ -403,11 +405,26 @@ class SessionService:
         await self._end_all(lambda record: record.consent_id == consent_id)
         return consent
 
-    async def erase_biometrics(self, learner_id: str) -> int:
-        """Overwrite every template of a learner, and end the sessions that use one."""
-        count = await self.registry.erase_biometrics(learner_id)
+    async def erase_biometrics(
+        self, learner_id: str, *, actor: str = "", cause: str = "asked_for"
+    ) -> Erased:
+        """Destroy a learner's face key and all that lies under it; end the sessions that use it.
+
+        The hours stay. Gives the proof, an entry of the ledger under a signed head.
+        """
+        erased = await self._stage.erasure.biometrics(learner_id, actor=actor, cause=cause)
         await self._end_all(lambda record: record.learner_id == learner_id)
-        return count
+        return erased
+
+    async def erase_person(self, learner_id: str, *, actor: str, cause: str) -> Erased:
+        """Erase whatever names a learner, biometrics too; what is left has a pseudonym only."""
+        erased = await self._stage.erasure.person(learner_id, actor=actor, cause=cause)
+        await self._end_all(lambda record: record.learner_id == learner_id)
+        return erased
+
+    async def keep_house(self) -> Swept:
+        """Erase what may no longer be kept; done every day by itself."""
+        return await self._stage.housekeeping.run()
 
     async def _end_all(self, concerns: Callable[[SessionRecord], bool]) -> None:
         """End what is concerned; one that cannot be ended now holds up no other."""

@@ -22,6 +22,7 @@ from session_tracker import lease, rebuild
 from session_tracker.axis import Axis
 from session_tracker.certification import Certification
 from session_tracker.enrolment import Registry, course_of
+from session_tracker.erasure import Erasure
 from session_tracker.events import (
     Closed,
     CloseReason,
@@ -33,6 +34,7 @@ from session_tracker.events import (
     SystemFault,
 )
 from session_tracker.explain import fate_of
+from session_tracker.housekeeping import Housekeeping
 from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Ledger
 from session_tracker.live import Asked, Live
@@ -95,6 +97,8 @@ class Stage:
         self.registry = Registry(
             database, learner_keys, clock, reviews=self.reviews, comparer=comparer
         )
+        self.erasure = Erasure(database, learner_keys, self.ledger, clock)
+        self.housekeeping = Housekeeping(database, self.registry.programmes, self.erasure, clock)
         self.settlement = Settlement(database, self.registry, clock)
         self.certification = Certification(database, self.settlement, self.ledger, keyring, clock)
         self.scheduler = Scheduler(clock, self._on_deadline)
@@ -270,6 +274,7 @@ class Stage:
         if name == _HEAD:
             await self.ledger.head(max_age_ms=_HEAD_PERIOD_MS)
             self.scheduler.at(_HEAD, self._clock.stamp().monotonic_ms + _HEAD_PERIOD_MS)
+            self.scheduler.pursue("housekeeping", self._keep_house)
             return
         live = self.sessions.get(name)
         if live is None:
@@ -278,6 +283,9 @@ class Stage:
             turn = self.turn(live)
             turn.let_pass()
             await self.commit(live, turn)
+
+    async def _keep_house(self) -> None:
+        await self.housekeeping.run()
 
     # --- the verifier ----------------------------------------------------------------------
 

@@ -121,6 +121,11 @@ class ErasedBody(BaseModel):
 
     learner_id: str = Field(examples=[_EXAMPLE_LEARNER])
     templates_erased: int = Field(examples=[1])
+    pictures_erased: int = Field(examples=[0])
+    proof: dict[str, Any] = Field(
+        description="An entry of the ledger with its way to a signed head; keep it.",
+        examples=[{"format": "benren-erasure-1", "index": 17}],
+    )
 
 
 class NewConsent(BaseModel):

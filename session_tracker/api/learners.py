@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
 from session_tracker.api.bodies import (
     Because,
@@ -20,9 +20,11 @@ from session_tracker.api.bodies import (
     TemplateBody,
 )
 from session_tracker.enrolment import Consent, Learner, Template
+from session_tracker.erasure import Erased
 from session_tracker.policy import Policy, Training
 from session_tracker.service import SessionService
 from session_tracker.settlement import CourseCredit
+from verifier.edge import actor_of
 
 LearnerId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 ConsentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -64,10 +66,14 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
         return template_body(await registry.template(learner_id))
 
     @router.delete("/v1/learners/{learner_id}/biometrics", summary="Erase biometrics")
-    async def erase(learner_id: LearnerId) -> ErasedBody:
-        """Overwrite every template of the learner; the hours stay."""
-        count = await service.erase_biometrics(learner_id)
-        return ErasedBody(learner_id=learner_id, templates_erased=count)
+    async def erase(request: Request, learner_id: LearnerId) -> ErasedBody:
+        """Destroy the key of the learner's face, and all templates and pictures; the hours stay.
+
+        The answer proves it: an entry of the ledger, with its way to a signed head. Asked again
+        it gives the same proof.
+        """
+        actor = actor_of(request).name
+        return erased_body(await service.erase_biometrics(learner_id, actor=actor))
 
     @router.get("/v1/learners/{learner_id}/credit", summary="Read credit")
     async def credit(learner_id: LearnerId, programme: Programme) -> CourseBody:
@@ -142,6 +148,16 @@ def _learner(learner: Learner) -> LearnerBody:
         industry=learner.industry,
         business_ref=learner.business_ref,
         created_ms=learner.created_ms,
+    )
+
+
+def erased_body(erased: Erased) -> ErasedBody:
+    """Shape an erasure with its proof."""
+    return ErasedBody(
+        learner_id=erased.learner_id,
+        templates_erased=erased.templates,
+        pictures_erased=erased.pictures,
+        proof=erased.proof,
     )
 
 

@@ -6,14 +6,15 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request
 
-from session_tracker.api.bodies import Because
-from session_tracker.api.learners import LearnerId, template_body
+from session_tracker.api.bodies import Because, ErasedBody
+from session_tracker.api.learners import LearnerId, erased_body, template_body
 from session_tracker.api.staff_bodies import (
     Approval,
     ChallengeRouteBody,
     FacesBody,
     FindPerson,
     LookBody,
+    NewErasure,
     NewOfflineHours,
     NewPerson,
     OfflineHoursBody,
@@ -29,6 +30,7 @@ from session_tracker.api.staff_bodies import (
     TrailBody,
 )
 from session_tracker.api.watched import NOBODY, Purpose, look
+from session_tracker.housekeeping import FILING_DUE, FILING_PREPARE
 from session_tracker.office import OfflineHours
 from session_tracker.people import Person
 from session_tracker.records import Registration, RegistrationState
@@ -39,9 +41,6 @@ from verifier.errors import Conflict, NotFound
 _SMALL: Final = 16 * 1024
 _DESK: Final = (KeyScope.STAFF,)
 _SEES: Final = (KeyScope.STAFF, KeyScope.INSTITUTION, KeyScope.INSPECTOR)
-FILING_DUE: Final = 100_000
-"""People whose faces are stored: Measures for the Security of Face Recognition, art. 15."""
-FILING_PREPARE: Final = 80_000
 
 RULES: Final = (
     RouteRule(
@@ -167,6 +166,18 @@ def _add_registration_routes(router: APIRouter, service: SessionService) -> None
         actor = actor_of(request).name
         return _registration(
             await service.refuse_registration(learner_id, actor=actor, reasons=body.reasons)
+        )
+
+    @router.post("/v1/staff/learners/{learner_id}/erasure", summary="Erase a learner's data")
+    async def erase(request: Request, learner_id: LearnerId, body: NewErasure) -> ErasedBody:
+        """Erase for good, and prove it; keys are destroyed, so that backups are covered."""
+        actor = actor_of(request).name
+        if body.what == "everything":
+            return erased_body(
+                await service.erase_person(learner_id, actor=actor, cause=body.reason)
+            )
+        return erased_body(
+            await service.erase_biometrics(learner_id, actor=actor, cause=body.reason)
         )
 
 

@@ -130,6 +130,17 @@ class Refusal(BaseModel):
     )
 
 
+class NewErasure(BaseModel):
+    """What is to be erased, and why."""
+
+    model_config = _STRICT
+
+    what: Literal["biometrics", "everything"] = Field(
+        description="`everything`: name, number and words too; hours stay under the pseudonym."
+    )
+    reason: ShortText = Field(examples=["the learner asked for it"])
+
+
 class NewOfflineHours(BaseModel):
     """Class hours that were taught offline."""
 

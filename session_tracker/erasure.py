@@ -1,0 +1,196 @@
+"""Erasing what is known of a learner, and proving it.
+
+Erasing destroys the learner's key: what lies under it, in the database, in its logs and in every
+backup, is noise from then on. The rows are emptied too. The proof is an entry of the ledger with
+its way to a signed head: that it happened, when, and what was there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import delete, func, select, update
+
+from session_tracker import ledger
+from session_tracker.learner_keys import LearnerKeys, Realm
+from session_tracker.ledger import HEAD_PURPOSE, Context, Ledger, head_payload, read_head
+from session_tracker.merkle import inclusion_holds, leaf_hash
+from session_tracker.store import learners as rows
+from session_tracker.store.database import Database
+from session_tracker.store.schema import ledger_entries, templates
+from session_tracker.store.tables_people import people
+from session_tracker.store.tables_reviews import pictures, review_votes, reviews
+from session_tracker.store.writer import NewEntry, Transaction
+from verifier.clock import Clock
+from verifier.errors import BadRequest, SignatureInvalid
+from verifier.keys import KeyRing
+
+FORMAT: Final = "benren-erasure-1"
+BIOMETRICS: Final = "biometrics_erased"
+PERSON: Final = "person_erased"
+_NOTHING: Final = Context(policy="", models={}, profile="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What an erasure found, and its proof."""
+
+    learner_id: str
+    templates: int
+    pictures: int
+    proof: dict[str, Any]
+    """JSON: the entry, its way to a signed head, the head. See `verify_erasure`."""
+
+
+class Erasure:
+    """Erases; who may is up to the routes, when is up to the housekeeping."""
+
+    def __init__(self, database: Database, keys: LearnerKeys, book: Ledger, clock: Clock) -> None:
+        self._database = database
+        self._keys = keys
+        self._ledger = book
+        self._clock = clock
+
+    async def biometrics(self, learner_id: str, *, actor: str, cause: str) -> Erased:
+        """Erase every template and every picture of a learner. Raises NotFound.
+
+        Asked again, where nothing is left, the first proof is given again.
+        """
+        await self._require(learner_id)
+        gone = await self._keys.destroy(learner_id, Realm.FACE)
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> tuple[int, int, int]:
+            there = templates.c.learner_id == learner_id
+            stored = there & templates.c.blob.is_not(None)
+            query = select(func.count()).select_from(templates).where(stored)
+            count = int(await tx.connection.scalar(query) or 0)
+            changed = update(templates).where(stored).values(blob=None, erased_ms=now)
+            await tx.connection.execute(changed)
+            shown = delete(pictures).where(pictures.c.learner_id == learner_id)
+            shown_count = (await tx.connection.execute(shown)).rowcount
+            data = {
+                "templates": count,
+                "pictures": shown_count,
+                "keys_destroyed": [str(realm) for realm in gone],
+                "actor": actor,
+            }
+            made = _entry(learner_id, BIOMETRICS, now, data, cause)
+            index = await _append(tx, made, anew=bool(gone or count or shown_count))
+            return index, count, shown_count
+
+        index, count, shown_count = await self._database.write(job)
+        return Erased(
+            learner_id=learner_id,
+            templates=count,
+            pictures=shown_count,
+            proof=await self._proof(learner_id, index),
+        )
+
+    async def person(self, learner_id: str, *, actor: str, cause: str) -> Erased:
+        """Erase everything that names a learner: biometrics, name, number, words. Raises NotFound.
+
+        Sessions, decisions and hours stay, under the pseudonym.
+        """
+        faces = await self.biometrics(learner_id, actor=actor, cause=cause)
+        gone = await self._keys.destroy(learner_id, Realm.PERSON)
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> int:
+            known = (people.c.learner_id == learner_id) & people.c.erased_ms.is_(None)
+            nothing = {"name": None, "identity_number": None, "erased_ms": now}
+            changed = await tx.connection.execute(update(people).where(known).values(**nothing))
+            mine = reviews.c.learner_id == learner_id
+            await tx.connection.execute(
+                update(reviews).where(mine).values(statement=None, answer=None)
+            )
+            cases = select(reviews.c.id).where(mine)
+            await tx.connection.execute(
+                update(review_votes).where(review_votes.c.review_id.in_(cases)).values(reason=b"")
+            )
+            data = {
+                "persons": changed.rowcount,
+                "keys_destroyed": [str(realm) for realm in gone],
+                "actor": actor,
+            }
+            made = _entry(learner_id, PERSON, now, data, cause)
+            return await _append(tx, made, anew=bool(gone or changed.rowcount))
+
+        index = await self._database.write(job)
+        return Erased(
+            learner_id=learner_id,
+            templates=faces.templates,
+            pictures=faces.pictures,
+            proof=await self._proof(learner_id, index),
+        )
+
+    async def _require(self, learner_id: str) -> None:
+        async with self._database.read() as connection:
+            await rows.read_learner(connection, learner_id)
+
+    async def _proof(self, learner_id: str, index: int) -> dict[str, Any]:
+        head = await self._ledger.head()
+        entry = await self._ledger.entry(index)
+        path = await self._ledger.inclusion(index, head.size)
+        return {
+            "format": FORMAT,
+            "learner_id": learner_id,
+            "entry": entry.body.decode("utf-8"),
+            "index": index,
+            "path": [step.hex() for step in path],
+            "head": head.as_json(),
+        }
+
+
+def verify_erasure(proof: Mapping[str, Any], keyring: KeyRing) -> dict[str, Any]:
+    """Check a proof with the public keys in `keyring`, offline; gives the entry's content.
+
+    Raises BadRequest where it is no proof, SignatureInvalid where it was changed, UnknownKey.
+    """
+    try:
+        if proof["format"] != FORMAT:
+            raise BadRequest("This is no proof of an erasure.")
+        body = str(proof["entry"]).encode("utf-8")
+        head = read_head(proof["head"])
+        path = [bytes.fromhex(step) for step in proof["path"]]
+        index = int(proof["index"])
+        content: dict[str, Any] = json.loads(body)
+        subject, kind = content["subject"], content["kind"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRequest("This is no whole proof of an erasure.") from error
+    keyring.verify(HEAD_PURPOSE, head_payload(head.size, head.root, head.at_ms), head.signature)
+    if not inclusion_holds(
+        index=index, size=head.size, leaf=leaf_hash(body), path=path, root=head.root
+    ):
+        raise SignatureInvalid("The entry does not lie under the signed head.")
+    if kind not in (BIOMETRICS, PERSON) or subject != proof["learner_id"]:
+        raise SignatureInvalid("The entry says something else than the proof.")
+    return content
+
+
+def _entry(learner_id: str, kind: str, now: int, data: Mapping[str, Any], cause: str) -> NewEntry:
+    return ledger.entry(
+        subject=learner_id,
+        key=f"{kind}:{now}",
+        kind=kind,
+        at_ms=now,
+        context=_NOTHING,
+        reason=cause,
+        data=data,
+    )
+
+
+async def _append(tx: Transaction, made: NewEntry, *, anew: bool) -> int:
+    """Append the entry; where nothing was there and an earlier one says so, give that one."""
+    if not anew:
+        query = select(func.max(ledger_entries.c.idx)).where(
+            ledger_entries.c.subject == made.subject, ledger_entries.c.kind == made.kind
+        )
+        earlier = await tx.connection.scalar(query)
+        if earlier is not None:
+            return int(earlier)
+    (index,) = await tx.append([made])
+    return index

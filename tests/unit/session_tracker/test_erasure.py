@@ -1,0 +1,240 @@
+"""Erasing: keys destroyed, rows emptied, backups covered, and a proof that stands offline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from session_tracker.erasure import verify_erasure
+from session_tracker.housekeeping import CourseStanding, Standing, due
+from session_tracker.policy import Provenance, load_policy
+from session_tracker.testing import Studio
+from verifier.errors import BadRequest, NotFound, SignatureInvalid
+from verifier.keys import KeyRing
+
+NUMBER = "11010519491231002X"
+DAY = 86_400_000
+POLICY = load_policy("demo")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Read every file of a folder."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+def sealed_in(data: bytes, start: int = 0) -> list[bytes]:
+    """Find everything that was sealed under a learner's key, by its nonce."""
+    found = []
+    while (start := data.find(b"BLK\x01", start)) >= 0:
+        found.append(data[start : start + 24])
+        start += 4
+    return found
+
+
+@pytest.mark.both_databases
+async def test_one_call_erases_biometrics_and_proves_it(studio: Studio) -> None:
+    """The sessions end, the hours stay, the proof stands, and asking again gives it again."""
+    lesson = await studio.open()
+    await lesson.watch(300)
+    await lesson.close()
+    before = (await studio.service.course_credit(studio.learner_id, "demo")).credit.credited_s
+    open_one = await studio.open(media="lesson-2")
+    erased = await studio.service.erase_biometrics(studio.learner_id, actor="counter")
+    assert (erased.templates, erased.pictures) == (1, 0)
+    assert (await open_one.view()).state in ("closed", "settled")
+    content = verify_erasure(erased.proof, studio.keyring)
+    assert content["kind"] == "biometrics_erased"
+    assert content["data"] == {
+        "templates": 1,
+        "pictures": 0,
+        "keys_destroyed": ["face"],
+        "actor": "counter",
+    }
+    again = await studio.service.erase_biometrics(studio.learner_id, actor="counter")
+    assert (again.templates, again.proof["index"]) == (0, erased.proof["index"])
+    template = await studio.service.registry.template(studio.learner_id)
+    assert template.blob is None
+    after = (await studio.service.course_credit(studio.learner_id, "demo")).credit.credited_s
+    assert after >= before > 0
+    assert (await studio.service.audit()).intact
+    with pytest.raises(NotFound):
+        await studio.service.erase_biometrics("lrn_nobody")
+
+
+async def test_a_proof_stands_offline_and_falls_with_every_change(studio: Studio) -> None:
+    """Public keys are enough; another learner, entry, index, head or way does not fit."""
+    proof = (await studio.service.erase_biometrics(studio.learner_id)).proof
+    proof = json.loads(json.dumps(proof))
+    changes: list[dict[str, Any]] = [
+        {"learner_id": "lrn_somebody_else"},
+        {"entry": proof["entry"].replace('"templates":1', '"templates":2')},
+        {"index": proof["index"] - 1},
+        {"path": proof["path"][:-1]},
+        {"head": {**proof["head"], "at_ms": proof["head"]["at_ms"] + 1}},
+        {"head": {**proof["head"], "root": "00" * 32}},
+    ]
+    for change in changes:
+        with pytest.raises(SignatureInvalid):
+            verify_erasure({**proof, **change}, studio.keyring)
+    for broken in ({}, {**proof, "format": "other"}, {**proof, "path": ["x"]}):
+        with pytest.raises(BadRequest):
+            verify_erasure(broken, studio.keyring)
+
+
+async def test_nothing_decryptable_is_left_and_backups_are_covered(
+    studio: Studio, tmp_path: Path
+) -> None:
+    """After the erasure no file and no backup of the database gives face, name or number."""
+    service, learner = studio.service, studio.learner_id
+    registry = service.registry
+    face = b"embedding " * 50
+    await registry.put_template(learner, face, Provenance.ID_PHOTO)
+    await registry.people.record(learner, name="Ouyang Feng", identity_number=NUMBER)
+    other, _ = await studio.enrol()
+    backup = tmp_path / "backup"
+    await service.stop()
+    shutil.copytree(tmp_path, backup)
+    await studio.restart()
+    service, registry = studio.service, studio.service.registry
+    sealed_before = sealed_in((backup / "tracker.sqlite3").read_bytes())
+    assert len(sealed_before) >= 4
+
+    erased = await service.erase_person(learner, actor="counter", cause="asked for")
+    assert verify_erasure(erased.proof, studio.keyring)["kind"] == "person_erased"
+    await service.stop()
+    for content in contents(tmp_path).values():
+        assert b"embedding" not in content
+        assert b"Ouyang" not in content
+        assert NUMBER.encode() not in content
+    # The other learner's template is the only thing left that was ever sealed.
+    left = sealed_in((tmp_path / "tracker.sqlite3").read_bytes())
+    assert len(left) == 1
+    assert left[0] in sealed_before
+
+    # The backup of the database, with the keys as they are now: nothing comes back.
+    (tmp_path / "tracker.sqlite3").write_bytes((backup / "tracker.sqlite3").read_bytes())
+    await studio.restart()
+    registry = studio.service.registry
+    assert (await registry.template(learner)).blob is None
+    assert await registry.people.read(learner) is None
+    assert await registry.people.find(NUMBER) is None
+    assert (await registry.template(other)).blob == b"opaque"
+
+
+async def test_a_backup_of_the_keys_is_erased_again_at_the_next_start(
+    studio: Studio, tmp_path: Path
+) -> None:
+    """Who restores the keys' store alone gets back what was not erased only."""
+    learner = studio.learner_id
+    other, _ = await studio.enrol()
+    await studio.service.stop()
+    keys = tmp_path / "tracker.sqlite3.keys"
+    kept = keys.read_bytes()
+    await studio.restart()
+    await studio.service.erase_biometrics(learner)
+    await studio.service.stop()
+    keys.write_bytes(kept)
+    await studio.restart()
+    registry = studio.service.registry
+    assert (await registry.template(learner)).blob is None
+    assert (await registry.template(other)).blob == b"opaque"
+    assert await registry._keys.get(learner, "face") is None  # type: ignore[arg-type]
+
+
+# --- housekeeping ------------------------------------------------------------------------------
+
+
+@pytest.mark.both_databases
+async def test_templates_go_when_the_course_and_the_term_are_over(studio: Studio) -> None:
+    """Not before the appeal window has ended; the clock alone decides."""
+    for number in range(1, 3):
+        lesson = await studio.open(media=f"lesson-{number}")
+        await lesson.watch(300)
+        await lesson.close()
+    course = await studio.service.course_credit(studio.learner_id, "demo")
+    assert course.certificate_number is not None
+    assert (await studio.service.keep_house()).templates_of == ()
+    studio.clock.advance(14 * DAY)
+    assert (await studio.service.keep_house()).faces_stored == 1
+    studio.clock.advance(20 * DAY)
+    await studio.service.settled()  # the daily round has come by itself
+    assert (await studio.service.registry.template(studio.learner_id)).blob is None
+    swept = await studio.service.keep_house()
+    assert (swept.templates_of, swept.faces_stored) == ((), 0)
+    kinds = [e.kind for e in await studio.service.ledger.of_subject(studio.learner_id)]
+    assert "biometrics_erased" in kinds
+
+
+async def test_a_withdrawn_consent_erases_with_the_next_round(studio: Studio) -> None:
+    """Withdrawing stops the session at once; the template goes with the day."""
+    lesson = await studio.open()
+    await lesson.watch(60)
+    await studio.service.withdraw_consent(studio.learner_id, studio.consent_id)
+    await studio.service.settled()
+    assert (await lesson.view()).state in ("closed", "settled")
+    swept = await studio.service.keep_house()
+    assert swept.templates_of == (studio.learner_id,)
+
+
+async def test_names_go_after_the_years_that_records_are_kept(studio: Studio) -> None:
+    """Three years after the last session there is a pseudonym only."""
+    people = studio.service.registry.people
+    await people.record(studio.learner_id, name="Ouyang Feng", identity_number=NUMBER)
+    lesson = await studio.open()
+    await lesson.close()
+    studio.clock.advance(2 * 365 * DAY)
+    await studio.service.settled()
+    assert await people.read(studio.learner_id) is not None
+    studio.clock.advance(370 * DAY)
+    await studio.service.settled()
+    assert await people.read(studio.learner_id) is None
+
+
+def standing(**more: Any) -> Standing:
+    """Somebody who enrolled on day 1 and has one course, certified on day 10."""
+    course = CourseStanding(policy=POLICY, last_ms=10 * DAY, certified_ms=10 * DAY)
+    given: dict[str, Any] = {
+        "enrolled_ms": DAY,
+        "consent": True,
+        "busy": False,
+        "courses": (course,),
+    }
+    return Standing(**{**given, **more})
+
+
+def test_why_a_face_may_not_be_kept_any_longer() -> None:
+    """Every reason, and what holds each back."""
+    running = CourseStanding(policy=POLICY, last_ms=10 * DAY, certified_ms=None)
+    assert due(standing(), POLICY, 25 * DAY) is None
+    assert due(standing(), POLICY, 60 * DAY) == "course_over"
+    assert due(standing(busy=True), POLICY, 60 * DAY) is None
+    assert due(standing(consent=False), POLICY, 2 * DAY) == "consent_withdrawn"
+    assert due(standing(consent=False, busy=True), POLICY, 60 * DAY) is None
+    assert due(standing(courses=()), POLICY, 300 * DAY) is None
+    assert due(standing(courses=()), POLICY, 400 * DAY) == "never_studied"
+    assert due(standing(courses=(running,)), POLICY, 300 * DAY) is None
+    assert due(standing(courses=(running,)), POLICY, 500 * DAY) == "course_over"
+    enrolled_since = standing(enrolled_ms=50 * DAY)
+    assert due(enrolled_since, POLICY, 60 * DAY) is None
+
+
+async def test_the_filing_duty_is_told(
+    studio: Studio, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 80 000 faces on the log warns, from 100 000 on it says what is due."""
+    monkeypatch.setattr("session_tracker.housekeeping.FILING_PREPARE", 1)
+    await studio.service.keep_house()
+    assert "prepare the filing" in caplog.text
+    monkeypatch.setattr("session_tracker.housekeeping.FILING_DUE", 1)
+    await studio.service.keep_house()
+    assert "file within 30 working days" in caplog.text
+
+
+def test_a_ring_without_the_key_says_so() -> None:
+    """A proof is checked with the keys that signed it."""
+    with pytest.raises(BadRequest):
+        verify_erasure({}, KeyRing())
