@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "bench": "Measure how fast this machine verifies.",
     "tune": "Recommend thresholds for your own population, with their evidence.",
     "ledger": "Verify and export the ledger.",
+    "outbox": "Secrets, standing and replay of webhooks.",
     "certificate": "Verify a certificate of study hours.",
     "keys": "Make API keys; rotate the keys that seal and sign.",
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benren.config import TURN_SECRET, VERIFIER_KEY
+from benren.receivers import targets_of
 from verifier.clock import Clock, SystemClock
 from verifier.errors import ConfigurationError
 from verifier.keys import ENVIRONMENT, KeyRing, create_key_directory
@@ -72,10 +73,8 @@ async def build(
     endings: list[Callable[[], Awaitable[None]]] = []
     try:
         if config.only == "tracker":
-            key = environ.get(VERIFIER_KEY, "")
-            return await _tracker_alone(config, clock, keyring, key, endings)
-        secret = environ.get(TURN_SECRET, "")
-        return await _with_verifier(config, clock, keyring, secret, endings)
+            return await _tracker_alone(config, clock, keyring, environ, endings)
+        return await _with_verifier(config, clock, keyring, environ, endings)
     except BaseException:
         for end in reversed(endings):
             await end()
@@ -115,7 +114,7 @@ async def _with_verifier(
     config: Config,
     clock: Clock,
     keyring: KeyRing,
-    turn_secret: str,
+    environ: Mapping[str, str],
     endings: list[Callable[[], Awaitable[None]]],
 ) -> Services:
     from benren.inference import image_limits, load_inference  # noqa: PLC0415
@@ -149,7 +148,9 @@ async def _with_verifier(
         IceServer(urls=one.urls, username=one.username, credential=one.credential)
         for one in config.webrtc.ice_servers
     ]
-    told = ice_servers(relays, secret=turn_secret, life_s=config.webrtc.turn_life_s, clock=clock)
+    told = ice_servers(
+        relays, secret=environ.get(TURN_SECRET, ""), life_s=config.webrtc.turn_life_s, clock=clock
+    )
     hub = StreamHub(batcher, vault, keyring, clock=clock, ice_servers=told)
     embedder = engine.models["embedder"].partition("@")[0]
     threshold = engine.profile.for_embedder(embedder).threshold
@@ -161,7 +162,9 @@ async def _with_verifier(
         from session_tracker.api.app import RULES, tracker_router  # noqa: PLC0415
         from session_tracker.consent_text import load_consent_text  # noqa: PLC0415
 
-        tracker = await _start_tracker(config, clock, keyring, (hub, comparer), endings)
+        tracker = await _start_tracker(
+            config, clock, keyring, (hub, comparer), endings, environ=environ
+        )
         routes = tracker_router(
             tracker,
             enroller=LocalEnroller(batcher, vault),
@@ -203,7 +206,7 @@ async def _tracker_alone(
     config: Config,
     clock: Clock,
     keyring: KeyRing,
-    verifier_key: str,
+    environ: Mapping[str, str],
     endings: list[Callable[[], Awaitable[None]]],
 ) -> Services:
     from benren.enrolling import RemoteEnroller  # noqa: PLC0415
@@ -217,11 +220,14 @@ async def _tracker_alone(
             "A tracker of its own needs a verifier.",
             remedy="Name its address with --verifier-url or verifier_url.",
         )
+    verifier_key = environ.get(VERIFIER_KEY, "")
     verifier = await RemoteVerifier.connect(config.verifier_url, clock=clock, api_key=verifier_key)
     endings.append(verifier.aclose)
     enroller = RemoteEnroller(config.verifier_url, api_key=verifier_key)
     endings.append(enroller.aclose)
-    tracker = await _start_tracker(config, clock, keyring, (verifier, verifier), endings)
+    tracker = await _start_tracker(
+        config, clock, keyring, (verifier, verifier), endings, environ=environ
+    )
     app = create_app(
         tracker,
         enroller=enroller,
@@ -244,16 +250,21 @@ async def _start_tracker(
     keyring: KeyRing,
     verifier: tuple[StreamVerifier, TemplateComparer],
     endings: list[Callable[[], Awaitable[None]]],
+    *,
+    environ: Mapping[str, str],
 ) -> SessionService:
     from session_tracker.catalogue import load_catalogue  # noqa: PLC0415
     from session_tracker.learner_keys import LearnerKeys  # noqa: PLC0415
     from session_tracker.paper import Paper  # noqa: PLC0415
     from session_tracker.policy import load_policy  # noqa: PLC0415
+    from session_tracker.published import PublishedHeads  # noqa: PLC0415
     from session_tracker.service import SessionService  # noqa: PLC0415
     from session_tracker.store.database import Database  # noqa: PLC0415
 
     policies = [load_policy(name) for name in config.policies]
     service = SessionService(
+        webhooks=targets_of(config, environ),
+        heads_file=None if config.heads_file is None else PublishedHeads(config.heads_file),
         clock=clock,
         verifier=verifier[0],
         comparer=verifier[1],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import NoDecode
 
 from verifier.settings import Settings, load_settings
@@ -16,6 +16,23 @@ VERIFIER_KEY = "BENREN_VERIFIER_KEY"
 """Environment: the API key with which a tracker of its own calls the verifier."""
 TURN_SECRET = "BENREN_TURN_SECRET"  # noqa: S105 - the name of a variable, no secret
 """Environment: the secret shared with the TURN server, for passwords that are over soon."""
+
+
+WEBHOOK_SECRETS = "BENREN_WEBHOOK_SECRETS"
+"""Environment: `NAME=whsec_...` words; two of one name while they change over."""
+
+
+class Webhook(BaseModel):
+    """A receiver of events."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=32)
+    url: str = Field(min_length=1, max_length=2_048)
+    types: tuple[str, ...] = Field(default=("*",), min_length=1, max_length=50)
+    """Which events: names of types, `*` stands for anything."""
+    allow_private: bool = False
+    """Whether it may be on this machine or in a private network."""
 
 
 class Config(Settings):
@@ -46,6 +63,11 @@ class Config(Settings):
     Empty: this machine's own address."""
     certificate_font: Path | None = None
     """A TrueType file with Chinese characters, embedded in certificates; none: referenced."""
+
+    heads_file: Path | None = None
+    """Signed heads of the ledger are appended here, for others to copy and keep."""
+    webhooks: tuple[Webhook, ...] = Field(default=(), max_length=20)
+    """Receivers of events; their secrets are no settings: `benren outbox secret`."""
 
     @field_validator("policies", "courses", "trusted_proxies", mode="before")
     @classmethod

@@ -7,11 +7,13 @@ after the last head that somebody else holds cannot be proven by anyone: publish
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -24,6 +26,7 @@ from verifier.errors import BadRequest, NotFound, StorageError
 from verifier.keys import KeyRing, canonical_json
 
 T = TypeVar("T")
+_log = logging.getLogger("benren.tracker")
 
 HEAD_PURPOSE: Final = "ledger-head"
 FORMAT: Final = 1
@@ -131,6 +134,19 @@ def entry(
     return NewEntry(subject=subject, key=key, kind=kind, body=body)
 
 
+class HeadsFile(Protocol):
+    """Where heads are published, for others to keep."""
+
+    @property
+    def last_size(self) -> int:
+        """Size of the newest head that is there; -1 without any."""
+        ...
+
+    def add(self, heads: Sequence[Head]) -> None:
+        """Write down the heads that are not there yet."""
+        ...
+
+
 class _NotCached(LookupError):
     """A block has to be read from the database."""
 
@@ -202,7 +218,16 @@ class _StoredBlocks:
 class Ledger:
     """Reads the ledger, proves from it and signs its heads; the store's writer appends."""
 
-    def __init__(self, database: Database, keyring: KeyRing, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keyring: KeyRing,
+        clock: Clock,
+        *,
+        heads_file: HeadsFile | None = None,
+    ) -> None:
+        self._heads_file = heads_file
+        self._publishing = asyncio.Lock()
         self._database = database
         self._keyring = keyring
         self._clock = clock
@@ -236,9 +261,29 @@ class Ledger:
             signature = self._keyring.sign(HEAD_PURPOSE, head_payload(size, root, at_ms))
             values = {"size": size, "root": root, "at_ms": at_ms, "signature": signature}
             await connection.execute(insert(ledger_heads), values)
-            return Head(size=size, root=root, at_ms=at_ms, signature=signature)
+            made = Head(size=size, root=root, at_ms=at_ms, signature=signature)
+            await transaction.announce_head(made.as_json())
+            return made
 
-        return await self._database.write(sign)
+        signed = await self._database.write(sign)
+        try:
+            await self.publish()
+        except StorageError as error:  # the head is signed and stored: it is published later
+            _log.error("%s %s", error, error.remedy)
+        return signed
+
+    async def publish(self) -> None:
+        """Write heads that the file of heads lacks into it. Raises StorageError."""
+        if self._heads_file is None:
+            return
+        async with self._publishing:
+            async with self._database.read() as connection:
+                query = select(ledger_heads).where(
+                    ledger_heads.c.size >= self._heads_file.last_size
+                )
+                rows = await connection.execute(query.order_by(ledger_heads.c.size))
+                heads = [_head(row) for row in rows]
+            await asyncio.to_thread(self._heads_file.add, heads)
 
     async def _newest_head(self) -> Head | None:
         async with self._database.read() as connection:

@@ -18,16 +18,18 @@ from session_tracker.casework import Casework
 from session_tracker.catalogue import Catalogue
 from session_tracker.certification import Certification
 from session_tracker.credit import SessionCredit
+from session_tracker.dispatch import Dispatcher
 from session_tracker.enrolment import Admission, Consent, Registry, begin_course, course_of
 from session_tracker.erasure import Erased
 from session_tracker.events import Closed, CloseReason, Decision, Fact, Opened
 from session_tracker.explain import Explanation, explain, for_learner
 from session_tracker.housekeeping import Swept
 from session_tracker.learner_keys import LearnerKeys
-from session_tracker.ledger import Context, Head, Ledger
+from session_tracker.ledger import Context, Head, HeadsFile, Ledger
 from session_tracker.live import Live, Report
 from session_tracker.machine import AskCheck, Machine
 from session_tracker.office import Office
+from session_tracker.outbox import Outbox
 from session_tracker.paper import Paper
 from session_tracker.policy import Policy
 from session_tracker.printing import Printer
@@ -41,6 +43,7 @@ from session_tracker.store.database import Database
 from session_tracker.store.writer import Transaction
 from session_tracker.trail import Trail
 from session_tracker.views import SessionView
+from session_tracker.webhooks import Sender, Target
 from verifier.clock import Clock
 from verifier.errors import BadRequest, Conflict, NotFound, StorageError
 from verifier.keys import KeyRing
@@ -102,6 +105,9 @@ class SessionService:
         draw: Callable[[], float] = _SYSTEM_RANDOM.random,
         paper: Paper | None = None,
         catalogue: Catalogue | None = None,
+        webhooks: Sequence[Target] = (),
+        sender: Sender | None = None,
+        heads_file: HeadsFile | None = None,
     ) -> None:
         """Say what the tracker works with.
 
@@ -123,6 +129,7 @@ class SessionService:
             learner_keys=self._learner_keys,
             comparer=comparer,
             draw=draw,
+            heads_file=heads_file,
         )
         self.office = Office(database, self._stage.registry, clock)
         self.trail = Trail(database, clock)
@@ -132,6 +139,9 @@ class SessionService:
         self._database = database
         self._policies = tuple(policies)
         self._keyring = keyring
+        self.outbox = Outbox(database, webhooks, clock)
+        """What others are told."""
+        self._dispatcher = Dispatcher(self.outbox, sender or Sender(), clock=clock)
         self.printer = Printer(
             self._stage.certification,
             keyring,
@@ -152,10 +162,13 @@ class SessionService:
             await self._learner_keys.open()
             await self.registry.require_keys()
             await self.registry.programmes.register(self._policies)
+            await self.ledger.publish()
+            self._dispatcher.start()
             await self._stage.raise_curtain()
             await self.casework.take_up()
         except BaseException:
             await self._stage.scheduler.stop()
+            await self._dispatcher.stop()
             await self._database.close()
             await self._learner_keys.close()
             raise
@@ -170,6 +183,7 @@ class SessionService:
             await self.ledger.head()
         except StorageError as error:
             _log.warning("no last head was signed: %s", error)
+        await self._dispatcher.stop()
         await self._database.close()
 
     async def probe(self) -> None:

@@ -36,7 +36,7 @@ from session_tracker.events import (
 from session_tracker.explain import fate_of
 from session_tracker.housekeeping import Housekeeping
 from session_tracker.learner_keys import LearnerKeys
-from session_tracker.ledger import Context, Ledger
+from session_tracker.ledger import Context, HeadsFile, Ledger
 from session_tracker.live import Asked, Live
 from session_tracker.machine import Close, State
 from session_tracker.policy import Policy
@@ -86,13 +86,14 @@ class Stage:
         learner_keys: LearnerKeys,
         comparer: TemplateComparer | None,
         draw: Draw,
+        heads_file: HeadsFile | None = None,
     ) -> None:
         self._clock = clock
         self._draw = draw
         self.axis = Axis(clock)
         self.verifier = verifier
         self.database = database
-        self.ledger = Ledger(database, keyring, clock)
+        self.ledger = Ledger(database, keyring, clock, heads_file=heads_file)
         self.reviews = Reviews(database, learner_keys, clock)
         self.registry = Registry(
             database, learner_keys, clock, reviews=self.reviews, comparer=comparer

@@ -13,6 +13,7 @@ from session_tracker.api.appeals import appeals_router
 from session_tracker.api.certificates import certificates_router
 from session_tracker.api.learners import learners_router
 from session_tracker.api.me import me_router
+from session_tracker.api.outbox import outbox_router
 from session_tracker.api.pages import pages_router
 from session_tracker.api.records import records_router
 from session_tracker.api.reviews import reviews_router
@@ -52,6 +53,8 @@ RULES: Final = (
     RouteRule(path="/v1/sessions/{session_id}/close", by=Entry.TOKEN, max_body_bytes=_SMALL),
     *certificates.RULES,
     RouteRule(path="/v1/ledger/{rest:path}", by=Entry.ANYONE, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/outbox", by=KeyScope.ADMIN, max_body_bytes=_SMALL),
+    RouteRule(path="/v1/outbox/{rest:path}", by=KeyScope.ADMIN, max_body_bytes=_SMALL),
     *pages.RULES,
 )
 """What the edge has to ask for on the tracker's paths; heads and public checks are for anybody."""
@@ -97,6 +100,7 @@ def tracker_router(
         sessions_router(service),
         records_router(service),
         certificates_router(service),
+        outbox_router(service),
         me_router(service, desk),
         appeals_router(service),
         staff_router(service),

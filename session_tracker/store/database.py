@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from session_tracker.store import migrate
-from session_tracker.store.writer import Job, Transaction, Writer, storage_error
+from session_tracker.store.writer import Announcer, Job, Transaction, Writer, storage_error
 from verifier.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ class Database:
         self._write_engine: AsyncEngine | None = None
         self._read_engine: AsyncEngine | None = None
         self._writer: Writer | None = None
+        self.announcer: Announcer | None = None
+        """Told of what the ledger takes in; set it before `open`."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -72,7 +74,7 @@ class Database:
         except BaseException:
             await self.close()
             raise
-        self._writer = Writer(self._write_engine)
+        self._writer = Writer(self._write_engine, announcer=self.announcer)
         self._writer.start()
 
     async def open_to_read(self) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -53,11 +53,30 @@ class NewEntry:
     """Canonical JSON; exactly these bytes are hashed and stored."""
 
 
+class Announcer(Protocol):
+    """Who is told of what the ledger takes in, inside the same transaction."""
+
+    async def entries(
+        self, connection: AsyncConnection, entries: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Take note of rows of ``ledger_entries`` that were just inserted."""
+        ...
+
+    async def head(self, connection: AsyncConnection, head: Mapping[str, Any]) -> None:
+        """Take note of a head that was just signed, as it is published."""
+        ...
+
+    def committed(self) -> None:
+        """Learn that what was noted so far is durable."""
+        ...
+
+
 @dataclass(slots=True)
 class Transaction:
     """What a job may do: statements on `connection` at once, and rows that go in at the end."""
 
     connection: AsyncConnection
+    announcer: Announcer | None = None
     _next: int | None = None
     _entries: list[dict[str, Any]] = field(default_factory=list)
     _presence: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
@@ -112,7 +131,14 @@ class Transaction:
         if self._entries:
             await self.connection.execute(insert(ledger_entries), self._entries)
             await self._store_nodes(self._entries[0]["idx"], self._entries[-1]["idx"])
+            if self.announcer is not None:
+                await self.announcer.entries(self.connection, self._entries)
             self._entries = []
+
+    async def announce_head(self, head: Mapping[str, Any]) -> None:
+        """Tell whoever listens of a head that this transaction signs."""
+        if self.announcer is not None:
+            await self.announcer.head(self.connection, head)
 
     async def _store_nodes(self, first: int, last: int) -> None:
         """Store the root of every block of 256 that the new leaves filled, level by level."""
@@ -146,8 +172,16 @@ class _Waiting:
 class Writer:
     """The queue and the task that empties it."""
 
-    def __init__(self, engine: AsyncEngine, *, batch: int = 256, queue: int = 4096) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        announcer: Announcer | None = None,
+        batch: int = 256,
+        queue: int = 4096,
+    ) -> None:
         self._engine = engine
+        self._announcer = announcer
         self._batch = batch
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(queue)
         self._task: asyncio.Task[None] | None = None
@@ -208,6 +242,8 @@ class Writer:
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.done.done():
                 waiting.done.set_result(result)
+        if self._announcer is not None:
+            self._announcer.committed()
 
     async def _transact(self, jobs: list[Job[Any]]) -> list[Any]:
         async with self._engine.begin() as connection:
@@ -215,7 +251,7 @@ class Writer:
                 await connection.execute(
                     text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID}
                 )
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, self._announcer)
             results = [await job(transaction) for job in jobs]
             await transaction.flush()
             return results
@@ -259,4 +295,4 @@ def _remedy(said: str) -> str:
     return "See the database's own log."
 
 
-__all__ = ["Job", "NewEntry", "Transaction", "Writer", "storage_error"]
+__all__ = ["Announcer", "Job", "NewEntry", "Transaction", "Writer", "storage_error"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from session_tracker.store import tables_signin  # noqa: F401 - adds its tables
+from session_tracker.store import tables_outbox, tables_signin  # noqa: F401 - add their tables
 from session_tracker.store.schema import metadata
 
 connection: Connection = context.config.attributes["connection"]
