@@ -5,7 +5,12 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from session_tracker.store import tables_outbox, tables_signin  # noqa: F401 - add their tables
+from session_tracker.store import (  # noqa: F401 - they add their tables
+    tables_outbox,
+    tables_people,
+    tables_reviews,
+    tables_signin,
+)
 from session_tracker.store.schema import metadata
 
 connection: Connection = context.config.attributes["connection"]
