@@ -25,6 +25,7 @@ from session_tracker.events import (
 )
 from session_tracker.intervals import subtract
 from session_tracker.office import Office
+from session_tracker.pictures import Pictures
 from session_tracker.policy import Policy
 from session_tracker.records import SessionRecord
 from session_tracker.review import Review, ReviewState, Ruling
@@ -49,6 +50,11 @@ class Casework:
     def reviews(self) -> Reviews:
         """The reviews in the store."""
         return self._stage.reviews
+
+    @property
+    def pictures(self) -> Pictures:
+        """The evidence pictures in the store."""
+        return self._stage.pictures
 
     @property
     def _registry(self) -> Registry:

@@ -209,7 +209,12 @@ class Housekeeping:
         now = self._clock.stamp().utc_ms
 
         async def job(tx: Transaction) -> int:
-            over = delete(pictures).where(pictures.c.keep_until_ms < now)
+            asked = select(reviews.c.session_id).where(
+                reviews.c.session_id.is_not(None), reviews.c.decided_ms.is_(None)
+            )
+            over = delete(pictures).where(
+                pictures.c.keep_until_ms < now, pictures.c.session_id.not_in(asked)
+            )
             return (await tx.connection.execute(over)).rowcount
 
         return await self._database.write(job)

@@ -350,6 +350,7 @@ class Policy(_Section):
             window_ms=self.sampling.window_s * 1_000,
             check_frames=self.sampling.check_frames,
             gap_ms=self.sampling.gap_s * 1_000,
+            pictures=self.evidence_pictures.store == "on_failure",
         )
 
     def is_provisional(self, provenance: Provenance) -> bool:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from session_tracker import lease, rebuild
@@ -39,6 +40,7 @@ from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, HeadsFile, Ledger
 from session_tracker.live import Asked, Live
 from session_tracker.machine import Close, State
+from session_tracker.pictures import Pictures
 from session_tracker.policy import Policy
 from session_tracker.records import Course, SessionRecord
 from session_tracker.review import BY_RULE, questions
@@ -49,6 +51,7 @@ from session_tracker.segments import segments_of
 from session_tracker.settlement import CourseCredit, Settlement, segment_data, settlement_data
 from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
+from session_tracker.store.tables_reviews import pictures
 from session_tracker.store.writer import Transaction
 from session_tracker.turn import Turn
 from session_tracker.views import SessionView, totals_of, view_of
@@ -94,6 +97,8 @@ class Stage:
         self.verifier = verifier
         self.database = database
         self.ledger = Ledger(database, keyring, clock, heads_file=heads_file)
+        self.ledger = Ledger(database, keyring, clock)
+        self.pictures = Pictures(database, learner_keys)
         self.reviews = Reviews(database, learner_keys, clock)
         self.registry = Registry(
             database, learner_keys, clock, reviews=self.reviews, comparer=comparer
@@ -321,8 +326,16 @@ class Stage:
                 known = min(live.last_turn, placed.at)
                 turn.note(SystemFault(key=key, t=known, end=placed.at))
             turn.take_event(event, stream, placed.at, placed.since)
+            shown = await self.pictures.sealed(
+                turn.shots,
+                learner_id=live.record.learner_id,
+                session_id=live.id,
+                policy=live.policy,
+            )
 
             async def before(tx: Transaction) -> None:
+                if shown:
+                    await tx.connection.execute(insert(pictures), shown)
                 for stamp in placed.news.values():
                     await rows.insert_boot(tx.connection, stamp)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import secrets
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ from verifier.types import (
 
 MODELS: Final = {"detector": "scripted@00", "embedder": "scripted@01"}
 PROFILE: Final = "scripted-1"
+PICTURE: Final = b"\xff\xd8 a small picture \xff\xd9"
+"""What the scripted verifier saw whenever a check failed."""
 _TURNS: Final = ("left", "up", "left", "down")
 _SCORES: Final = {
     Decision.MATCH: (0.71, 0.98),
@@ -75,6 +78,8 @@ class ScriptedVerifier:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._sinks: list[EventSink] = []
+        self.specs: list[StreamSpec] = []
+        """What was asked for of every stream."""
         self.streams: dict[str, ScriptedStream] = {}
         self.failures: list[BenrenError] = []
         """Raised by the next checks, one each."""
@@ -87,6 +92,7 @@ class ScriptedVerifier:
 
     async def open_stream(self, spec: StreamSpec) -> StreamGrant:
         """Open a stream; the camera shows the learner until told otherwise."""
+        self.specs.append(spec)
         stream = ScriptedStream(id=f"str_{secrets.token_hex(8)}", spec=spec)
         self.streams[stream.id] = stream
         return StreamGrant(
@@ -221,6 +227,9 @@ class ScriptedVerifier:
                 event = self._event(stream, EventKind.CHECK, now, faces=0)
                 event = _verdict(event, Decision.NO_EVIDENCE)
             event = replace(event, check_id=request.check_id)
+            if stream.spec.policy.pictures and event.decision is not Decision.MATCH:
+                digest = hashlib.sha256(PICTURE).hexdigest()
+                event = replace(event, picture=PICTURE, picture_sha256=digest)
             await self._give(stream, event)
             return event
 

@@ -35,6 +35,7 @@ from session_tracker.events import (
 from session_tracker.ledger import Context
 from session_tracker.live import Asked, Live, Report
 from session_tracker.machine import Action, AskCheck, Close, Pause, Resume, Suspend
+from session_tracker.pictures import Shot
 from session_tracker.records import StreamRecord, Totals
 from session_tracker.sampling import Draw
 from session_tracker.store.writer import NewEntry
@@ -73,6 +74,8 @@ class Turn:
         self.runs = live.runs
         self.asked: list[Asked] = []
         self.answered: set[str] = set()
+        self.shots: list[Shot] = []
+        """Pictures that came with failed checks; whoever commits seals and stores them."""
         self.flags: set[str] = set()
         self.closed: Closed | None = None
         self.resumed = False
@@ -275,6 +278,14 @@ class Turn:
             heard=self.now,
         )
         self.note(fact, evidence=_evidence(event), context=context)
+        if event.picture and fact.outcome is not Outcome.PASS:
+            shot = Shot(
+                fact_key=fact.key,
+                jpeg=event.picture,
+                sha256=event.picture_sha256,
+                taken_ms=at,
+            )
+            self.shots.append(shot)
 
     def _presence(self, at: int, track: int, faces: int) -> Presence:
         run = self.run
@@ -431,6 +442,7 @@ def _evidence(event: StreamEvent) -> dict[str, Any]:
         "liveness_millionths": _millionths(event.liveness_score),
         "liveness_threshold_millionths": _millionths(event.liveness_threshold),
         "frames": list(event.frame_digests),
+        "picture_sha256": event.picture_sha256,
         "signature": event.signature,
     }
 

@@ -224,6 +224,8 @@ class PresencePolicy:
     """A check is judged on at most so many frames, the best by quality."""
     gap_ms: int = 12_000
     """Without a frame for longer than this, the next frame begins anew with an identity sample."""
+    pictures: bool = False
+    """Whether the events of failed checks carry a small picture, as evidence for a reviewer."""
     passive_vote: bool = True
     """Whether passive liveness speaks in verdicts; not for somebody whom it errs on, and whom
     staff have confirmed."""
@@ -316,6 +318,8 @@ class StreamEvent:
     liveness_score: float | None = None
     liveness_threshold: float | None = None
     frame_digests: tuple[str, ...] = ()
+    picture_sha256: str = ""
+    """Of `picture`, 64 hex digits; empty where there is none."""
     models: Mapping[str, str] = field(default_factory=dict)
     profile_version: str = ""
     turns: tuple[str, ...] = ()
@@ -324,6 +328,9 @@ class StreamEvent:
     """How many attempts a challenge took."""
     signature: str = ""
     """``key-id.base64url``: Ed25519 over everything above as canonical JSON; not for presence."""
+    picture: bytes = b""
+    """Small JPEG of the newest judged frame of a failed check, where the policy asks for it. Not
+    signed itself, but by its digest above."""
 
 
 EventSink: TypeAlias = Callable[[StreamEvent], Awaitable[None]]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from session_tracker.api.explanations import fact_body, for_staff
 from session_tracker.api.review_bodies import (
     CaseBody,
     NewAnswer,
     NewDecision,
+    PictureBody,
     ReviewBody,
     ReviewsBody,
     VoteBody,
@@ -42,6 +43,7 @@ RULES: Final = (
 )
 """What the edge asks for; what is read is recorded in the trail."""
 
+FactKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9_:-]{1,80}$")]
 ReviewId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Id = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -95,8 +97,23 @@ def _add_reading_routes(router: APIRouter, service: SessionService) -> None:
             answer=words.answer,
             facts=[fact_body(fact) for fact in facts if _is_near(fact, review)],
             explanation=None if explained is None else for_staff(explained),
-            pictures=[],
+            pictures=[] if review.session_id is None else await _pictures(service, review),
         )
+
+    @router.get(
+        "/v1/reviews/{review_id}/pictures/{fact_key}",
+        summary="See what a failed check saw",
+        response_class=Response,
+        responses={200: {"content": {"image/jpeg": {}}}},
+    )
+    async def picture(
+        request: Request, review_id: ReviewId, fact_key: FactKey, purpose: Purpose = ""
+    ) -> Response:
+        """Give the small picture of a failed check, where one was kept. Recorded."""
+        review = await reviews.get(review_id)
+        await look(service, request, review.learner_id, purpose)
+        jpeg = await service.casework.pictures.open(review.session_id or "", fact_key)
+        return Response(jpeg, media_type="image/jpeg")
 
 
 def _add_deciding_routes(router: APIRouter, service: SessionService) -> None:
@@ -123,6 +140,19 @@ def _add_deciding_routes(router: APIRouter, service: SessionService) -> None:
             end=body.to_ms,
         )
         return await _body(service, decided)
+
+
+async def _pictures(service: SessionService, review: Review) -> list[PictureBody]:
+    kept = await service.casework.pictures.of_session(review.session_id or "")
+    return [
+        PictureBody(
+            fact_key=one.fact_key,
+            taken_ms=one.taken_ms,
+            keep_until_ms=one.keep_until_ms,
+            path=f"/v1/reviews/{review.id}/pictures/{one.fact_key}",
+        )
+        for one in kept
+    ]
 
 
 async def _body(service: SessionService, review: Review, words: Words | None = None) -> ReviewBody:

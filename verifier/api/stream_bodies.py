@@ -47,6 +47,9 @@ class PolicyBody(BaseModel):
     gap_ms: int = Field(
         12_000, ge=100, le=600_000, description="After so long without a frame all begins anew."
     )
+    pictures: bool = Field(
+        False, description="Whether events of failed checks carry a small picture as evidence."
+    )
     passive_vote: bool = Field(
         True, description="Whether passive liveness speaks: not for somebody whom it errs on."
     )
@@ -199,6 +202,7 @@ class EventBody(BaseModel):
     liveness_score: float | None = Field(examples=[0.934011])
     liveness_threshold: float | None = Field(examples=[0.5])
     frame_digests: list[str] = Field(description="SHA-256 of the judged frames' bytes.")
+    picture_sha256: str = Field(description="Of `picture`; empty where there is none.")
     models: dict[str, str] = Field(description="Role to `id@sha256`.")
     profile_version: str
     turns: list[str] = Field(description="What a challenge asked for, in its last attempt.")
@@ -206,6 +210,7 @@ class EventBody(BaseModel):
     signature: str = Field(
         description="`key-id.base64url`, Ed25519 over RFC 8785 JSON; empty for presence."
     )
+    picture: str = Field(description="Small JPEG of a failed check where asked for; base64.")
 
 
 class Acknowledge(BaseModel):

@@ -25,7 +25,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from verifier.clock import Clock, Stamp
 from verifier.errors import BenrenError, StorageError, StreamGone
@@ -41,6 +41,7 @@ from verifier.streaming.eventlog import EventLog
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.looks import Look, Looks
 from verifier.streaming.ports import Inference
+from verifier.streaming.thumbnails import digest_of, thumbnail
 from verifier.streaming.track import Sighting, Track, anchored, follow, relative
 from verifier.streaming.ways import End, Way
 from verifier.streaming.window import Sample, Window, select
@@ -64,6 +65,10 @@ if TYPE_CHECKING:
     from verifier.types import Vector
 
 _log = logging.getLogger(__name__)
+
+
+_MAX_AT_ONCE_BYTES: Final = 512 * 1024
+"""Of a picture that is made small without leaving the event loop."""
 
 
 class Stream:
@@ -337,12 +342,18 @@ class Stream:
             evidence = await self._evidence_of(chosen)
             self._require_open()
             verdict = self._verdict(evidence)
+            failed = verdict.decision is not Decision.MATCH
+            picture = b""
+            if failed and self._policy.pictures:
+                picture = await asyncio.to_thread(thumbnail, chosen[-1].data)
+                self._require_open()
             event = self._append(
                 EventKind.CHECK,
                 chosen[-1],
                 verdict,
                 check_id=request.check_id,
                 since=chosen[0].stamp,
+                picture=picture,
             )
         else:
             event = self._append_empty_check(request, now)
@@ -443,9 +454,15 @@ class Stream:
         )
         if outcome.verdict is not None:
             event = _with_verdict(event, outcome.verdict)
+        picture = b""
+        if outcome.decision is not Decision.MATCH and self._policy.pictures and not late:
+            # At once, and so of small pictures only: a phone's, some milliseconds.
+            picture = thumbnail(self._window.newest_data(_MAX_AT_ONCE_BYTES))
         self._sign_and_append(
             replace(
                 event,
+                picture=picture,
+                picture_sha256=digest_of(picture),
                 decision=outcome.decision,
                 reasons=outcome.reasons,
                 frame_digests=outcome.digests,
@@ -463,6 +480,7 @@ class Stream:
         *,
         check_id: str | None = None,
         since: Stamp | None = None,
+        picture: bytes = b"",
     ) -> StreamEvent:
         bare = StreamEvent(
             stream_id=self.id,
@@ -475,6 +493,8 @@ class Stream:
             faces=len(sample.faces),
             check_id=check_id,
             since=since,
+            picture=picture,
+            picture_sha256=digest_of(picture),
         )
         if verdict is None:
             self.log.append(bare)

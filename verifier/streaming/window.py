@@ -55,6 +55,11 @@ class Window:
         """The last accepted frame, whatever its age."""
         return self._samples[-1] if self._samples else None
 
+    def newest_data(self, most: int) -> bytes:
+        """Give the last accepted picture as received, where it has at most `most` bytes."""
+        newest = self.newest
+        return newest.data if newest is not None and len(newest.data) <= most else b""
+
     def add(self, sample: Sample, evidence: Evidence | None) -> None:
         """Keep a frame, and its evidence of identity where known; drop what is too much."""
         self._samples.append(sample)

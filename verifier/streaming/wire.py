@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from verifier.clock import Stamp
-from verifier.errors import BadRequest
+from verifier.errors import BadRequest, SignatureInvalid
 from verifier.keys import canonical_json
+from verifier.streaming.thumbnails import digest_of
 from verifier.types import Decision, EventKind, PresencePolicy, Reason, StreamEvent, StreamSpec
 
 PURPOSE = "stream-event"
@@ -45,9 +46,12 @@ def in_millionths(value: float | None) -> float | None:
 
 
 def signed_payload(event: StreamEvent) -> bytes:
-    """Canonical JSON of everything in the event but its signature."""
+    """Canonical JSON of everything in the event but its signature and its picture.
+
+    The picture's digest is part of it.
+    """
     body = event_to_json(event)
-    del body["signature"]
+    del body["signature"], body["picture"]
     for name in _FRACTIONS:
         value = body.pop(name)
         body[f"{name}_millionths"] = None if value is None else round(value * 1_000_000)
@@ -56,6 +60,8 @@ def signed_payload(event: StreamEvent) -> bytes:
 
 def verify_event(event: StreamEvent, keys: Checker) -> str:
     """Check an event's signature; returns the key's id. Raises UnknownKey, SignatureInvalid."""
+    if digest_of(event.picture) not in ("", event.picture_sha256):
+        raise SignatureInvalid("The picture is not the one whose digest was signed.")
     return keys.verify(PURPOSE, signed_payload(event), event.signature)
 
 
@@ -79,11 +85,13 @@ def event_to_json(event: StreamEvent) -> dict[str, Any]:
         "liveness_score": event.liveness_score,
         "liveness_threshold": event.liveness_threshold,
         "frame_digests": list(event.frame_digests),
+        "picture_sha256": event.picture_sha256,
         "models": dict(event.models),
         "profile_version": event.profile_version,
         "turns": list(event.turns),
         "attempts": event.attempts,
         "signature": event.signature,
+        "picture": base64.b64encode(event.picture).decode("ascii"),
     }
 
 
@@ -108,11 +116,13 @@ def event_from_json(body: Mapping[str, Any]) -> StreamEvent:
             liveness_score=body["liveness_score"],
             liveness_threshold=body["liveness_threshold"],
             frame_digests=tuple(body["frame_digests"]),
+            picture_sha256=str(body["picture_sha256"]),
             models=dict(body["models"]),
             profile_version=str(body["profile_version"]),
             turns=tuple(body["turns"]),
             attempts=int(body["attempts"]),
             signature=str(body["signature"]),
+            picture=base64.b64decode(body["picture"], validate=True),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadRequest(

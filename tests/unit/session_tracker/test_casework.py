@@ -16,7 +16,7 @@ from session_tracker.records import RegistrationState
 from session_tracker.refusals import EnrolmentRefused, FaceWaits
 from session_tracker.review import Review, ReviewKind, ReviewState, Ruling
 from session_tracker.segments import SegmentState
-from session_tracker.testing import Lesson, Studio
+from session_tracker.testing import PICTURE, Lesson, Studio
 from verifier.errors import BadRequest, Conflict, NotFound, Refused
 from verifier.types import Comparison, Decision, Likeness, SubjectTemplate
 
@@ -177,6 +177,43 @@ async def test_a_decision_that_a_crash_interrupted_is_carried_out(
     await studio.restart()
     assert await credited(studio) > before
     assert await studio.service.casework.reviews.unapplied() == []
+
+
+# --- pictures ----------------------------------------------------------------------------------
+
+
+async def test_pictures_of_failed_checks_are_kept_sealed_and_not_for_long(
+    studio: Studio, database_url: str
+) -> None:
+    """For reviewers while the dispute may last; undecided they stay, decided they go in time."""
+    lesson = await suspended(studio, Decision.MISMATCH)
+    casework = studio.service.casework
+    kept = await casework.pictures.of_session(lesson.id)
+    facts = {f.key: f for f in await studio.service.facts(lesson.id)}
+    assert kept
+    assert all(getattr(facts[one.fact_key], "outcome", None) == "mismatch" for one in kept)
+    assert await casework.pictures.open(lesson.id, kept[0].fact_key) == PICTURE
+    with pytest.raises(NotFound):
+        await casework.pictures.open(lesson.id, "check:none")
+    review = await only_review(studio, lesson)
+    studio.clock.advance(90 * DAY)
+    await studio.service.keep_house()
+    assert len(await casework.pictures.of_session(lesson.id)) == len(kept)
+    await casework.decide(review.id, actor="li", ruling=Ruling.UPHELD, reason="no")
+    assert (await studio.service.keep_house()).pictures == len(kept)
+    assert await casework.pictures.of_session(lesson.id) == []
+
+
+async def test_a_policy_without_pictures_asks_for_none(database_url: str) -> None:
+    """`none`: the verifier is not asked, and what came nevertheless is not stored."""
+    policy = load_policy("demo")
+    pictures = policy.evidence_pictures.model_copy(update={"store": "none"})
+    studio = Studio(database_url, policy=policy.model_copy(update={"evidence_pictures": pictures}))
+    await studio.start()
+    lesson = await suspended(studio, Decision.MISMATCH)
+    assert not studio.verifier.specs[-1].policy.pictures
+    assert await studio.service.casework.pictures.of_session(lesson.id) == []
+    await studio.stop()
 
 
 # --- appeals -----------------------------------------------------------------------------------

@@ -114,6 +114,7 @@ def test_every_field_is_signed(clock: ManualClock, field: str) -> None:
         "threshold": 0.393001,
         "liveness_score": None,
         "liveness_threshold": 0.0,
+        "picture": b"another",
     }
     value = getattr(EVENT, field)
     other = changed.get(field, value + 1 if isinstance(value, int) else f"{value}x")

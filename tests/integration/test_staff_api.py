@@ -1,0 +1,346 @@
+"""Staff, reviewers, institutions, inspectors over HTTP: who may what, and the trail of it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from session_tracker.api.app import create_app
+from session_tracker.erasure import verify_erasure
+from session_tracker.policy import load_policy
+from session_tracker.testing import PICTURE, Lesson, Studio
+from verifier.edge import ApiKeys, KeyScope, new_api_key
+from verifier.types import Decision
+
+KEYS = {
+    name: new_api_key(name, [scope])
+    for name, scope in {
+        "course": KeyScope.TRACKER,
+        "counter-3": KeyScope.STAFF,
+        "li-hua": KeyScope.REVIEWER,
+        "wu-wei": KeyScope.REVIEWER,
+        "school": KeyScope.INSTITUTION,
+        "other-school": KeyScope.INSTITUTION,
+        "inspector-7": KeyScope.INSPECTOR,
+    }.items()
+}
+NUMBER = "11010519491231002X"
+NEWCOMER = {
+    "category": "principal",
+    "track": "initial",
+    "industry": "furniture",
+    "business_ref": "b-7",
+}
+
+
+class Site:
+    """The tracker's app and everybody who calls it, each by a key of his own."""
+
+    def __init__(self, studio: Studio, http: httpx.AsyncClient) -> None:
+        self.studio = studio
+        self.http = http
+
+    async def ask(
+        self, who: str, method: str, path: str, *, status: int | None = None, **more: Any
+    ) -> Any:
+        """Send one request by somebody's key (or a device's token); give the JSON of the answer."""
+        secret = KEYS[who][0] if who in KEYS else who
+        headers = {"Authorization": f"Bearer {secret}", **more.pop("headers", {})}
+        answer = await self.http.request(method, path, headers=headers, **more)
+        good = answer.is_success if status is None else answer.status_code == status
+        assert good, (answer.status_code, answer.text)
+        return answer.json()
+
+    async def newcomer(self) -> tuple[str, str]:
+        """Register and enrol somebody; staff have not looked yet."""
+        made = await self.ask("course", "POST", "/v1/learners", json=NEWCOMER)
+        learner = made["learner_id"]
+        body = {"template": base64.b64encode(b"x").decode(), "provenance": "id_photo"}
+        await self.ask("course", "PUT", f"/v1/learners/{learner}/template", json=body)
+        path = f"/v1/learners/{learner}/consents"
+        consent = await self.ask("course", "POST", path, json={"text_version": "1"})
+        return learner, consent["consent_id"]
+
+    async def trail(self, **params: Any) -> list[tuple[str, str, str]]:
+        """Read who looked at what."""
+        found = await self.ask("inspector-7", "GET", "/v1/staff/trail", params=params)
+        return [(look["actor"], look["route"], look["subject"]) for look in found["looks"]]
+
+
+@pytest_asyncio.fixture
+async def site(database_url: str) -> AsyncIterator[Site]:
+    """A tracker of the demo policy, called without a network."""
+    studio = Studio(database_url, policy=load_policy("demo"))
+    await studio.start()
+    app = create_app(studio.service, api_keys=ApiKeys.parse(line for _, line in KEYS.values()))
+    transport = httpx.ASGITransport(app, client=("10.0.0.9", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://tracker") as http:
+        yield Site(studio, http)
+    await studio.stop()
+
+
+async def suspended(site: Site, shows: Decision) -> Lesson:
+    """Play a lesson that ends in a suspension."""
+    lesson = await site.studio.open()
+    await lesson.watch(120)
+    site.studio.verifier.show(lesson.id, shows)
+    await lesson.watch(600)
+    await site.studio.service.settled()
+    return lesson
+
+
+async def test_a_registration_from_the_counter_to_the_first_lesson(site: Site) -> None:
+    """Recorded, found, waiting, refused, enrolled anew, approved, admitted."""
+    learner, consent = await site.newcomer()
+    person = {"name": "张三", "identity_number": NUMBER}
+    path = f"/v1/learners/{learner}/person"
+    wrong = {**person, "identity_number": "110105194912310021"}
+    problem = await site.ask("course", "PUT", path, status=422, json=wrong)
+    assert problem["code"] == "identity_number_invalid"
+    assert "check digit" in problem["detail"]
+    assert "194912" not in str(problem)
+    made = await site.ask("course", "PUT", path, json=person)
+    assert made == {
+        "learner_id": learner,
+        "name_masked": "张*",
+        "identity_number_masked": "110105***********X",
+    }
+    body = {
+        "learner_id": learner,
+        "consent_id": consent,
+        "programme": "demo",
+        "media": ["lesson-1"],
+    }
+    problem = await site.ask("course", "POST", "/v1/sessions", status=409, json=body)
+    assert problem["code"] == "face_waits"
+    waiting = await site.ask("counter-3", "GET", "/v1/staff/learners?business_ref=b-7")
+    (listed,) = waiting["learners"]
+    assert (listed["learner_id"], listed["name_masked"]) == (learner, "张*")
+    assert listed["registration"]["state"] == "waiting"
+    found = await site.ask(
+        "counter-3", "POST", "/v1/staff/learners:find", json={"identity_number": NUMBER}
+    )
+    assert (found["learner_id"], found["name"], found["identity_number"]) == (
+        learner,
+        "张三",
+        NUMBER,
+    )
+    refusal = {"reasons": ["the picture shows somebody else"]}
+    done = await site.ask(
+        "counter-3", "POST", f"/v1/staff/learners/{learner}/refusal", json=refusal
+    )
+    assert (done["state"], done["changed_by"]) == ("refused", "counter-3")
+    problem = await site.ask("course", "POST", "/v1/sessions", status=403, json=body)
+    assert problem["code"] == "enrolment_refused"
+    assert "somebody else" in problem["detail"]
+    approval = {"reason": "seen", "face_compared": True}
+    path = f"/v1/staff/learners/{learner}/approval"
+    await site.ask("counter-3", "POST", path, status=409, json=approval)
+    template = {"template": base64.b64encode(b"y").decode(), "provenance": "self_live"}
+    await site.ask("course", "PUT", f"/v1/learners/{learner}/template", json=template)
+    await site.ask("counter-3", "POST", path, json=approval)
+    read = await site.ask("counter-3", "GET", f"/v1/staff/learners/{learner}")
+    assert read["registration"]["state"] == "approved"
+    assert read["template"]["confirmed_ms"] is not None
+    await site.ask("course", "POST", "/v1/sessions", status=201, json=body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "let_in"),
+    [
+        ("GET", "/v1/reviews", {"li-hua", "wu-wei", "inspector-7"}),
+        ("GET", "/v1/reviews/rev_1", {"li-hua", "wu-wei", "inspector-7"}),
+        ("POST", "/v1/reviews/rev_1/decisions", {"li-hua", "wu-wei"}),
+        ("POST", "/v1/reviews/rev_1/answers", {"li-hua", "wu-wei"}),
+        ("GET", "/v1/staff/learners", {"counter-3", "inspector-7"}),
+        ("POST", "/v1/staff/learners/lrn_1/approval", {"counter-3"}),
+        ("POST", "/v1/staff/learners/lrn_1/erasure", {"counter-3"}),
+        ("POST", "/v1/staff/sessions/ses_1/supervision", {"counter-3"}),
+        ("POST", "/v1/staff/learners/lrn_1/offline-hours", {"school", "other-school"}),
+        (
+            "GET",
+            "/v1/staff/learners/lrn_1/offline-hours",
+            {"school", "other-school", "counter-3", "inspector-7"},
+        ),
+        ("GET", "/v1/staff/trail", {"inspector-7"}),
+        ("GET", "/v1/staff/faces", {"counter-3", "school", "other-school", "inspector-7"}),
+        ("PUT", "/v1/learners/lrn_1/person", {"course", "counter-3"}),
+    ],
+)
+async def test_roles_are_kept_apart_by_the_server(
+    site: Site, method: str, path: str, let_in: set[str]
+) -> None:
+    """Whoever lacks the scope gets 403, whatever the page shows."""
+    json = {} if method in ("POST", "PUT") else None
+    for name, (secret, _) in KEYS.items():
+        headers = {"Authorization": f"Bearer {secret}"}
+        answer = await site.http.request(method, path, headers=headers, json=json)
+        assert (answer.status_code != 403) == (name in let_in), (name, answer.status_code)
+
+
+@pytest.mark.both_databases
+async def test_a_review_from_the_rules_to_the_decision(site: Site) -> None:
+    """Listed, read with its evidence, answered, decided by two where a spoof is overturned."""
+    lesson = await suspended(site, Decision.SPOOF)
+    (review,) = (await site.ask("li-hua", "GET", "/v1/reviews"))["reviews"]
+    assert (review["kind"], review["spoof"], review["reviewers_needed"]) == ("suspension", True, 2)
+    path = f"/v1/reviews/{review['id']}"
+    case = await site.ask("li-hua", "GET", path, headers={"X-Purpose": "the call of Tuesday"})
+    assert case["explanation"]["session_id"] == lesson.id
+    assert any(fact["kind"] == "suspended" for fact in case["facts"])
+    shown = case["pictures"][0]
+    headers = {"Authorization": f"Bearer {KEYS['li-hua'][0]}"}
+    picture = await site.http.get(shown["path"], headers=headers)
+    assert (picture.headers["content-type"], picture.content) == ("image/jpeg", PICTURE)
+    await site.ask("li-hua", "POST", f"{path}/answers", json={"text": "we look at it"})
+    decision = {"ruling": "granted", "reason": "a mirror behind him"}
+    first = await site.ask("li-hua", "POST", f"{path}/decisions", json=decision)
+    assert (first["state"], first["votes"][0]["actor"]) == ("second_needed", "li-hua")
+    await site.ask("li-hua", "POST", f"{path}/decisions", status=403, json=decision)
+    await site.ask("wu-wei", "POST", f"{path}/decisions", json=decision)
+    await site.ask("wu-wei", "POST", f"{path}/decisions", status=409, json=decision)
+    case = await site.ask("inspector-7", "GET", path)
+    assert case["review"]["state"] == "decided"
+    assert [vote["reason"] for vote in case["review"]["votes"]] == [decision["reason"]] * 2
+    spans = case["explanation"]["spans"]
+    assert "granted" in {span["state"] for span in spans}
+    assert (await site.ask("li-hua", "GET", "/v1/reviews?state=open"))["reviews"] == []
+    looks = await site.trail(subject=site.studio.learner_id)
+    assert ("li-hua", "GET /v1/reviews/{review_id}", site.studio.learner_id) in looks
+    assert looks[0] == ("inspector-7", "GET /v1/reviews/{review_id}", site.studio.learner_id)
+    assert any(route.endswith("pictures/{fact_key}") for _, route, _ in looks)
+
+
+async def test_an_appeal_from_the_learners_device(site: Site) -> None:
+    """Sent with the learner's token, seen by him with its answer and its decision."""
+    lesson = await suspended(site, Decision.MISMATCH)
+    invited = await site.studio.service.sign_in.invite(site.studio.learner_id)
+    token = (await site.studio.service.sign_in.by_link(invited.link_token, address="")).token
+    told = (await site.studio.service.explain(lesson.id)).told
+    lost = next(span for span in told.spans if span.reason == "mismatch")
+    body = {
+        "session_id": lesson.id,
+        "from_ms": lost.start,
+        "to_ms": lost.end,
+        "text": "我擦了眼镜",
+    }
+    made = await site.ask(token, "POST", "/v1/me/appeals", status=201, json=body)
+    assert (made["state"], made["text"]) == ("open", "我擦了眼镜")
+    await site.ask(token, "POST", "/v1/me/appeals", status=409, json=body)
+    await site.ask(token, "POST", "/v1/me/appeals", status=422, json={**body, "to_ms": lost.start})
+    path = f"/v1/reviews/{made['id']}"
+    await site.ask("li-hua", "POST", f"{path}/answers", json={"text": "until Thursday"})
+    decision = {"ruling": "granted", "reason": "the picture shows him"}
+    await site.ask("li-hua", "POST", f"{path}/decisions", json=decision)
+    (mine,) = (await site.ask(token, "GET", "/v1/me/appeals"))["appeals"]
+    assert (mine["state"], mine["answer"], mine["reason"]) == (
+        "granted",
+        "until Thursday",
+        "the picture shows him",
+    )
+    case = await site.ask("li-hua", "GET", path)
+    assert case["statement"] == "我擦了眼镜"
+    ledger = await site.studio.service.ledger.of_subject(lesson.id)
+    assert not any("眼镜".encode() in entry.body for entry in ledger)
+
+
+async def test_offline_hours_the_challenge_route_and_supervision(site: Site) -> None:
+    """Entered by the school, its own to withdraw; exceptions and supervision by staff."""
+    learner = site.studio.learner_id
+    day = site.studio.clock.stamp().utc.date().isoformat()
+    path = f"/v1/staff/learners/{learner}/offline-hours"
+    body = {"programme": "demo", "minutes": 180, "held_on": day, "topic": "emergency plans"}
+    made = await site.ask("school", "POST", path, status=201, json=body)
+    assert made["institution"] == "school"
+    assert (await site.ask("counter-3", "GET", path))["minutes"] == {"demo": 180}
+    gone = f"/v1/staff/offline-hours/{made['id']}/withdraw"
+    await site.ask("other-school", "POST", gone, status=404, json={"reason": "not mine"})
+    await site.ask("school", "POST", gone, json={"reason": "wrong person"})
+    assert (await site.ask("school", "GET", path))["minutes"] == {}
+    path = f"/v1/staff/learners/{learner}/challenge-route"
+    await site.ask("counter-3", "POST", path, json={"reason": "flagged three times, it is him"})
+    read = await site.ask("counter-3", "GET", f"/v1/staff/learners/{learner}")
+    assert read["challenge_route"]
+    await site.ask("counter-3", "POST", f"{path}/end", json={"reason": "another camera"})
+    lesson = await site.studio.open()
+    await lesson.watch(60)
+    now = site.studio.clock.stamp().utc_ms
+    await lesson.close()
+    path = f"/v1/staff/sessions/{lesson.id}/supervision"
+    body = {"from_ms": now - 30_000, "to_ms": now, "reason": "sat in room 2"}
+    done = await site.ask("counter-3", "POST", path, status=201, json=body)
+    assert done["confirmed_by"] == "counter-3"
+    swapped = {**body, "from_ms": now, "to_ms": now - 30_000}
+    await site.ask("counter-3", "POST", path, status=409, json=swapped)
+
+
+async def test_an_erasure_over_the_counter(site: Site) -> None:
+    """Everything that names the learner goes; the answer is the proof."""
+    learner = site.studio.learner_id
+    person = {"name": "张三", "identity_number": NUMBER}
+    await site.ask("course", "PUT", f"/v1/learners/{learner}/person", json=person)
+    assert (await site.ask("school", "GET", "/v1/staff/faces")) == {"stored": 1, "state": "below"}
+    body = {"what": "everything", "reason": "asked for"}
+    path = f"/v1/staff/learners/{learner}/erasure"
+    erased = await site.ask("counter-3", "POST", path, json=body)
+    assert erased["templates_erased"] == 1
+    content = verify_erasure(erased["proof"], site.studio.keyring)
+    assert (content["kind"], content["data"]["actor"]) == ("person_erased", "counter-3")
+    read = await site.ask("counter-3", "GET", f"/v1/staff/learners/{learner}")
+    assert (read["name"], read["identity_number"]) == (None, None)
+    find = {"identity_number": NUMBER}
+    await site.ask("counter-3", "POST", "/v1/staff/learners:find", status=404, json=find)
+    assert (await site.ask("school", "GET", "/v1/staff/faces"))["stored"] == 0
+
+
+async def test_every_read_is_recorded_before_it_is_answered(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists, persons, misses, with the purpose; what cannot be recorded is not shown."""
+    learner = site.studio.learner_id
+    headers = {"X-Purpose": "call of 24 November"}
+    await site.ask("counter-3", "GET", "/v1/staff/learners", headers=headers)
+    await site.ask("counter-3", "GET", f"/v1/staff/learners/{learner}", headers=headers)
+    find = {"identity_number": NUMBER}
+    await site.ask("counter-3", "POST", "/v1/staff/learners:find", status=404, json=find)
+    looks = await site.ask("inspector-7", "GET", "/v1/staff/trail?actor=counter-3")
+    assert [(look["route"], look["subject"], look["purpose"]) for look in looks["looks"]] == [
+        ("POST /v1/staff/learners:find", "-", ""),
+        ("GET /v1/staff/learners/{learner_id}", learner, "call of 24 November"),
+        ("GET /v1/staff/learners", "-", "call of 24 November"),
+    ]
+    older = looks["looks"][0]["id"]
+    page = await site.ask("inspector-7", "GET", f"/v1/staff/trail?before={older}&limit=1")
+    assert [look["subject"] for look in page["looks"]] == [learner]
+
+    async def full(**_: Any) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(site.studio.service.trail, "note", full)
+    answer = await site.http.get(
+        f"/v1/staff/learners/{learner}",
+        headers={"Authorization": f"Bearer {KEYS['counter-3'][0]}"},
+    )
+    assert answer.status_code == 500
+
+
+@pytest.mark.both_databases
+async def test_the_trail_cannot_be_changed(site: Site) -> None:
+    """The database itself refuses to update and to delete."""
+    from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
+
+    await site.ask("counter-3", "GET", "/v1/staff/learners")
+    jobs: list[Callable[[Any], Any]] = [
+        lambda tx: tx.connection.execute(text("UPDATE access_log SET actor = 'nobody'")),
+        lambda tx: tx.connection.execute(text("DELETE FROM access_log")),
+    ]
+    for job in jobs:
+        with pytest.raises(DBAPIError, match="append-only"):
+            await site.studio.service._database.write(job)
+    assert len(await site.trail(actor="counter-3")) == 1
