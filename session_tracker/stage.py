@@ -97,7 +97,6 @@ class Stage:
         self.verifier = verifier
         self.database = database
         self.ledger = Ledger(database, keyring, clock, heads_file=heads_file)
-        self.ledger = Ledger(database, keyring, clock)
         self.pictures = Pictures(database, learner_keys)
         self.reviews = Reviews(database, learner_keys, clock)
         self.registry = Registry(
