@@ -113,3 +113,18 @@ def test_standing_still_by_order_of_the_tracker(tell: Tell) -> None:
     story.plays(0, 200).paused(100, PauseReason.IDLE).resumed(140)
     assert story.credited() == [(30, 100), (140, 200)]
     assert (100, 140, "idle") in story.void()
+
+
+def test_a_lost_report_of_the_beginning_voids_nothing_but_itself(tell: Tell) -> None:
+    """The report that the player began got lost: what follows counts, once one has arrived."""
+    story = seen(tell).report(0, 0, playing=False).report(15, 9).report(30, 24).report(45, 39)
+    assert story.credited() == [(15, 45)]
+    assert (0, 15, "not_playing") in story.void()
+
+
+def test_a_player_that_stood_still_cannot_have_moved_further_than_the_clock(tell: Tell) -> None:
+    """A jump while it was paused stays a skip, and silence for too long proves no playing."""
+    skips = seen(tell).report(0, 0, playing=False).report(15, 30).report(45, 60)
+    assert skips.credited() == []
+    silent = seen(tell).report(0, 0, playing=False).report(130, 100).report(150, 120)
+    assert silent.credited() == []
