@@ -164,10 +164,17 @@ class BenrenClient:
         except (KeyError, TypeError, ValueError) as error:
             raise _not_as_documented("invitation", error) from error
 
-    async def approve(self, learner_id: str, *, reason: str) -> dict[str, Any]:
-        """Approve a learner's registration; needs a key with the scope `staff`."""
+    async def approve(
+        self, learner_id: str, *, reason: str, face_compared: bool = False
+    ) -> dict[str, Any]:
+        """Approve a learner's registration; needs a key with the scope `staff`.
+
+        Say `face_compared` where the enrolled face was compared with the person or the identity
+        card: credit under it is no longer provisional then.
+        """
         path = f"/v1/staff/learners/{learner_id}/approval"
-        return await self._tracker.ask("POST", path, {"reason": reason})
+        body = {"reason": reason, "face_compared": face_compared}
+        return await self._tracker.ask("POST", path, body)
 
     async def give_consent(self, learner_id: str, *, text_version: str) -> str:
         """Record the learner's separate consent; returns its id."""

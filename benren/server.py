@@ -41,6 +41,7 @@ async def run(config: Config, clock: Clock | None = None) -> None:
         level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("aioice").setLevel(logging.WARNING)  # it would write learners' addresses
     services = await build(config, clock)
     try:
         with _listen(config.host, config.port) as listener:

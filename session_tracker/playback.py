@@ -127,7 +127,7 @@ def _follow(reports: Sequence[Playback], policy: Policy, jumps: list[Jump]) -> I
         unknown = after.media_id != medium or span > lost
         if not r.playing or unknown:
             # Nobody can say when it played: not credited, though what it can have played is known.
-            # It may have begun since: the report that said so was lost, and is not to void the rest.
+            # It may have begun since: a lost report that said so is not to void the rest.
             ran = r.playing or (after.playing and not unknown)
             went_on = ran and after.media_id == medium and ahead <= slack
             reach = after.media_ms if went_on else 0

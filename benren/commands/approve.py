@@ -1,4 +1,4 @@
-"""`benren approve LEARNER`: staff say that an enrolled face is the learner's."""
+"""`benren approve LEARNER`: staff approve a registration and the face that was enrolled."""
 
 from __future__ import annotations
 
@@ -20,21 +20,27 @@ def approve(
         str, typer.Option(help="Where the service answers.")
     ] = "http://127.0.0.1:8000",
     api_key: Annotated[
-        str, typer.Option(envvar="BENREN_API_KEY", help="Needed where keys are configured.")
+        str,
+        typer.Option(
+            envvar="BENREN_API_KEY", help="Where keys are configured: one with the scope staff."
+        ),
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Confirm an enrolment: hours that waited for it count, and a certificate that is due comes."""
+    """Approve a learner whose face you compared with the person or the identity card.
+
+    Hours that waited for it count then, and a certificate that is due comes.
+    """
     import asyncio  # noqa: PLC0415
 
     from benren.client import BenrenClient  # noqa: PLC0415
 
     async def done() -> dict[str, object]:
         async with BenrenClient(server, api_key=api_key) as client:
-            return await client.confirm_template(learner, reason=reason)
+            return await client.approve(learner, reason=reason, face_compared=True)
 
-    confirmed = asyncio.run(done())
+    made = asyncio.run(done())
     if json:
-        emit(confirmed)
+        emit(made)
     else:
-        typer.echo(f"{learner}: enrolment {confirmed['version']} confirmed")
+        typer.echo(f"{learner}: {made['state']}")

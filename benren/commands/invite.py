@@ -26,13 +26,18 @@ def invite(
     industry: Annotated[str, typer.Option(help="Of a new learner's business.")] = "general",
     business: Annotated[str, typer.Option(help="Your reference of the business.")] = "try-out",
     photo: Annotated[
-        Path | None, typer.Option(help="Identity photograph that you have checked: enrols it.")
+        Path | None,
+        typer.Option(help="Identity photograph that you have checked: enrols and approves it."),
     ] = None,
     server: Annotated[
         str, typer.Option(help="Where the service answers; links begin with it.")
     ] = "http://127.0.0.1:8000",
     api_key: Annotated[
-        str, typer.Option(envvar="BENREN_API_KEY", help="Needed where keys are configured.")
+        str,
+        typer.Option(
+            envvar="BENREN_API_KEY",
+            help="Where keys are configured: scope tracker; with --photo verifier and staff too.",
+        ),
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -58,6 +63,9 @@ def invite(
             if picture is not None:
                 face = await client.enrol(learner_id, picture)
                 await client.put_template(learner_id, face.template)
+                await client.approve(
+                    learner_id, reason="enrolled by staff with `benren invite`", face_compared=True
+                )
             return learner_id, await client.invite(learner_id)
 
     learner_id, invited = asyncio.run(made())
