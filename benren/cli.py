@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "tune": "Recommend thresholds for your own population, with their evidence.",
     "ledger": "Verify and export the ledger.",
     "outbox": "Secrets, standing and replay of webhooks.",
+    "settle": "Derive every course anew and compare it with the ledger's settlements.",
     "certificate": "Verify a certificate of study hours.",
     "keys": "Make API keys; rotate the keys that seal and sign.",
 }

@@ -47,11 +47,15 @@ class Programmes:
                     )
 
         await self._database.write(job)
+        await self.read()
+        self._newest = {policy.name: policy for policy in policies}
+
+    async def read(self) -> None:
+        """Learn every version that the store knows; none is in force by that."""
         async with self._database.read() as connection:
             for row in (await connection.execute(select(programmes))).all():
                 stored = Policy.model_validate_json(row.document)
                 self._known[stored.name, stored.version] = stored
-        self._newest = {policy.name: policy for policy in policies}
 
     def in_force(self) -> Mapping[str, Policy]:
         """Give the policies in force by programme."""

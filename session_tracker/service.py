@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -35,7 +35,8 @@ from session_tracker.policy import Policy
 from session_tracker.printing import Printer
 from session_tracker.records import Registration, SessionRecord, StreamRecord
 from session_tracker.refusals import SessionEnded, TakenOver
-from session_tracker.settlement import CourseCredit
+from session_tracker.settle_all import CourseOutcome, settle_all
+from session_tracker.settlement import CourseCredit, Settlement
 from session_tracker.signin import SignIn
 from session_tracker.stage import Stage, holds_lease, token_hash, unknown_session
 from session_tracker.store import sessions as rows
@@ -529,6 +530,16 @@ class SessionService:
         await self._end_all(lambda record: record.learner_id == learner_id)
         await self._stage.grade_all(learner_id)
         return refused
+
+    async def settle_all(self, *, write: bool = False) -> AsyncIterator[CourseOutcome]:
+        """Derive every course in one pass; `write` settles anew what came to another result."""
+        programmes = self.registry.programmes
+        settlement = Settlement(self._database, programmes, self._clock, kept_facts=0)
+        now = self._stage.axis.now()
+        context = self.context() if write else None
+        outcomes = settle_all(self._database, settlement, now_ms=now, context=context)
+        async for outcome in outcomes:
+            yield outcome
 
     # --- records ---------------------------------------------------------------------------
 

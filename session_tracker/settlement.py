@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
@@ -14,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from session_tracker import ledger, rebuild
 from session_tracker.audit import evidence_digest
 from session_tracker.credit import LearnerCredit, SessionCredit, SessionFacts, derive
-from session_tracker.enrolment import Registry
 from session_tracker.events import Fact
 from session_tracker.explain import fate_of
+from session_tracker.kept import Kept
 from session_tracker.ledger import Context
 from session_tracker.policy import Policy, Provenance
+from session_tracker.programmes import Programmes
 from session_tracker.records import Course, SessionRecord
 from session_tracker.segments import Segment, segments_of
 from session_tracker.store import learners as people
@@ -30,10 +30,8 @@ from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
 from verifier.errors import NotFound
 
-_KEPT_COURSES: Final = 2_000
-"""Courses of which the store's last answer is held for a glance."""
-_KEPT_SESSIONS: Final = 2_000
-"""Facts of settled sessions held in memory; they change no more."""
+_KEPT_FACTS: Final = 400_000
+"""Facts of settled sessions, and of courses at a glance, held in memory: some 100 MB each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +71,10 @@ class _Inputs:
     """Versions that staff refused."""
     certificate_number: str | None
 
+    def size(self) -> int:
+        """Count the facts."""
+        return sum(len(facts) for facts in self.facts.values())
+
 
 class Settlement:
     """Derives and settles. Reads everything from the store but running sessions."""
@@ -80,14 +82,16 @@ class Settlement:
     def __init__(
         self,
         database: Database,
-        registry: Registry,
+        programmes: Programmes,
         clock: Clock,
+        *,
+        kept_facts: int = _KEPT_FACTS,
     ) -> None:
         self._database = database
-        self._registry = registry
+        self._programmes = programmes
         self._clock = clock
-        self._settled: OrderedDict[str, tuple[Fact, ...]] = OrderedDict()
-        self._inputs: OrderedDict[Course, _Inputs] = OrderedDict()
+        self._settled: Kept[str, tuple[Fact, ...]] = Kept(kept_facts, len)
+        self._inputs: Kept[Course, _Inputs] = Kept(kept_facts, _Inputs.size)
 
     async def course_credit(
         self,
@@ -101,14 +105,11 @@ class Settlement:
 
         At a `glance`, which decides nothing, what the store said last time will do.
         """
-        policy = self._registry.programmes.policy(course.programme, course.policy_version)
+        policy = self._programmes.policy(course.programme, course.policy_version)
         inputs = self._inputs.get(course)
         if inputs is None or not glance or not running.keys() <= inputs.facts.keys():
             inputs = await self._read(course, policy, running)
-            self._inputs[course] = inputs
-            self._inputs.move_to_end(course)
-            if len(self._inputs) > _KEPT_COURSES:
-                self._inputs.popitem(last=False)
+            self._inputs.keep(course, inputs)
         sessions = [
             SessionFacts(
                 session_id=record.id,
@@ -147,67 +148,83 @@ class Settlement:
     async def _facts(self, connection: AsyncConnection, record: SessionRecord) -> tuple[Fact, ...]:
         kept = self._settled.get(record.id)
         if kept is not None:
-            self._settled.move_to_end(record.id)
             return kept
         found = tuple((await rebuild.facts_of(connection, record.id)).values())
         if record.settled_ms is not None:
-            self._settled[record.id] = found
-            if len(self._settled) > _KEPT_SESSIONS:
-                self._settled.popitem(last=False)
+            self._settled.keep(record.id, found)
         return found
 
     def forget(self, session_id: str) -> None:
         """Read a session's facts again next time: somebody decided about it."""
-        self._settled.pop(session_id, None)
+        self._settled.forget(session_id)
 
     async def evidence_digest(self, session_id: str) -> str:
         """Digest what of a session lies outside the ledger, for its settlement."""
         async with self._database.read() as connection:
             return await evidence_digest(connection, session_id)
 
-    async def regrade(self, state: CourseCredit, context: Context) -> None:
-        """Settle again what came to another result since: an enrolment that was confirmed, say."""
+    async def differing(self, state: CourseCredit) -> int:
+        """Count the settlements in the ledger that say something else than the facts."""
+        return len([record async for record, _, _ in self._outdated(state)])
+
+    async def regrade(self, state: CourseCredit, context: Context) -> int:
+        """Settle again what came to another result since: an enrolment that was confirmed, say.
+
+        Gives how many sessions that were.
+        """
+        outdated = [found async for found in self._outdated(state)]
+        for record, cut, last in outdated:
+            await self._append(await self._anew(record, state, cut, last, context))
+        return len(outdated)
+
+    async def _outdated(
+        self, state: CourseCredit
+    ) -> AsyncIterator[tuple[SessionRecord, Sequence[Segment], ledger.Entry]]:
         for record in state.records:
             if record.settled_ms is None:
                 continue
             session = state.of(record.id)
             last = await self.last_settlement(record.id)
             cut = segments_of(session, state.facts[record.id])
-            if _as_settled(last.content["data"], session, cut):
-                continue
-            digest = await self.evidence_digest(record.id)
-            now = self._clock.stamp().utc_ms
-            entry = ledger.entry(
+            if not _as_settled(last.content["data"], session, cut):
+                yield record, cut, last
+
+    async def _anew(
+        self,
+        record: SessionRecord,
+        state: CourseCredit,
+        cut: Sequence[Segment],
+        last: ledger.Entry,
+        context: Context,
+    ) -> list[NewEntry]:
+        """Make the entries of a settlement that takes the place of `last`."""
+        digest = await self.evidence_digest(record.id)
+        now = self._clock.stamp().utc_ms
+        data = settlement_data(state.of(record.id), cut, state.course, state.policy, digest)
+        before = {tuple(s) for s in last.content["data"].get("segments", ())}
+        entries = [
+            ledger.entry(
                 subject=record.id,
-                key=f"settled:{last.index}",
-                kind="settled",
+                key=f"segment:{s.start}:{last.index}",
+                kind="segment",
                 at_ms=now,
                 context=context,
-                reason="regraded",
-                data={
-                    "t": now,
-                    **settlement_data(session, cut, state.course, state.policy, digest),
-                },
+                reason=fate_of(s),
+                data=segment_data(s),
             )
-            before = {tuple(s) for s in last.content["data"].get("segments", ())}
-            changed = [s for s in cut if _compact(s) not in before]
-            await self._append(
-                [
-                    *(
-                        ledger.entry(
-                            subject=record.id,
-                            key=f"segment:{s.start}:{last.index}",
-                            kind="segment",
-                            at_ms=now,
-                            context=context,
-                            reason=fate_of(s),
-                            data=segment_data(s),
-                        )
-                        for s in changed
-                    ),
-                    entry,
-                ]
-            )
+            for s in cut
+            if _compact(s) not in before
+        ]
+        settled = ledger.entry(
+            subject=record.id,
+            key=f"settled:{last.index}",
+            kind="settled",
+            at_ms=now,
+            context=context,
+            reason="regraded",
+            data={"t": now, **data},
+        )
+        return [*entries, settled]
 
     async def _append(self, entries: Sequence[NewEntry]) -> None:
         async def job(tx: Transaction) -> None:

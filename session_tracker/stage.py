@@ -104,7 +104,7 @@ class Stage:
         )
         self.erasure = Erasure(database, learner_keys, self.ledger, clock)
         self.housekeeping = Housekeeping(database, self.registry.programmes, self.erasure, clock)
-        self.settlement = Settlement(database, self.registry, clock)
+        self.settlement = Settlement(database, self.registry.programmes, clock)
         self.certification = Certification(database, self.settlement, self.ledger, keyring, clock)
         self.scheduler = Scheduler(clock, self._on_deadline)
         self.sessions: dict[str, Live] = {}
