@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from session_tracker.credit import derive
 from session_tracker.events import (
@@ -31,13 +34,21 @@ from session_tracker.events import (
     SystemFault,
 )
 from session_tracker.explain import fate_of
+from session_tracker.ledger_file import audit_export, export_ledger
 from session_tracker.live import Report
 from session_tracker.machine import LIVE_STATES, Machine
 from session_tracker.policy import Policy, Provenance, Training, load_policy
+from session_tracker.review import ReviewKind, Ruling
 from session_tracker.sampling import truncated_exponential
+from session_tracker.store.schema import metadata
 from session_tracker.testing import Lesson, Studio
+from verifier.clock import Stamp
 from verifier.errors import Conflict, Overloaded, Refused
-from verifier.types import Decision
+from verifier.keys import canonical_json
+from verifier.streaming.advice import Advice, FrameReceipt
+from verifier.streaming.arrivals import Arrival, Arrivals
+from verifier.streaming.limits import StreamLimits
+from verifier.types import Comparison, Decision, Likeness, SubjectTemplate
 
 Tell = Callable[..., Any]
 FOSHAN = load_policy("foshan-2021")
@@ -564,3 +575,157 @@ async def test_row_segment_states__are_entries_of_the_ledger(school: Studio) -> 
         (s.start, s.end, fate_of(s)) for s in spans
     ]
     assert all(e["policy"] and e["models"] and e["profile"] for e in found)
+
+
+# --- what other rooms keep ----------------------------------------------------------------------
+
+
+class Twins:
+    """A comparer that takes everybody for the same person."""
+
+    async def compare_templates(
+        self, probe: SubjectTemplate, others: Sequence[SubjectTemplate]
+    ) -> Comparison:
+        """Find everybody alike."""
+        alike = tuple(
+            Likeness(subject=o.subject, similarity=0.7, threshold=0.4)
+            for o in others
+            if o.subject != probe.subject
+        )
+        return Comparison(alike=alike, compared=len(others), skipped=())
+
+
+async def test_row_flagged_person__staff_confirm_him_and_it_is_recorded(school: Studio) -> None:
+    """From then on his checks use the challenge; the ledger says who said so and why."""
+    office = school.service.office
+    assert not await office.needs_challenge(school.learner_id)
+    await office.require_challenge(school.learner_id, actor="counter", reason="three times him")
+    assert await office.needs_challenge(school.learner_id)
+    found = await school.service.ledger.of_subject(school.learner_id)
+    assert "challenge_route" in [e.kind for e in found]
+
+
+async def test_row_one_face_several_accounts__a_hit_opens_a_review(database_url: str) -> None:
+    """Within one business; what the face earns waits until people have decided."""
+    assert FOSHAN.enrolment.compare_within_business
+    studio = Studio(database_url, policy=load_policy("demo"), comparer=Twins())
+    await studio.start()
+    studio.learner_id, studio.consent_id = await studio.enrol()
+    hits = await studio.service.casework.reviews.find(kind=ReviewKind.ENROLMENT_HIT)
+    assert [h.learner_id for h in hits] == [studio.learner_id]
+    lesson = await studio.open()
+    await lesson.watch(120)
+    await lesson.close()
+    assert (await told(lesson))["pending:provisional"] > 60
+    await studio.stop()
+
+
+async def test_row_replay__the_same_bytes_are_no_second_sample() -> None:
+    """A frozen stream is seen by its bytes; fingerprints are meant to be kept 90 days."""
+    assert FOSHAN.retention.replay_fingerprint_days == 90
+
+    async def process(arrival: Arrival) -> FrameReceipt:
+        return line.became_sample(arrival, Advice.OK)
+
+    async def confirm() -> None:
+        pass
+
+    line = Arrivals(process, confirm, StreamLimits())
+    receipts = []
+    for seq, data in enumerate((b"one", b"two", b"one"), start=1):
+        at = Stamp(boot_id="b", monotonic_ms=seq * 5_000, utc_ms=1_800_000_000_000 + seq * 5_000)
+        receipts.append(await line.push(seq, data, at))
+    assert [r.accepted for r in receipts] == [True, True, False]
+    assert receipts[-1].advice is Advice.DUPLICATE
+
+
+async def test_row_appeal__within_fifteen_working_days_and_a_spoof_takes_two(
+    school: Studio,
+) -> None:
+    """Answered in 2 h, decided in 3 working days; a spoof decision falls by two people."""
+    appeal = FOSHAN.appeal
+    assert (appeal.within_working_days, appeal.answer_within_h) == (15, 2)
+    assert (appeal.decide_within_working_days, appeal.spoof_reviewers) == (3, 2)
+    lesson = await begun(school)
+    school.verifier.show(lesson.id, Decision.SPOOF, new_track=False)
+    await lesson.watch(240, share=1)
+    await school.service.settled()
+    casework = school.service.casework
+    (review,) = await casework.reviews.of_session(lesson.id)
+    before = (await told(lesson))["granted"]
+    await casework.decide(review.id, actor="li", ruling=Ruling.GRANTED, reason="it is him")
+    assert (await told(lesson))["granted"] == before, "one is not enough"
+    await casework.decide(review.id, actor="wu", ruling=Ruling.GRANTED, reason="it is him")
+    assert (await told(lesson))["granted"] > before
+
+
+def test_row_evidence_pictures__the_programme_asks_for_those_of_failures_only() -> None:
+    """Until 30 days after the appeal window; the product's own default is none."""
+    assert FOSHAN.evidence_pictures.store == "on_failure"
+    assert FOSHAN.evidence_pictures.days_after_appeal == 30
+
+
+def test_row_retention__three_years_of_records_and_no_video() -> None:
+    """Templates until the end of the course and the appeal window; video never."""
+    assert FOSHAN.retention.records_years == 3
+    assert FOSHAN.retention.templates_until == "course_end_and_appeal"
+    assert not [t for t in metadata.tables if "video" in t]
+
+
+async def test_row_deletion__the_ledger_keeps_the_hours_and_no_face(school: Studio) -> None:
+    """One call: the template is gone, the session has ended, the hours are still derived."""
+    lesson = await begun(school)
+    await lesson.watch(60, share=1)
+    await school.service.erase_biometrics(school.learner_id)
+    await school.service.settled()
+    assert (await lesson.view()).state in ("closed", "settled")
+    assert (await told(lesson))["credited"] >= 55
+    assert (await school.service.registry.template(school.learner_id)).blob is None
+
+
+async def test_row_ledger__append_only_canonical_and_under_a_signed_head(school: Studio) -> None:
+    """Stored bytes are what is hashed; the database refuses to change them; the walk agrees."""
+    lesson = await begun(school)
+    await lesson.close()
+    for entry in await school.service.ledger.of_subject(lesson.id):
+        assert canonical_json(json.loads(entry.body)) == entry.body
+    with pytest.raises(IntegrityError, match="append-only"):
+        await school.service._database.write(
+            lambda tx: tx.connection.execute(text("UPDATE ledger_entries SET kind = 'x'"))
+        )
+    await school.service.head()
+    audit = await school.service.audit()
+    assert audit.intact
+    assert audit.heads > 0
+
+
+async def test_row_certificate__at_the_target_with_nothing_pending_and_revocable(
+    studio: Studio,
+) -> None:
+    """It comes by itself, has a number and a check code, and can be revoked for a reason."""
+    lesson = await studio.open()
+    await lesson.watch(600)
+    view = await lesson.close()
+    assert view.certificate is not None
+    document = json.loads((await studio.service.certification.issued(view.certificate)).document)
+    assert len(document["check_code"]) == 16
+    state = await studio.service.course_credit(studio.learner_id, studio.policy.name)
+    assert state.credit.final
+    context = studio.service.context()
+    revoked = await studio.service.certification.revoke(
+        view.certificate, reason="found by a spot check", context=context
+    )
+    assert revoked.revoked_reason == "found by a spot check"
+
+
+async def test_row_export__stands_alone_with_its_heads(school: Studio, tmp_path: Path) -> None:
+    """JSON Lines whose signed heads bind every entry; whoever has the keys can check it."""
+    lesson = await begun(school)
+    await lesson.close()
+    await school.service.head()
+    file = tmp_path / "ledger.jsonl"
+    with file.open("w", encoding="utf-8", newline="\n") as out:
+        count = await export_ledger(school.service._database, out)
+    audit = audit_export(file, school.keyring)
+    assert (audit.entries, audit.intact) == (count, True)
+    assert audit.heads > 0
