@@ -58,6 +58,10 @@ def _endings(m: Machine, policy: Policy) -> Iterator[Entry]:
     if m.last_frame is not None and not supervised(m):
         closes = m.last_frame + policy.network.closed_after_s * 1_000
         yield closes, Close(reason=CloseReason.NETWORK_GAP)
+    elif m.supervised_until is not None and m.last_frame is None:
+        # There is no camera: once staff do not answer for the learner, nothing can be earned.
+        closes = m.supervised_until + policy.network.closed_after_s * 1_000
+        yield closes, Close(reason=CloseReason.EXPIRED)
     if m.state is State.AWAITING_START_CHECK and m.opened_at is not None:
         yield m.opened_at + policy.checks.start_limit_s * 1_000, Close(reason=CloseReason.EXPIRED)
 

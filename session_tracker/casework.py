@@ -33,8 +33,10 @@ from session_tracker.reviews import Reviews
 from session_tracker.segments import Segment, segments_of
 from session_tracker.stage import Stage, unknown_session
 from session_tracker.store import sessions as rows
-from verifier.errors import BenrenError, NotFound
+from verifier.errors import BadRequest, BenrenError, NotFound
 
+MOST_AHEAD_MS: Final = 60 * 60_000
+"""Staff answer for a learner so long ahead, then again: our choice."""
 SAME_FACE: Final = "the same face is enrolled under another account of the business"
 _log = logging.getLogger("benren.tracker")
 
@@ -143,6 +145,11 @@ class Casework:
 
         Raises NotFound, BadRequest where it does not lie within the session.
         """
+        if end > self._stage.axis.now() + MOST_AHEAD_MS:
+            raise BadRequest(
+                f"Nobody answers for more than {MOST_AHEAD_MS // 60_000} minutes ahead.",
+                remedy="Confirm again when that time has come.",
+            )
         fact = Supervised(key=f"supervised:{start}-{end}", t=start, end=end)
         await self._stage.decide(session_id, [fact], reason=reason, data={"actor": actor})
 

@@ -38,7 +38,9 @@ from verifier.clock import Clock
 from verifier.errors import ConfigurationError, Refused
 from verifier.types import Comparison, SubjectTemplate, TemplateComparer
 
-CONSENT_PURPOSE = "face_verification"
+CONSENT_PURPOSE: Final = "face_verification"
+SUPERVISION_PURPOSE: Final = "supervised_session"
+"""Recorded where a learner studies before staff instead: the route without a face."""
 _TEMPLATE: Final = "template"
 _MOST_COLLEAGUES: Final = 1_000
 """Of one business an enrolment is compared with so many, those enrolled last."""
@@ -58,6 +60,17 @@ class Admission:
     policy: Policy
     begins: bool
     """Whether the course begins with this session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisedAdmission:
+    """Everything that a session without a face needs, checked."""
+
+    consent: Consent
+    """That the learner chose to be supervised instead."""
+    course: Course
+    policy: Policy
+    begins: bool
 
 
 class Registry:
@@ -305,7 +318,12 @@ class Registry:
         return None if row is None else Consent(**row)
 
     async def give_consent(
-        self, learner_id: str, *, text_version: str, seen: Mapping[str, str] | None = None
+        self,
+        learner_id: str,
+        *,
+        text_version: str,
+        seen: Mapping[str, str] | None = None,
+        purpose: str = CONSENT_PURPOSE,
     ) -> Consent:
         """Record the separate consent to face verification; `seen` says which text in the ledger.
 
@@ -314,7 +332,7 @@ class Registry:
         made = Consent(
             id=f"cns_{secrets.token_hex(10)}",
             learner_id=learner_id,
-            purpose=CONSENT_PURPOSE,
+            purpose=purpose,
             text_version=text_version,
             given_ms=self._clock.stamp().utc_ms,
             withdrawn_ms=None,
@@ -371,7 +389,8 @@ class Registry:
         if template is not None:
             template = await self._opened(template)
         policy = self.programmes.policy(programme, course.policy_version if course else None)
-        _check_rules(learner, consent, policy)
+        _check_rules(learner, policy)
+        _check_consent(consent)
         _check_registration(learner, recorded, policy)
         if certified:
             raise ProgrammeComplete(
@@ -385,19 +404,36 @@ class Registry:
                 f"This programme does not accept an enrolment by {template.provenance}.",
                 remedy=f"Enrol by one of: {', '.join(policy.enrolment.accepted)}.",
             )
-        fresh = Course(
-            learner_id=learner_id,
-            programme=programme,
-            course=1,
-            policy_version=policy.version,
-            track=learner.track,
-        )
         return Admission(
             learner=learner,
             template=template,
             blob=template.blob,
             consent=consent,
-            course=course or fresh,
+            course=course or _fresh(learner, policy),
+            policy=policy,
+            begins=course is None,
+        )
+
+    async def admit_supervised(self, *, learner_id: str, programme: str) -> SupervisedAdmission:
+        """Check that this learner may study under supervision: no face, and no consent to one.
+
+        The same rules but those about the face. That the learner chose this route is recorded.
+        Raises NotFound, Refused, Conflict.
+        """
+        async with self._database.read() as connection:
+            learner = await rows.read_learner(connection, learner_id)
+            recorded = await rows.read_registration(connection, learner_id)
+            course = await rows.read_course(connection, learner_id, programme)
+            certified = course is not None and await rows.is_certified(connection, course)
+        policy = self.programmes.policy(programme, course.policy_version if course else None)
+        _check_rules(learner, policy)
+        _check_registration(learner, recorded, policy)
+        if certified:
+            raise ProgrammeComplete(remedy="Nothing more is needed.")
+        chosen = await self.give_consent(learner_id, text_version="-", purpose=SUPERVISION_PURPOSE)
+        return SupervisedAdmission(
+            consent=chosen,
+            course=course or _fresh(learner, policy),
             policy=policy,
             begins=course is None,
         )
@@ -422,7 +458,25 @@ async def course_of(connection: AsyncConnection, record: SessionRecord) -> Cours
     return Course(**{**values, "track": Training(row["track"])})
 
 
-def _check_rules(learner: Learner, consent: Consent, policy: Policy) -> None:
+def _fresh(learner: Learner, policy: Policy) -> Course:
+    return Course(
+        learner_id=learner.id,
+        programme=policy.name,
+        course=1,
+        policy_version=policy.version,
+        track=learner.track,
+    )
+
+
+def _check_consent(consent: Consent) -> None:
+    if consent.withdrawn_ms is not None or consent.purpose != CONSENT_PURPOSE:
+        raise Refused(
+            "The consent to face verification was withdrawn.",
+            remedy="Record a new consent, or use the supervised route without a face.",
+        )
+
+
+def _check_rules(learner: Learner, policy: Policy) -> None:
     if learner.industry in policy.admission.refused_industries:
         raise Refused(
             f"Learners of the industry {learner.industry} train offline only.",
@@ -432,11 +486,6 @@ def _check_rules(learner: Learner, consent: Consent, policy: Policy) -> None:
         raise Refused(
             f"The programme is not for the category {learner.category}.",
             remedy=f"It is for: {', '.join(policy.admission.categories)}.",
-        )
-    if consent.withdrawn_ms is not None or consent.purpose != CONSENT_PURPOSE:
-        raise Refused(
-            "The consent to face verification was withdrawn.",
-            remedy="Record a new consent, or use the supervised route without a face.",
         )
 
 

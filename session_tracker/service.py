@@ -19,9 +19,23 @@ from session_tracker.catalogue import Catalogue
 from session_tracker.certification import Certification
 from session_tracker.credit import SessionCredit
 from session_tracker.dispatch import Dispatcher
-from session_tracker.enrolment import Admission, Consent, Registry, begin_course, course_of
+from session_tracker.enrolment import (
+    Admission,
+    Consent,
+    Registry,
+    SupervisedAdmission,
+    begin_course,
+    course_of,
+)
 from session_tracker.erasure import Erased
-from session_tracker.events import Closed, CloseReason, Decision, Fact, Opened
+from session_tracker.events import (
+    Closed,
+    CloseReason,
+    Decision,
+    Fact,
+    Opened,
+    Supervised,
+)
 from session_tracker.explain import Explanation, explain, for_learner
 from session_tracker.housekeeping import Swept
 from session_tracker.learner_keys import LearnerKeys
@@ -68,6 +82,17 @@ class OpenedSession:
     session_token: str
     """For the learner's device; kept by us as a hash only."""
     grant: StreamGrant
+    view: SessionView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedSupervised:
+    """What whoever opened a session without a face gets: there is no stream."""
+
+    session_id: str
+    session_token: str
+    supervised_until_ms: int
+    """So long staff answer for the learner."""
     view: SessionView
 
 
@@ -300,6 +325,73 @@ class SessionService:
             raise
         live.stream_id = grant.stream_id
         return grant
+
+    async def open_supervised(
+        self,
+        *,
+        learner_id: str,
+        programme: str,
+        media: Sequence[str],
+        minutes: int,
+        actor: str,
+        reason: str,
+    ) -> OpenedSupervised:
+        """Open a session without a face: staff are there and answer for the learner.
+
+        For so many minutes at first; they answer for more by `casework.supervise`. What they do
+        not answer for is not credited, and the session ends. Raises as `open_session`.
+        """
+        self.catalogue.require(programme, media)
+        admission = await self.registry.admit_supervised(learner_id=learner_id, programme=programme)
+        async with self._database.read() as connection:
+            epoch = 1 + await rows.last_epoch(connection, learner_id)
+        if await self._held_elsewhere(learner_id, take_over=False) is not None:
+            raise lease.refuse_parallel()
+        token = f"sst_{secrets.token_urlsafe(32)}"
+        now = self._stage.axis.now()
+        record = SessionRecord(
+            id=f"ses_{secrets.token_hex(12)}",
+            learner_id=learner_id,
+            programme=programme,
+            course=admission.course.course,
+            policy_version=admission.policy.version,
+            consent_id=admission.consent.id,
+            media=tuple(media),
+            token_hash=token_hash(token),
+            epoch=epoch,
+            template_version=0,
+            taking_over=None,
+            opened_ms=now,
+        )
+        live = Live(
+            record=record, course=admission.course, policy=admission.policy, machine=Machine()
+        )
+        until = now + minutes * 60_000
+        fact = Supervised(key=f"supervised:{now}-{until}", t=now, end=until)
+        async with live.lock:
+            self._stage.sessions[live.id] = live
+            turn = self._stage.turn(live)
+            data = _opening_supervised(admission, record, actor)
+            turn.add_entry(kind="session", key="session", at_ms=now, data=data)
+            turn.note(Opened(key="opened", t=now))
+            turn.take_decision(fact, reason=reason, data={"actor": actor})
+            turn.let_pass()
+
+            async def before(tx: Transaction) -> None:
+                if admission.begins:
+                    await begin_course(tx, admission.course, now)
+                await self._stage.take_lease(tx, live)
+                await rows.insert_session(tx.connection, record)
+
+            try:
+                await self._stage.commit(live, turn, before)
+            except BaseException:
+                del self._stage.sessions[live.id]
+                raise
+            view = await self._stage.view(live)
+        return OpenedSupervised(
+            session_id=live.id, session_token=token, supervised_until_ms=until, view=view
+        )
 
     async def _held_elsewhere(self, learner_id: str, *, take_over: bool) -> str | None:
         """Name the session that holds the learner's lease; end it where the lease has expired."""
@@ -578,6 +670,22 @@ def _opening(admission: Admission, record: SessionRecord) -> dict[str, object]:
         "media": list(record.media),
         "epoch": record.epoch,
         "taking_over": record.taking_over,
+    }
+
+
+def _opening_supervised(
+    admission: SupervisedAdmission, record: SessionRecord, actor: str
+) -> dict[str, object]:
+    return {
+        "learner": record.learner_id,
+        "programme": record.programme,
+        "course": record.course,
+        "track": str(admission.course.track),
+        "consent": record.consent_id,
+        "mode": "supervised",
+        "actor": actor,
+        "media": list(record.media),
+        "epoch": record.epoch,
     }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request
 
-from session_tracker.api.bodies import Because, ErasedBody
+from session_tracker.api.bodies import Because, ErasedBody, SessionBody
 from session_tracker.api.learners import LearnerId, erased_body, template_body
 from session_tracker.api.staff_bodies import (
     Approval,
@@ -17,6 +17,7 @@ from session_tracker.api.staff_bodies import (
     NewErasure,
     NewOfflineHours,
     NewPerson,
+    NewSupervisedSession,
     OfflineHoursBody,
     OfflineListBody,
     PersonBody,
@@ -26,6 +27,7 @@ from session_tracker.api.staff_bodies import (
     StaffLearnersBody,
     StaffPersonBody,
     SupervisedBody,
+    SupervisedSessionBody,
     Supervision,
     TrailBody,
 )
@@ -246,6 +248,24 @@ def _add_route_routes(router: APIRouter, service: SessionService) -> None:
         actor = actor_of(request).name
         await service.office.lift_challenge(learner_id, actor=actor, reason=body.reason)
         return ChallengeRouteBody(learner_id=learner_id, challenge_route=False)
+
+    @router.post("/v1/staff/sessions", status_code=201, summary="Open a supervised session")
+    async def open_supervised(
+        request: Request, body: NewSupervisedSession
+    ) -> SupervisedSessionBody:
+        """Open a session for somebody who does without the face: no template, no stream.
+
+        You answer for the learner, for so many minutes; confirm more with `supervision`. What
+        nobody answers for is not credited.
+        """
+        actor = actor_of(request).name
+        opened = await service.open_supervised(actor=actor, **body.model_dump())
+        return SupervisedSessionBody(
+            session_id=opened.session_id,
+            session_token=opened.session_token,
+            supervised_until_ms=opened.supervised_until_ms,
+            session=SessionBody(**opened.view.as_json()),
+        )
 
     @router.post(
         "/v1/staff/sessions/{session_id}/supervision",

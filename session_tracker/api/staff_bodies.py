@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from session_tracker.api.bodies import Milliseconds, Name, ShortText, TemplateBody
+from session_tracker.api.bodies import Milliseconds, Name, SessionBody, ShortText, TemplateBody
 from session_tracker.policy import Training
 from session_tracker.records import RegistrationState
 
@@ -187,6 +187,31 @@ class ChallengeRouteBody(BaseModel):
 
     learner_id: str = Field(examples=[_LEARNER])
     challenge_route: bool
+
+
+class NewSupervisedSession(BaseModel):
+    """A session without a face: staff are there."""
+
+    model_config = _STRICT
+
+    learner_id: Name = Field(examples=[_LEARNER])
+    programme: Name = Field(examples=["foshan-2021"])
+    media: list[Name] = Field(min_length=1, max_length=100, examples=[["lesson-1"]])
+    minutes: int = Field(
+        default=45, ge=1, le=60, description="So long you answer for the learner; then again."
+    )
+    reason: ShortText = Field(examples=["declined the camera; classroom 2, identity card compared"])
+
+
+class SupervisedSessionBody(BaseModel):
+    """A supervised session; the token goes to the learner's device, which only plays."""
+
+    model_config = _ANSWER
+
+    session_id: str = Field(examples=["ses_8d1f0c8a1e2b7d4c9f6a3055"])
+    session_token: str
+    supervised_until_ms: int = Field(examples=[_MS + 2_700_000])
+    session: SessionBody
 
 
 class Supervision(BaseModel):

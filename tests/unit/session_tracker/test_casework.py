@@ -9,13 +9,16 @@ from datetime import date
 import pytest
 import pytest_asyncio
 
+from session_tracker.credit import EvidenceType
 from session_tracker.events import Granted, Supervised, Upheld
+from session_tracker.live import Report
 from session_tracker.office import Office, OfflineHours
 from session_tracker.policy import Provenance, Training, load_policy
 from session_tracker.records import RegistrationState
 from session_tracker.refusals import EnrolmentRefused, FaceWaits
 from session_tracker.review import Review, ReviewKind, ReviewState, Ruling
 from session_tracker.segments import SegmentState
+from session_tracker.service import OpenedSupervised
 from session_tracker.testing import PICTURE, Lesson, Studio
 from verifier.errors import BadRequest, Conflict, NotFound, Refused
 from verifier.types import Comparison, Decision, Likeness, SubjectTemplate
@@ -413,6 +416,63 @@ async def test_a_supervised_stretch_is_evidence_of_its_own_type(studio: Studio) 
         await studio.service.casework.supervise(
             lesson.id, start=began, end=ended + DAY, actor="counter", reason="?"
         )
+
+
+async def test_a_session_without_a_face(studio: Studio) -> None:
+    """No template, no consent to one, no stream: staff answer for the learner, and it counts."""
+    registry, service = studio.service.registry, studio.service
+    learner = await registry.add_learner(
+        category="principal", track=Training.INITIAL, industry="furniture", business_ref="b-5"
+    )
+
+    async def opened() -> OpenedSupervised:
+        return await service.open_supervised(
+            learner_id=learner.id,
+            programme="demo",
+            media=["lesson-1"],
+            minutes=5,
+            actor="counter",
+            reason="declined the camera",
+        )
+
+    with pytest.raises(FaceWaits):
+        await opened()
+    await service.office.approve(learner.id, actor="counter", reason="seen")
+    session = await opened()
+    assert session.view.play
+    assert studio.verifier.streams == {}
+    with pytest.raises(Conflict):
+        await opened()
+
+    async def watch(seconds: int, first: int) -> None:
+        for i in range(seconds // 15 + 1):
+            report = Report(
+                seq=first + i,
+                media_id="lesson-1",
+                media_ms=(first + i - 1) * 15_000,
+                playing=True,
+                interaction=True,
+            )
+            await service.report(session.session_id, session.session_token, report)
+            studio.clock.advance(15_000)
+            await service.settled()
+
+    await watch(240, 1)
+    now = studio.clock.stamp().utc_ms
+    with pytest.raises(BadRequest, match="60 minutes"):
+        await service.casework.supervise(
+            session.session_id, start=now, end=now + 4 * 3_600_000, actor="counter", reason="?"
+        )
+    course = await service.course_credit(learner.id, "demo")
+    assert 200 <= course.credit.credited_s <= 255
+    (part,) = course.credit.sessions
+    assert {i.evidence for i in part.credited} == {EvidenceType.SUPERVISED}
+    studio.clock.advance(600_000)
+    await service.settled()
+    view = await service.view(session.session_id, session.session_token)
+    assert view.state in ("closed", "settled")
+    after = await service.course_credit(learner.id, "demo")
+    assert after.credit.credited_s <= 300
 
 
 async def test_the_challenge_route_is_set_lifted_and_recorded(studio: Studio) -> None:
