@@ -12,7 +12,7 @@ from session_tracker.enroller import Enroller
 from session_tracker.explain import Explanation, for_learner
 from session_tracker.intervals import Interval, Intervals, subtract, total_ms, union
 from session_tracker.policy import Policy, Provenance, Training
-from session_tracker.records import Consent, Learner, Registration, RegistrationState, Template
+from session_tracker.records import Consent, Learner, RegistrationState, Template
 from session_tracker.refusals import (
     ConsentNeeded,
     ConsentTextChanged,
@@ -196,7 +196,7 @@ class Desk:
             return None
         if template.blob is None:
             return None
-        return _standing(template, await self._service.registry.registration(learner_id))
+        return await self._standing(template)
 
     async def look(self, learner_id: str, image: bytes) -> str:
         """Give live advice for one picture, of which nothing is kept.
@@ -234,7 +234,7 @@ class Desk:
         if taken.template is None:
             return FaceAnswer(accepted=False, advice=taken.advice, face=None)
         made = await registry.put_template(learner_id, taken.template, provenance)
-        standing = _standing(made, await registry.registration(learner_id))
+        standing = await self._standing(made)
         return FaceAnswer(accepted=True, advice=(), face=standing)
 
     # --- study -----------------------------------------------------------------------------
@@ -254,6 +254,18 @@ class Desk:
         )
 
     # --- inside ----------------------------------------------------------------------------
+
+    async def _standing(self, template: Template) -> FaceStanding:
+        registry = self._service.registry
+        registration = await registry.registration(template.learner_id)
+        unconfirmed = template.confirmed_ms is None
+        return FaceStanding(
+            state=registration.state,
+            provenance=template.provenance,
+            provisional=(template.provenance is Provenance.SELF_LIVE and unconfirmed)
+            or await registry.is_held(template),
+            reasons=registration.reasons,
+        )
 
     async def _require_consent(self, learner_id: str) -> Consent:
         given = await self._service.registry.consent_in_force(learner_id)
@@ -291,16 +303,6 @@ class Desk:
                 for medium in self._service.catalogue.media(policy.name)
             ),
         )
-
-
-def _standing(template: Template, registration: Registration) -> FaceStanding:
-    provisional = template.provenance is Provenance.SELF_LIVE and template.confirmed_ms is None
-    return FaceStanding(
-        state=registration.state,
-        provenance=template.provenance,
-        provisional=provisional,
-        reasons=registration.reasons,
-    )
 
 
 def _credited(state: CourseCredit | None, media_id: str) -> Intervals:

@@ -32,6 +32,7 @@ from session_tracker.refusals import EnrolmentRefused, FaceNeeded, FaceWaits, Pr
 from session_tracker.reviews import Reviews
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
+from session_tracker.store.reviews import read_held_templates
 from session_tracker.store.schema import consents, enrolments, learners, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
@@ -277,7 +278,12 @@ class Registry:
         async with self._database.read() as connection:
             return await rows.count_faces(connection)
 
-    async def confirm_template(self, learner_id: str, *, reason: str) -> Template:
+    async def is_held(self, template: Template) -> bool:
+        """Tell whether a review about this face is undecided: credit under it is provisional."""
+        async with self._database.read() as connection:
+            return template.version in await read_held_templates(connection, template.learner_id)
+
+    async def confirm_template(self, learner_id: str, *, reason: str, actor: str = "") -> Template:
         """Note that staff, or a match with the ID photo, confirmed the newest template."""
         now = self._clock.stamp().utc_ms
 
@@ -292,7 +298,7 @@ class Registry:
                 .where(templates.c.learner_id == learner_id, templates.c.version == found.version)
                 .values(confirmed_ms=now)
             )
-            data = {"version": found.version}
+            data = {"version": found.version, "actor": actor}
             key = f"template_confirmed:{found.version}"
             await tx.append(
                 [_entry(learner_id, key, "template_confirmed", now, data, reason=reason)]

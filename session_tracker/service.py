@@ -609,9 +609,9 @@ class SessionService:
         """
         return await self._stage.decide(session_id, decisions, reason=reason, data=data or {})
 
-    async def confirm_template(self, learner_id: str, *, reason: str) -> None:
+    async def confirm_template(self, learner_id: str, *, reason: str, actor: str = "") -> None:
         """Confirm the enrolment, settle provisional hours for good, and certify what is due."""
-        await self.registry.confirm_template(learner_id, reason=reason)
+        await self.registry.confirm_template(learner_id, reason=reason, actor=actor)
         await self._stage.grade_all(learner_id)
 
     async def refuse_registration(

@@ -60,9 +60,10 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
         return template_body(made)
 
     @router.post("/v1/learners/{learner_id}/template/confirm", summary="Confirm an enrolment")
-    async def confirm(learner_id: LearnerId, body: Because) -> TemplateBody:
+    async def confirm(request: Request, learner_id: LearnerId, body: Because) -> TemplateBody:
         """Turn provisional credit into credit: staff, or a match with the ID photo, said so."""
-        await service.confirm_template(learner_id, reason=body.reason)
+        actor = actor_of(request).name
+        await service.confirm_template(learner_id, reason=body.reason, actor=actor)
         return template_body(await registry.template(learner_id))
 
     @router.delete("/v1/learners/{learner_id}/biometrics", summary="Erase biometrics")

@@ -159,7 +159,7 @@ def _add_registration_routes(router: APIRouter, service: SessionService) -> None
         actor = actor_of(request).name
         made = await service.office.approve(learner_id, actor=actor, reason=body.reason)
         if body.face_compared:
-            await service.confirm_template(learner_id, reason=body.reason)
+            await service.confirm_template(learner_id, reason=body.reason, actor=actor)
         return _registration(made)
 
     @router.post("/v1/staff/learners/{learner_id}/refusal", summary="Refuse a registration")

@@ -475,6 +475,31 @@ async def test_a_session_without_a_face(studio: Studio) -> None:
     assert after.credit.credited_s <= 300
 
 
+@pytest.mark.parametrize("industry", load_policy("demo").admission.refused_industries)
+async def test_high_risk_industries_are_refused_on_every_path(
+    studio: Studio, industry: str
+) -> None:
+    """With a face and without one: such learners train offline only, and are told so."""
+    registry, service = studio.service.registry, studio.service
+    learner = await registry.add_learner(
+        category="principal", track=Training.REFRESHER, industry=industry, business_ref="b-6"
+    )
+    await registry.put_template(learner.id, b"opaque", Provenance.ID_PHOTO)
+    consent = await registry.give_consent(learner.id, text_version="1")
+    studio.learner_id, studio.consent_id = learner.id, consent.id
+    with pytest.raises(Refused, match="offline only"):
+        await studio.open()
+    with pytest.raises(Refused, match="offline only"):
+        await service.open_supervised(
+            learner_id=learner.id,
+            programme="demo",
+            media=["lesson-1"],
+            minutes=5,
+            actor="counter",
+            reason="?",
+        )
+
+
 async def test_the_challenge_route_is_set_lifted_and_recorded(studio: Studio) -> None:
     """A person whom the passive networks keep flagging, confirmed by staff."""
     office, learner = studio.service.office, studio.learner_id
