@@ -1,4 +1,4 @@
-"""A tracker to be killed: real uvicorn on SQLite; forks on demand, so that a start takes no time.
+"""A tracker to be killed: real uvicorn; forks on demand, so that a start takes no time.
 
 Run as ``python kill_target.py DATABASE CLOCK KEYS``. For every line on stdin a child is forked that
 serves the tracker on a free port and prints ``PORT PID``. The time is what stands in the file
@@ -63,7 +63,7 @@ def serve(database: str, clock_file: Path, keys: Path) -> None:
     service = SessionService(
         clock=clock,
         verifier=verifier,
-        database=Database(f"sqlite:///{database}"),
+        database=Database(database),
         policies=[load_policy("demo")],
         keyring=KeyRing.load(keys),
     )

@@ -30,13 +30,13 @@ TARGET = Path(__file__).with_name("kill_target.py")
 class Tracker:
     """A tracker in a process of its own, that can be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str) -> None:
         create_key_directory(folder / "keys", SystemClock())
         self._clock = folder / "clock"
         self._clock.write_bytes(struct.pack("<q", 0))
         with self._clock.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), 8)
-        self._arguments = [str(folder / "tracker.sqlite3"), str(self._clock), str(folder / "keys")]
+        self._arguments = [url, str(self._clock), str(folder / "keys")]
         self.now_ms = 0
         self.pid = 0
 
@@ -173,9 +173,9 @@ class Client:
 
 
 @pytest_asyncio.fixture
-async def tracker(tmp_path: Path) -> AsyncIterator[Tracker]:
+async def tracker(tmp_path: Path, database_url: str) -> AsyncIterator[Tracker]:
     """A running tracker."""
-    async with Tracker(tmp_path) as made:
+    async with Tracker(tmp_path, database_url) as made:
         yield made
 
 
@@ -207,12 +207,16 @@ def disjoint(intervals: list[tuple[int, int]]) -> bool:
 
 
 @pytest.mark.slow
-async def test_killed_in_the_middle_of_a_lesson_twenty_times(tracker: Tracker) -> None:
+@pytest.mark.both_databases
+async def test_killed_in_the_middle_of_a_lesson_twenty_times(
+    tracker: Tracker, database_url: str
+) -> None:
     """After every kill all acknowledged facts are there; at the end no second counts twice."""
     chance = random.Random(20)
     client = Client(tracker)
     await client.open()
-    for _ in range(KILLS):
+    kills = KILLS if database_url.startswith("sqlite") else KILLS // 3
+    for _ in range(kills):
         for step in range(8):
             await client.step(identity=step % 3 == 0, report=step % 3 == 0)
         await killed_while_busy(tracker, client, chance.uniform(0.0, 0.06))
