@@ -244,7 +244,7 @@ class Ledger:
 
         A head at most `max_age_ms` old will do, where there is one.
         """
-        newest = await self._newest_head() if max_age_ms else None
+        newest = await self.newest_head() if max_age_ms else None
         if newest is not None and self._clock.stamp().utc_ms - newest.at_ms < max_age_ms:
             return newest
 
@@ -285,7 +285,8 @@ class Ledger:
                 heads = [_head(row) for row in rows]
             await asyncio.to_thread(self._heads_file.add, heads)
 
-    async def _newest_head(self) -> Head | None:
+    async def newest_head(self) -> Head | None:
+        """Give the newest head that was signed; nothing is written."""
         async with self._database.read() as connection:
             query = select(ledger_heads).order_by(ledger_heads.c.size.desc()).limit(1)
             row = (await connection.execute(query)).one_or_none()

@@ -37,6 +37,7 @@ from session_tracker.events import (
     Supervised,
 )
 from session_tracker.explain import Explanation, explain, for_learner
+from session_tracker.exports import Exports
 from session_tracker.housekeeping import Swept
 from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Head, HeadsFile, Ledger
@@ -165,6 +166,8 @@ class SessionService:
         self._database = database
         self._policies = tuple(policies)
         self._keyring = keyring
+        self.exports = Exports(database, self._stage.ledger, self._stage.registry.programmes)
+        """Hours for others."""
         self.outbox = Outbox(database, webhooks, clock)
         """What others are told."""
         self._dispatcher = Dispatcher(self.outbox, sender or Sender(), clock=clock)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -14,7 +16,20 @@ from benren.console import emit, err
 if TYPE_CHECKING:
     from session_tracker.audit import Audit
     from session_tracker.ledger import Head
+    from session_tracker.store.database import Database
     from verifier.keys import KeyRing
+
+
+class Kind(StrEnum):
+    """What an export holds."""
+
+    LEDGER = "ledger"
+    HOURS_CSV = "hours-csv"
+    HOURS_JSONL = "hours-jsonl"
+    XAPI = "xapi"
+    SCORES = "scores"
+    SAMPLE = "sample"
+
 
 app = typer.Typer(help="Verify and export the ledger.", no_args_is_help=True)
 
@@ -72,12 +87,86 @@ def export_command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File to write [standard output].")
     ] = None,
+    what: Annotated[
+        Kind, typer.Option("--what", help="The whole ledger, or hours of a period for others.")
+    ] = Kind.LEDGER,
+    since: Annotated[
+        str, typer.Option("--since", help="Settled from this instant: 2026-11-01T00:00:00+08:00.")
+    ] = "",
+    until: Annotated[str, typer.Option("--until", help="Settled before this instant.")] = "",
+    seed: Annotated[
+        str, typer.Option("--seed", help="Of the sample: whoever has it draws it.")
+    ] = "",
+    count: Annotated[int, typer.Option("--count", min=1, max=1_000, help="Sessions drawn.")] = 10,
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write the whole ledger as JSON Lines, with its signed heads: `verify --export` checks it."""
-    count = asyncio.run(_export(_url(db, config, data_dir), output))
-    err().print(f"{count} entries exported.")
+    """Write the ledger with its signed heads as JSON Lines: `verify --export` checks it.
+
+    With --what: settled hours as CSV or JSON Lines, xAPI statements, LTI scores, or a sample for
+    a spot check, up to the newest signed head.
+    """
+    if what is Kind.SAMPLE and not seed:
+        raise typer.BadParameter("a sample needs a --seed", param_hint="--seed")
+    begin, end = _instant(since, 0), _instant(until, 2**53 - 1)
+
+    async def write(database: Database, out: TextIO) -> int:
+        from session_tracker.ledger_file import export_ledger  # noqa: PLC0415
+
+        if what is Kind.LEDGER:
+            return await export_ledger(database, out)
+        written = 0
+        async for line in _hours(database, what, (begin, end), seed=seed, count=count):
+            out.write(line)
+            written += 1
+        return written
+
+    written = asyncio.run(_export(_url(db, config, data_dir), output, write))
+    err().print(f"{written} {'entries' if what is Kind.LEDGER else 'lines'} exported.")
+
+
+def _instant(text: str, default: int) -> int:
+    from datetime import datetime  # noqa: PLC0415
+
+    if not text:
+        return default
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no instant such as 2026-11-24T08:00:00Z") from error
+    if at.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} names no time zone: add Z or +08:00")
+    return round(at.timestamp() * 1_000)
+
+
+async def _hours(
+    database: Database, what: Kind, period: tuple[int, int], *, seed: str, count: int
+) -> AsyncIterator[str]:
+    from session_tracker.exports import Exports, Period  # noqa: PLC0415
+    from session_tracker.ledger import Ledger  # noqa: PLC0415
+    from session_tracker.programmes import Programmes  # noqa: PLC0415
+    from verifier.clock import SystemClock  # noqa: PLC0415
+    from verifier.errors import Conflict  # noqa: PLC0415
+    from verifier.keys import KeyRing  # noqa: PLC0415
+
+    clock = SystemClock()
+    book = Ledger(database, KeyRing.generate(clock), clock)  # signs nothing here
+    head = await book.newest_head()
+    if head is None:
+        raise Conflict("No head was signed yet.", remedy="Start the service once: it signs one.")
+    programmes = Programmes(database, clock)
+    await programmes.read()
+    exports = Exports(database, book, programmes)
+    asked = Period(since_ms=period[0], until_ms=period[1])
+    lines = {
+        Kind.HOURS_CSV: lambda: exports.hours_csv(asked, head),
+        Kind.HOURS_JSONL: lambda: exports.hours_jsonl(asked, head),
+        Kind.XAPI: lambda: exports.xapi(asked, head),
+        Kind.SCORES: lambda: exports.scores(head),
+        Kind.SAMPLE: lambda: exports.sample(asked, head, seed=seed, count=count),
+    }
+    async for line in lines[what]():
+        yield line
 
 
 async def _audit(url: str, ring: KeyRing, held: list[Head]) -> Audit:
@@ -92,10 +181,11 @@ async def _audit(url: str, ring: KeyRing, held: list[Head]) -> Audit:
         await database.close()
 
 
-async def _export(url: str, output: Path | None) -> int:
+async def _export(
+    url: str, output: Path | None, write: Callable[[Database, TextIO], Awaitable[int]]
+) -> int:
     import sys  # noqa: PLC0415
 
-    from session_tracker.ledger_file import export_ledger  # noqa: PLC0415
     from session_tracker.store.database import Database  # noqa: PLC0415
     from verifier.errors import BadRequest  # noqa: PLC0415
 
@@ -103,9 +193,9 @@ async def _export(url: str, output: Path | None) -> int:
     await database.open_to_read()
     try:
         if output is None:
-            return await export_ledger(database, sys.stdout)
-        with output.open("w", encoding="utf-8", newline="\n") as out:
-            return await export_ledger(database, out)
+            return await write(database, sys.stdout)
+        with output.open("w", encoding="utf-8", newline="") as out:
+            return await write(database, out)
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
     finally:

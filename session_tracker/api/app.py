@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from session_tracker.api import certificates, me, pages, reviews, staff
 from session_tracker.api.appeals import appeals_router
 from session_tracker.api.certificates import certificates_router
+from session_tracker.api.exports import exports_router
 from session_tracker.api.learners import learners_router
 from session_tracker.api.me import me_router
 from session_tracker.api.outbox import outbox_router
@@ -53,6 +54,11 @@ RULES: Final = (
     RouteRule(path="/v1/sessions/{session_id}/close", by=Entry.TOKEN, max_body_bytes=_SMALL),
     *certificates.RULES,
     RouteRule(path="/v1/ledger/{rest:path}", by=Entry.ANYONE, max_body_bytes=_SMALL),
+    RouteRule(
+        path="/v1/exports/{rest:path}",
+        by=(KeyScope.TRACKER, KeyScope.INSPECTOR),
+        max_body_bytes=_SMALL,
+    ),
     RouteRule(path="/v1/outbox", by=KeyScope.ADMIN, max_body_bytes=_SMALL),
     RouteRule(path="/v1/outbox/{rest:path}", by=KeyScope.ADMIN, max_body_bytes=_SMALL),
     *pages.RULES,
@@ -101,6 +107,7 @@ def tracker_router(
         records_router(service),
         certificates_router(service),
         outbox_router(service),
+        exports_router(service),
         me_router(service, desk),
         appeals_router(service),
         staff_router(service),
