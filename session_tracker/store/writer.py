@@ -286,6 +286,8 @@ def _remedy(said: str) -> str:
         return "Make the database file and its directory writable for this user."
     if "full" in lower or "no space" in lower:
         return "Free some disk space; nothing that was acknowledged is lost."
+    if "i/o error" in lower:
+        return "Check the disk: its room, its health, limits on file sizes."
     if "unable to open" in lower:
         return "Create the database's directory, and make it writable for this user."
     if "locked" in lower:

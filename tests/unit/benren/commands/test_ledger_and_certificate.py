@@ -190,3 +190,25 @@ def test_files_that_are_something_else(original: Place, tmp_path: Path, content:
         with pytest.raises(BenrenError) as caught:
             run(*arguments)
         assert isinstance(caught.value, BadRequest)
+
+
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [("hours-csv", 2), ("hours-jsonl", 3), ("xapi", 1), ("scores", 1), ("sample", 2)],
+)
+def test_hours_are_exported_without_a_service(
+    original: Place, tmp_path: Path, what: str, lines: int
+) -> None:
+    """Hours for others come from the database alone, up to the newest signed head."""
+    out = tmp_path / "hours"
+    options = ("--data-dir", original.data, "--what", what, "--seed", "dice", "-o", out)
+    code, _ = run("ledger", "export", *options)
+    assert code == 0
+    assert len(out.read_text().splitlines()) == lines
+
+
+@pytest.mark.parametrize("options", [("--since", "yesterday"), ("--since", "2026-11-24T08:00:00")])
+def test_a_period_names_its_zone(original: Place, options: tuple[str, str]) -> None:
+    """An instant without a zone is a question, not an answer."""
+    code, _ = run("ledger", "export", "--data-dir", original.data, "--what", "hours-csv", *options)
+    assert code == 2

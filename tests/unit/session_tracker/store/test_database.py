@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,11 +17,13 @@ from sqlalchemy.exc import IntegrityError
 from session_tracker.merkle import BLOCK, leaf_hash, perfect_root
 from session_tracker.store.database import Database
 from session_tracker.store.schema import ledger_entries, ledger_nodes, programmes
+from session_tracker.store.testing import PostgresServer
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.errors import ConfigurationError, StorageError
 
 pytestmark = pytest.mark.both_databases
 
+ROOT = Path(__file__).resolve().parents[4]
 PROGRAMME = {"name": "p", "version": "1", "digest": "d", "document": "{}", "registered_ms": 1}
 
 
@@ -245,3 +249,97 @@ async def test_a_closed_store_refuses(database_url: str) -> None:
     database = Database(database_url)
     with pytest.raises(ConfigurationError, match="not open"):
         await append(database, leaf("x"))
+
+
+_FILLS_ITS_DISK = """
+import asyncio, resource, signal, sys
+from session_tracker.store.database import Database
+from session_tracker.store.writer import NewEntry
+from verifier.errors import StorageError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+def entry(key, size=10):
+    return NewEntry(subject="s", key=key, kind="note", body=b"x" * size)
+
+async def main():
+    database = Database(sys.argv[1])
+    await database.open()
+    limit = 1 << 20
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    number = 0
+    try:
+        while True:
+            await database.write(lambda tx: tx.append([entry(str(number), 30_000)]))
+            number += 1
+    except StorageError as error:
+        print(number, error.remedy)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    await database.probe()
+    print(await database.write(lambda tx: tx.append([entry("after")])))
+    await database.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.sqlite_only
+async def test_a_disk_that_is_full_in_mid_operation(database_url: str) -> None:
+    """Writes that the system refuses: nothing half, nothing lost, and on when there is room."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _FILLS_ITS_DISK,
+        database_url,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    first, after = out.decode().splitlines()
+    count, remedy = int(first.split()[0]), first.partition(" ")[2]
+    assert count > 5
+    assert "disk" in remedy
+    assert after == f"[{count}]"
+    database = Database(database_url)
+    await database.open()
+    assert await indices(database) == list(range(count + 1))
+    await database.close()
+
+
+@pytest.mark.postgres
+async def test_a_postgres_that_turns_read_only(postgres: PostgresServer) -> None:
+    """A standby or a full server refuses to write: said with its remedy, and survived."""
+    name = postgres.create()
+    database = Database(postgres.url(name))
+    await database.open()
+    await append(database, leaf("before"))
+    change = f"ALTER DATABASE {name} SET default_transaction_read_only"
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
+    postgres.execute(f"{change} = on", end)
+    with pytest.raises(StorageError, match="read-only") as caught:
+        await append(database, leaf("refused"))
+    assert "writable" in caught.value.remedy
+    postgres.execute(f"{change} = off", end)
+    assert await append(database, leaf("after")) == [1]
+    await database.close()
+    postgres.drop(name)
+
+
+async def test_two_processes_append_to_one_ledger(database_url: str) -> None:
+    """Two writers that know nothing of each other leave one ledger without hole or double."""
+    one, other = Database(database_url), Database(database_url)
+    await one.open()
+    await other.open()
+    got = await asyncio.gather(
+        *(append(one, leaf(f"a{i}")) for i in range(60)),
+        *(append(other, leaf(f"b{i}")) for i in range(60)),
+        *(append(database, leaf("same")) for database in (one, other)),
+        return_exceptions=True,
+    )
+    failed = [result for result in got if isinstance(result, BaseException)]
+    assert [type(error) for error in failed] == [IntegrityError]
+    assert await indices(one) == list(range(121))
+    await one.close()
+    await other.close()
