@@ -280,20 +280,28 @@ def storage_error(error: Exception) -> Exception:
     return wrapped
 
 
+_REMEDIES: Final = (
+    (("readonly", "read-only"), "Make the database file and its directory writable for this user."),
+    (("full", "no space"), "Free some disk space; nothing that was acknowledged is lost."),
+    (("i/o error",), "Check the disk: its room, its health, limits on file sizes."),
+    (
+        ("unable to open",),
+        "Create the database's directory, and make it writable for this user.",
+    ),
+    (("locked",), "Another program holds the database: end it, or wait."),
+    (
+        ("malformed", "not a database"),
+        "The file is damaged: restore a backup, and check it with `benren ledger verify`.",
+    ),
+)
+"""What databases say, and what to do about it; the first that fits counts."""
+
+
 def _remedy(said: str) -> str:
     lower = said.lower()
-    if "readonly" in lower or "read-only" in lower:
-        return "Make the database file and its directory writable for this user."
-    if "full" in lower or "no space" in lower:
-        return "Free some disk space; nothing that was acknowledged is lost."
-    if "i/o error" in lower:
-        return "Check the disk: its room, its health, limits on file sizes."
-    if "unable to open" in lower:
-        return "Create the database's directory, and make it writable for this user."
-    if "locked" in lower:
-        return "Another program holds the database: end it, or wait."
-    if "malformed" in lower or "not a database" in lower:
-        return "The file is damaged: restore a backup, and check it with `benren ledger verify`."
+    for words, remedy in _REMEDIES:
+        if any(word in lower for word in words):
+            return remedy
     return "See the database's own log."
 
 
