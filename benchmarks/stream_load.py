@@ -22,6 +22,7 @@ from typing import Any, Final
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.load import _answer
+from benchmarks.service import Server
 from verifier.clock import work_time_ms
 from verifier.errors import InferenceFailed
 from verifier.streaming.framing import FramedPicture, pack
@@ -47,6 +48,8 @@ class Orders:
     """From the last learner's entry; nothing of it counts."""
     seconds: float
     programme: str
+    pid: int
+    """Of the service: its processor time is read while it counts."""
     seed: int = 1
 
 
@@ -69,6 +72,9 @@ class Report:
     """From when on it counts."""
     elapsed_s: float = 0.0
     cpu_s: float = 0.0
+    """Of this process, while it counts."""
+    service_cpu_s: float = 0.0
+    """Of the service, meanwhile."""
 
 
 class _Http:
@@ -88,7 +94,17 @@ class _Http:
         return await asyncio.open_connection(self._orders.host, self._orders.port, limit=256 * 1024)
 
     async def ask(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
-        """Send JSON and give the answer's JSON."""
+        """Send JSON and give the answer's JSON; a service that is full is asked again."""
+        while True:
+            status, answer = await self._ask(method, path, body, token)
+            if status != 503:
+                break
+            await asyncio.sleep(1.0)
+        if status >= 400:
+            raise RuntimeError(f"{method} {path}: {status} {answer}")
+        return answer
+
+    async def _ask(self, method: str, path: str, body: Any, token: str) -> tuple[int, Any]:
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n"
         head += "Content-Type: application/json\r\n" if content else ""
@@ -102,9 +118,7 @@ class _Http:
             status, answer = await _json_answer(reader)
         finally:
             self._free.put_nowait(line)
-        if status >= 400:
-            raise RuntimeError(f"{method} {path}: {status} {answer}")
-        return answer
+        return status, answer
 
 
 async def _json_answer(reader: asyncio.StreamReader) -> tuple[int, Any]:
@@ -247,12 +261,14 @@ class _Run:
         probe = asyncio.create_task(self._probe())
         await asyncio.sleep(self.orders.warm_up_s)
         self.counts = True
-        began_ms, cpu_s = work_time_ms(), time.process_time()
+        service = Server(pid=self.orders.pid, host="", port=0)
+        began_ms, cpu_s, service_s = work_time_ms(), time.process_time(), service.cpu_s() or 0.0
         self.report.began_utc_ms = time.time_ns() // 1_000_000
         await asyncio.sleep(self.orders.seconds)
         self.counts = False
         self.report.elapsed_s = (work_time_ms() - began_ms) / 1_000
         self.report.cpu_s = time.process_time() - cpu_s
+        self.report.service_cpu_s = (service.cpu_s() or 0.0) - service_s
         await asyncio.sleep(2.0)  # for cues that are on their way
         self.over.set()
         failures = Counter(

@@ -16,7 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -59,12 +59,13 @@ def capacity(
                 warm_up_s=warm_up_s,
                 seconds=seconds,
                 programme=POLICY,
+                pid=server.pid,
             )
             memory_mb = [_resident_mb(server.pid)]
-            report, cpu_s = _run(orders, server.cpu_s)
+            report = _run(orders)
             memory_mb.append(_resident_mb(server.pid))
         checks = _checks(data / "benren.sqlite3", report.began_utc_ms)
-    return _told(orders, report, checks, cpu_s=cpu_s, memory_mb=memory_mb)
+    return _told(orders, report, checks, memory_mb=memory_mb)
 
 
 def pictures_of(faces: Path, folder: Path) -> list[list[str]]:
@@ -106,9 +107,8 @@ def _without_challenges() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _run(orders: Orders, cpu_s: Callable[[], float | None]) -> tuple[Report, float | None]:
-    """Run the generator; gives its report and the processor time of the service meanwhile."""
-    before = cpu_s()
+def _run(orders: Orders) -> Report:
+    """Run the generator in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.stream_load"],
         input=json.dumps(asdict(orders)),
@@ -116,11 +116,9 @@ def _run(orders: Orders, cpu_s: Callable[[], float | None]) -> tuple[Report, flo
         text=True,
         check=False,
     )
-    after = cpu_s()
     if done.returncode != 0:
         raise InferenceFailed("The load generator failed.")
-    spent = None if before is None or after is None else after - before
-    return Report(**json.loads(done.stdout)), spent
+    return Report(**json.loads(done.stdout))
 
 
 def _resident_mb(pid: int) -> float:
@@ -154,7 +152,6 @@ def _told(
     report: Report,
     checks: Sequence[dict[str, Any]],
     *,
-    cpu_s: float | None,
     memory_mb: Sequence[float],
 ) -> Json:
     cores = available_processors()
@@ -185,7 +182,8 @@ def _told(
         "lost_connections": report.lost,
         "generator_cores": report.cpu_s / report.elapsed_s,
         "generator_share": report.cpu_s / report.elapsed_s / cores,
-        "service_cpu_s_with_entry": cpu_s,
+        "service_cores": report.service_cpu_s / report.elapsed_s,
+        "service_ms_per_frame": report.service_cpu_s * 1_000 / max(frames, 1),
         "service_memory_mb": list(memory_mb),
     }
 
