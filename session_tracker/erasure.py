@@ -23,6 +23,7 @@ from session_tracker.store.database import Database
 from session_tracker.store.schema import ledger_entries, templates
 from session_tracker.store.tables_people import people
 from session_tracker.store.tables_reviews import pictures, review_votes, reviews
+from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
 from verifier.errors import BadRequest, SignatureInvalid
@@ -72,6 +73,8 @@ class Erasure:
             await tx.connection.execute(changed)
             shown = delete(pictures).where(pictures.c.learner_id == learner_id)
             shown_count = (await tx.connection.execute(shown)).rowcount
+            prints = delete(frame_fingerprints).where(frame_fingerprints.c.learner_id == learner_id)
+            await tx.connection.execute(prints)
             data = {
                 "templates": count,
                 "pictures": shown_count,

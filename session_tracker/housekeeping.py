@@ -24,6 +24,7 @@ from session_tracker.store.database import Database
 from session_tracker.store.schema import certificates, consents, enrolments, sessions, templates
 from session_tracker.store.tables_people import people
 from session_tracker.store.tables_reviews import pictures, reviews
+from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.store.writer import Transaction
 from verifier.clock import Clock
 
@@ -116,6 +117,7 @@ class Housekeeping:
             await self._erasure.person(learner_id, actor=ACTOR, cause="records_kept_long_enough")
             forgotten.append(learner_id)
         purged = await self._purge_pictures()
+        await self._purge_fingerprints()
         async with self._database.read() as connection:
             stored = await rows.count_faces(connection)
         if stored >= FILING_PREPARE:
@@ -204,6 +206,15 @@ class Housekeeping:
         )
         async with self._database.read() as connection:
             return list((await connection.scalars(query)).all()) if years else []
+
+    async def _purge_fingerprints(self) -> int:
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> int:
+            over = delete(frame_fingerprints).where(frame_fingerprints.c.keep_until_ms < now)
+            return (await tx.connection.execute(over)).rowcount
+
+        return await self._database.write(job)
 
     async def _purge_pictures(self) -> int:
         now = self._clock.stamp().utc_ms

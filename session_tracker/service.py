@@ -302,7 +302,7 @@ class SessionService:
 
     async def _open(self, live: Live, admission: Admission) -> StreamGrant:
         record = live.record
-        grant = await self._verifier.open_stream(_spec(live, admission.blob))
+        grant = await self._verifier.open_stream(await self._spec(live, admission.blob))
         stream = StreamRecord(id=grant.stream_id, number=1, last_event_id=0, track_offset=0)
         turn = self._stage.turn(live)
         turn.add_entry(
@@ -396,6 +396,15 @@ class SessionService:
             session_id=live.id, session_token=token, supervised_until_ms=until, view=view
         )
 
+    async def _spec(self, live: Live, blob: bytes) -> StreamSpec:
+        return StreamSpec(
+            session_id=live.id,
+            subject=live.record.learner_id,
+            template=blob,
+            policy=live.policy.presence(),
+            fingerprints=await self._stage.fingerprints.earlier(live.record.learner_id),
+        )
+
     async def _held_elsewhere(self, learner_id: str, *, take_over: bool) -> str | None:
         """Name the session that holds the learner's lease; end it where the lease has expired."""
         async with self._database.read() as connection:
@@ -425,7 +434,7 @@ class SessionService:
             if live.stream_id is not None:
                 await stage.close_stream(live.stream_id)
                 live.stream_id = None
-            grant = await self._verifier.open_stream(_spec(live, template.blob))
+            grant = await self._verifier.open_stream(await self._spec(live, template.blob))
             stream = StreamRecord(
                 id=grant.stream_id,
                 number=1 + len(live.streams),
@@ -649,15 +658,6 @@ class SessionService:
     def context(self, policy: Policy | None = None) -> Context:
         """Say what explains an entry made now."""
         return self._stage.context(policy)
-
-
-def _spec(live: Live, blob: bytes) -> StreamSpec:
-    return StreamSpec(
-        session_id=live.id,
-        subject=live.record.learner_id,
-        template=blob,
-        policy=live.policy.presence(),
-    )
 
 
 def _opening(admission: Admission, record: SessionRecord) -> dict[str, object]:

@@ -35,6 +35,7 @@ from session_tracker.events import (
     SystemFault,
 )
 from session_tracker.explain import fate_of
+from session_tracker.fingerprints import Fingerprints
 from session_tracker.housekeeping import Housekeeping
 from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, HeadsFile, Ledger
@@ -103,6 +104,7 @@ class Stage:
             database, learner_keys, clock, reviews=self.reviews, comparer=comparer
         )
         self.erasure = Erasure(database, learner_keys, self.ledger, clock)
+        self.fingerprints = Fingerprints(database, learner_keys, clock)
         self.housekeeping = Housekeeping(database, self.registry.programmes, self.erasure, clock)
         self.settlement = Settlement(database, self.registry.programmes, clock)
         self.certification = Certification(database, self.settlement, self.ledger, keyring, clock)
@@ -273,6 +275,7 @@ class Stage:
             stream_id, live.stream_id = live.stream_id, None
             if stream_id is not None:
                 spawn(self.close_stream(stream_id), what=f"stream of {live.id}")
+            spawn(self.fingerprints.keep(live), what=f"frames of {live.id}")
             self._settle_soon(live)
 
     async def _on_deadline(self, name: str) -> None:
@@ -340,6 +343,8 @@ class Stage:
 
             await self.commit(live, turn, before)
             self.axis.learn(placed.news)
+            if self.fingerprints.note(live, event):
+                self.scheduler.spawn(self.fingerprints.keep(live), what=f"frames of {live.id}")
 
     async def _late(self, event: StreamEvent) -> None:
         """Let go of an event of a session that has ended; refuse one that was never opened."""

@@ -241,6 +241,9 @@ class StreamSpec:
     template: bytes
     """The opaque blob of ``POST /v1/templates``."""
     policy: PresencePolicy = field(default_factory=PresencePolicy)
+    fingerprints: bytes = b""
+    """Fingerprints of the learner's earlier frames, one after the other, as events gave them: a
+    recording that is played again is known by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +329,9 @@ class StreamEvent:
     """What a challenge asked for, in its last attempt."""
     attempts: int = 0
     """How many attempts a challenge took."""
+    fingerprint: str = ""
+    """Of the picture of a presence sample with a face, in hexadecimal: to be kept for a while, and
+    handed in with the learner's next streams."""
     signature: str = ""
     """``key-id.base64url``: Ed25519 over everything above as canonical JSON; not for presence."""
     picture: bytes = b""

@@ -84,6 +84,16 @@ TemplateBytes = Annotated[
         mode="validation",
     ),
 ]
+MAX_FINGERPRINTS_BYTES: Final = 64 * 20_000
+Fingerprints = Annotated[
+    bytes,
+    BeforeValidator(_from_base64),
+    Field(max_length=MAX_FINGERPRINTS_BYTES),
+    WithJsonSchema(
+        _base64_schema(MAX_FINGERPRINTS_BYTES, "", "Fingerprints, one after the other, in base64."),
+        mode="validation",
+    ),
+]
 Subject = Annotated[
     str,
     Field(

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from verifier.api.bodies import Subject, TemplateBytes
+from verifier.api.bodies import Fingerprints, Subject, TemplateBytes
 from verifier.streaming.advice import Advice
 from verifier.streaming.cues import Turn
 from verifier.types import Decision, EventKind, Reason
@@ -75,6 +75,10 @@ class OpenStream(BaseModel):
     subject: Subject
     template: TemplateBytes
     policy: PolicyBody = Field(default_factory=PolicyBody)
+    fingerprints: Fingerprints = Field(
+        default=b"",
+        description="Of the learner's earlier frames, 64 bytes each, as events gave them.",
+    )
 
 
 class GrantBody(BaseModel):
@@ -207,6 +211,9 @@ class EventBody(BaseModel):
     profile_version: str
     turns: list[str] = Field(description="What a challenge asked for, in its last attempt.")
     attempts: int = Field(description="How many attempts a challenge took.")
+    fingerprint: str = Field(
+        description="Of a presence sample's picture, hexadecimal; hand it in with later streams."
+    )
     signature: str = Field(
         description="`key-id.base64url`, Ed25519 over RFC 8785 JSON; empty for presence."
     )

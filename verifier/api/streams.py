@@ -81,7 +81,7 @@ def stream_rules(limits: StreamLimits | None = None) -> tuple[RouteRule, ...]:
         RouteRule(
             path="/v1/streams/{stream_id}/offer", by=Entry.TOKEN, max_body_bytes=OFFER_BODY_BYTES
         ),
-        RouteRule(path="/v1/streams", by=KeyScope.VERIFIER, max_body_bytes=256 * 1024),
+        RouteRule(path="/v1/streams", by=KeyScope.VERIFIER, max_body_bytes=2 * 1024 * 1024),
         RouteRule(path="/v1/streams/{rest:path}", by=KeyScope.VERIFIER, max_body_bytes=16 * 1024),
     )
 
@@ -113,6 +113,7 @@ def _add_tracker_routes(router: APIRouter, hub: StreamHub) -> None:
             subject=body.subject,
             template=body.template,
             policy=PresencePolicy(**body.policy.model_dump()),
+            fingerprints=body.fingerprints,
         )
         return _grant(await hub.open_stream(spec, listed=True))
 

@@ -41,6 +41,7 @@ from verifier.streaming.eventlog import EventLog
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.looks import Look, Looks
 from verifier.streaming.ports import Inference
+from verifier.streaming.replay import ReplayWatch, fingerprint
 from verifier.streaming.thumbnails import digest_of, thumbnail
 from verifier.streaming.track import Sighting, Track, anchored, follow, relative
 from verifier.streaming.ways import End, Way
@@ -97,6 +98,7 @@ class Stream:
         self._policy = spec.policy
         self._reference = reference
         self._adaptive = AdaptiveReference(reference)
+        self._replays = ReplayWatch(spec.fingerprints)
         self._inference = inference
         self._signer = signer
         self._clock = clock
@@ -267,7 +269,10 @@ class Stream:
             data=arrival.data,
             presence=presence,
         )
-        self._append(EventKind.PRESENCE, sample, None)
+        shown = fingerprint(frame.pixels) if faces else b""
+        if shown:
+            self._replays.take(shown, presence.digest, arrival.stamp)
+        self._append(EventKind.PRESENCE, sample, None, shown=shown)
         self._track = sighting.track
         self._seen = last_seen(frame, faces, self._seen)
         self._anew = False
@@ -371,14 +376,16 @@ class Stream:
     def _verdict(self, evidence: Sequence[Evidence]) -> Verdict:
         """Decide by identity and, unless it has no vote here, passive liveness; learn."""
         if not self._policy.passive_vote:
-            return self._identify(evidence)
-        verdict = self._adaptive.judge(evidence, self._inference.judge)
-        self._adaptive.learn(verdict, evidence)
-        return verdict
+            return self._replays.judge(self._identify(evidence))
+        fresh = self._replays.without_repeats(evidence)
+        verdict = self._adaptive.judge(fresh, self._inference.judge)
+        self._adaptive.learn(verdict, fresh)
+        return self._replays.judge(verdict)
 
     def _identify(self, evidence: Sequence[Evidence]) -> Verdict:
-        """Decide by identity alone."""
-        return self._adaptive.judge(evidence, without_passive(self._inference.judge))
+        """Decide by identity alone; frames that were shown before say nothing."""
+        fresh = self._replays.without_repeats(evidence)
+        return self._adaptive.judge(fresh, without_passive(self._inference.judge))
 
     async def _evidence_of(self, samples: Sequence[Sample]) -> list[Evidence]:
         """Evidence of identity of each sample; computes only what is not there yet."""
@@ -454,6 +461,8 @@ class Stream:
         )
         if outcome.verdict is not None:
             event = _with_verdict(event, outcome.verdict)
+        if outcome.decision is Decision.MATCH:
+            self._replays.absolve()
         picture = b""
         if outcome.decision is not Decision.MATCH and self._policy.pictures and not late:
             # At once, and so of small pictures only: a phone's, some milliseconds.
@@ -480,6 +489,7 @@ class Stream:
         *,
         check_id: str | None = None,
         since: Stamp | None = None,
+        shown: bytes = b"",
         picture: bytes = b"",
     ) -> StreamEvent:
         bare = StreamEvent(
@@ -493,6 +503,7 @@ class Stream:
             faces=len(sample.faces),
             check_id=check_id,
             since=since,
+            fingerprint=shown.hex(),
             picture=picture,
             picture_sha256=digest_of(picture),
         )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from verifier.errors import ImageUnreadable, TemplateError, TemplateTampered
@@ -32,7 +33,7 @@ from verifier.types import (
 )
 
 if TYPE_CHECKING:
-    from verifier.types import Vector
+    from verifier.types import Image, Vector
 
 THRESHOLD = 0.4
 LIVENESS_THRESHOLD = 0.5
@@ -183,7 +184,7 @@ class ScriptedEngine:
         self._scenes[digest] = sorted(people, key=lambda face: -face.size)
         while len(self._scenes) > 256:
             del self._scenes[next(iter(self._scenes))]
-        return Frame(pixels=_BLANK, digest=digest)
+        return Frame(pixels=_pattern(digest), digest=digest)
 
     def _of(self, frame: Frame) -> list[Person]:
         return self._scenes[frame.digest]
@@ -233,7 +234,13 @@ class OpenedTemplate:
     embedding: Vector
 
 
-_BLANK = np.zeros((480, 640, 3), np.uint8)
+def _pattern(digest: str) -> Image:
+    """Paint something (480, 640, 3) that no other scene looks like."""
+    cells = np.random.default_rng(int(digest[:16], 16)).integers(0, 255, (24, 32, 3), np.uint8)
+    large = cv2.resize(cells, (640, 480), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(large, np.uint8)
+
+
 _EYES_AND_MOUTH = np.array(
     [[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], np.float32
 )

@@ -90,6 +90,7 @@ def event_to_json(event: StreamEvent) -> dict[str, Any]:
         "profile_version": event.profile_version,
         "turns": list(event.turns),
         "attempts": event.attempts,
+        "fingerprint": event.fingerprint,
         "signature": event.signature,
         "picture": base64.b64encode(event.picture).decode("ascii"),
     }
@@ -121,6 +122,7 @@ def event_from_json(body: Mapping[str, Any]) -> StreamEvent:
             profile_version=str(body["profile_version"]),
             turns=tuple(body["turns"]),
             attempts=int(body["attempts"]),
+            fingerprint=str(body["fingerprint"]),
             signature=str(body["signature"]),
             picture=base64.b64decode(body["picture"], validate=True),
         )
@@ -156,5 +158,6 @@ def spec_to_json(spec: StreamSpec) -> dict[str, Any]:
         "session_id": spec.session_id,
         "subject": spec.subject,
         "template": base64.b64encode(spec.template).decode("ascii"),
+        "fingerprints": base64.b64encode(spec.fingerprints).decode("ascii"),
         "policy": {name: getattr(policy, name) for name in PresencePolicy.__slots__},
     }

@@ -10,6 +10,7 @@ from session_tracker.store import (  # noqa: F401 - they add their tables
     tables_people,
     tables_reviews,
     tables_signin,
+    tables_streams,
 )
 from session_tracker.store.schema import metadata
 
