@@ -29,6 +29,7 @@ PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "liveness": ("liveness", "APCER and BPCER over samples and simulated presentations."),
     "sessions": ("sessions", "False and lost credit in thousands of simulated lessons."),
     "memory": ("memory", "Memory of a worker over many checks."),
+    "streams": ("streams", "Learners over WebSockets, the cost of video, memory of streams."),
 }
 """Command -> module of `benchmarks` with a `main`, and what it measures."""
 

@@ -46,8 +46,9 @@ APART_MS: Final = 20_000
 """Samples of this session that lie closer together are not compared: nobody need have moved."""
 RECENT: Final = 24
 """Samples that an alarm looks back on: two minutes."""
-ALARM: Final = 6
-"""Repeats among them from which on somebody plays something."""
+ALARM: Final = 12
+"""Repeats among them from which on somebody plays something: half. (A film in which every fifth
+frame is a repeat, 40 ms apart from its twin, is still taken for what it shows.)"""
 _SIDE: Final = 64
 _KEPT: Final = 24
 """Rows and columns of the transform: the coarse part."""

@@ -123,7 +123,7 @@ async def test_a_loop_earns_its_first_round_at_most(make_studio) -> None:
     studio = make_studio(draw=lambda: 0.0)
     engine = Looped(rounds=8)
     studio.engine = studio.hub._batcher = engine
-    events = await film(studio, "s-1", range(24))
+    events = await film(studio, "s-1", range(32))
     looks = [event for event in events if event.kind is EventKind.IDENTITY]
     assert [event.decision for event in looks[:8]] == [Decision.MATCH] * 8
     assert all(event.decision is not Decision.MATCH for event in looks[8:])
