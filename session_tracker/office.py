@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 
 from session_tracker import ledger
 from session_tracker.enrolment import Registry
@@ -124,7 +124,7 @@ class Office:
         """List learners with their registrations, by pseudonym; `after` goes on behind one."""
         conditions: list[Any] = [learners.c.id > after]
         if state is not None:
-            conditions.append(registrations.c.state == str(state))
+            conditions.append(self._stands(state))
         if business_ref is not None:
             conditions.append(learners.c.business_ref == business_ref)
         query = (
@@ -145,6 +145,20 @@ class Office:
             )
             for row in found
         ]
+
+    def _stands(self, state: RegistrationState) -> ColumnElement[bool]:
+        """Give the condition of a state; whoever nobody has decided about waits, or need not."""
+        recorded = registrations.c.state == str(state)
+        if state is RegistrationState.REFUSED:
+            return recorded
+        waiting = {
+            str(track)
+            for policy in self._registry.programmes.in_force().values()
+            for track in policy.enrolment.approval_tracks
+        }
+        by_track = learners.c.track.in_(waiting)
+        unsaid = by_track if state is RegistrationState.WAITING else ~by_track
+        return or_(recorded, and_(registrations.c.state.is_(None), unsaid))
 
     # --- offline class hours ---------------------------------------------------------------
 

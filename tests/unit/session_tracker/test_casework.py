@@ -355,6 +355,9 @@ async def test_the_initial_track_waits_for_staff_and_the_refresher_does_not(
         await registry.put_template(learner.id, b"opaque", Provenance.ID_PHOTO)
         consent = await registry.give_consent(learner.id, text_version="1")
         studio.learner_id, studio.consent_id = learner.id, consent.id
+        listed = {state: await office.learners(state=state) for state in RegistrationState}
+        named = {state for state, found in listed.items() if learner.id in {r.id for r, _ in found}}
+        assert named == {RegistrationState.WAITING if waits else RegistrationState.APPROVED}
         if waits:
             with pytest.raises(FaceWaits):
                 await studio.open()
