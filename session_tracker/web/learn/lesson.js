@@ -110,7 +110,7 @@ class Lesson {
     try {
       return await Session.open(wanted);
     } catch (error) {
-      if (error.status !== 409) throw error;
+      if (error.code !== "studies_elsewhere") throw error;
       const here = await question({
         title: "takeover.title",
         text: "takeover.text",
@@ -126,7 +126,8 @@ class Lesson {
 
   #refusal(error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.status >= 400 && error.status < 500 && error.status !== 429) {
+    const plain = error.status >= 400 && error.status < 500 && error.status !== 429;
+    if (plain && !known(`problem.${error.code}`)) {
       const text = [error.message, error.remedy].filter(Boolean).join(" ");
       return h("div", {}, note("attention", "refused.title"), h("p", {}, text));
     }

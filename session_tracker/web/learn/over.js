@@ -15,7 +15,7 @@ const GAP_MS = 110_000;
  *                         not say; `view`: the session's last answer; `lostAt`: when contact was lost
  */
 export function overView({ page, go, show, session }, { why, view, lostAt }) {
-  const known = why === "closed" ? guess(session, lostAt) : why;
+  const known = why === "closed" ? guess(lostAt) : why;
   const notes = {
     suspended: () => note("attention", "over.suspended", "over.suspended.text"),
     taken_over: () => note("attention", "over.taken", "over.taken.text"),
@@ -67,8 +67,7 @@ function next(why, view, show, tell) {
 }
 
 /** The service did not say why: what we saw ourselves. */
-function guess(session, lostAt) {
-  if (session.conflict) return "taken_over";
+function guess(lostAt) {
   if (lostAt && Date.now() - lostAt > GAP_MS) return "network_gap";
   return "closed";
 }

@@ -2,7 +2,7 @@
 
 import { Problem } from "../shared/api.js";
 import { h, icon, ICONS } from "../shared/dom.js";
-import { label, say } from "../shared/i18n.js";
+import { known as told, label, say } from "../shared/i18n.js";
 
 /** A button with a text of the vocabulary. */
 export function button(key, onclick, { kind = "", values, type = "button" } = {}) {
@@ -31,6 +31,7 @@ export function trouble(error, known = {}) {
   if (!(error instanceof Problem)) throw error;
   if (error.unreachable) return note("attention", "error.unreachable");
   if (known[error.status]) return note("attention", known[error.status]);
+  if (told(`problem.${error.code}`)) return note("attention", `problem.${error.code}`);
   if (error.status === 429 || error.status === 503) return note("attention", "error.busy");
   const detail = [error.message, error.remedy].filter(Boolean).join(" ");
   return note("bad", "error.other", null, { detail });

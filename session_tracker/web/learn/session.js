@@ -25,8 +25,11 @@ export class Session extends EventTarget {
   #failures = 0;
   #ended = false;
 
-  constructor({ id, token, programme, media, grant, view, seq = 0 }) {
+  #release;
+
+  constructor({ id, token, programme, media, grant, view, seq = 0, release = () => {} }) {
     super();
+    this.#release = release;
     Object.assign(this, { id, token, programme, media, grant, view });
     this.#seq = seq;
     this.contact = true;
@@ -45,6 +48,7 @@ export class Session extends EventTarget {
       media,
       grant: answer.stream,
       view: answer.session,
+      release: (await only(answer.session_id)) ?? undefined,
     });
   }
 
@@ -53,15 +57,23 @@ export class Session extends EventTarget {
     const last = kept.get();
     if (!last || last.programme !== programme || !last.media.includes(mediaId)) return null;
     const path = `/v1/sessions/${last.id}`;
+    // A tab that was duplicated has the same memory: the session stays with the first one.
+    const release = await only(last.id);
+    if (release === null) return null;
     try {
       const view = await ask("GET", path, { token: last.token });
-      if (!LIVE.has(view.state)) return null;
-      const grant = await ask("POST", `${path}/stream`, { token: last.token });
-      return new Session({ ...last, grant, view });
+      if (LIVE.has(view.state)) {
+        const grant = await ask("POST", `${path}/stream`, { token: last.token });
+        return new Session({ ...last, grant, view, release });
+      }
     } catch (error) {
-      if (error.unreachable) throw error;
-      return null;
+      if (error.unreachable) {
+        release();
+        throw error;
+      }
     }
+    release();
+    return null;
   }
 
   get live() {
@@ -131,6 +143,7 @@ export class Session extends EventTarget {
     this.#ended = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#reportTimer);
+    this.#release();
   }
 
   // --- what happens ------------------------------------------------------------------------
@@ -155,7 +168,7 @@ export class Session extends EventTarget {
       this.#heard(await this.#ask("POST", "/playback", { json: this.#body(now) }));
     } catch (error) {
       this.#failed(error);
-      if (error.status === 409) await this.look(); // over, or taken over: the view tells which
+      if (error.status === 409) await this.look(); // the session has ended: the view says how
     }
   }
 
@@ -187,8 +200,8 @@ export class Session extends EventTarget {
     if (error.unreachable || error.status >= 500) {
       this.#failures += 1;
       this.#contact(false);
-    } else if (error.status === 409) {
-      this.conflict = true;
+    } else if (error.code === "taken_over") {
+      this.#over("taken_over");
     } else if ([401, 403, 404, 410].includes(error.status)) {
       this.#over("closed");
     }
@@ -216,4 +229,21 @@ export class Session extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Hold a session for this tab; gives what lets go of it, or null where another tab holds it. */
+function only(id) {
+  if (!navigator.locks) return Promise.resolve(() => {});
+  return new Promise((resolve) => {
+    const options = { ifAvailable: true };
+    navigator.locks
+      .request(`benren.session.${id}`, options, (lock) => {
+        if (lock === null) {
+          resolve(null);
+          return undefined;
+        }
+        return new Promise((release) => resolve(release));
+      })
+      .catch(() => resolve(() => {}));
+  });
 }

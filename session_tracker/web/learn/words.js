@@ -19,6 +19,15 @@ addWords({
     "error.other": "没有成功：{detail}",
     "error.busy": "现在用的人很多，请过一会儿再试。",
 
+    "problem.consent_needed": "开始学习前，需要您先同意处理人脸信息。请在首页打开“同意与隐私”。",
+    "problem.consent_text_changed": "说明文本刚刚更新了。请刷新页面，重新看一遍再决定。",
+    "problem.face_needed": "开始学习前，请先登记照片。",
+    "problem.face_waits": "照片还在审核，通过后就可以开始学习（1–3 个工作日）。",
+    "problem.face_there": "已经登记过照片了。如果需要更换，请联系培训机构。",
+    "problem.wrong_provenance": "这里不能用这种方式登记照片，请换另一种方式，或联系培训机构。",
+    "problem.programme_complete": "这个培训项目的线上学时已经学完了。",
+    "problem.session_ended": "这次学习已经结束。",
+    "problem.too_many_requests": "试的次数太多了，请过几分钟再试。",
     "signin.title": "登录学习",
     "signin.lead": "请输入工作人员给您的登录码，或直接打开收到的链接。",
     "signin.code": "登录码",
@@ -233,6 +242,17 @@ addWords({
     "error.other": "That did not work: {detail}",
     "error.busy": "Many people are here right now. Please try again in a moment.",
 
+    "problem.consent_needed":
+      "Before you start we need your consent to face verification: see “Consent and privacy”.",
+    "problem.consent_text_changed": "The text has just changed. Please load the page again and read it.",
+    "problem.face_needed": "Before you start, please register your photo.",
+    "problem.face_waits": "Your photo is still being looked at (1 to 3 working days).",
+    "problem.face_there": "A photo is registered already. To change it, ask your training institution.",
+    "problem.wrong_provenance":
+      "A photo cannot be registered this way here. Use the other way, or ask your institution.",
+    "problem.programme_complete": "The online part of this programme is complete.",
+    "problem.session_ended": "This lesson has ended.",
+    "problem.too_many_requests": "Too many tries. Please wait a few minutes.",
     "signin.title": "Sign in to learn",
     "signin.lead": "Enter the code that you were given, or open the link that you received.",
     "signin.code": "Sign-in code",

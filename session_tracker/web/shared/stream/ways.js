@@ -86,7 +86,7 @@ export class WebRtcWay extends Way {
       opened.catch(() => {});
       await this.#peer.setRemoteDescription(await answer.json());
       // A fast start: pictures in quick succession, uncapped, until the first one has been seen.
-      this.#hurry = setInterval(() => this.send(), 66);
+      this.#hurry = setInterval(() => this.send(), 100);
       setTimeout(() => this.#calm(), OPENING_MS);
       await opened;
     } catch (error) {

@@ -1,0 +1,223 @@
+"""Whole lessons in a browser: a virtual learner, the real service, real time.
+
+The learner reads the page's arrows and turns; what he is credited is read from the ledger. There is
+no switch for tests in the server: the programme is short because its policy says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Error, Page, WebSocketRoute, expect
+
+from tests import virtual_learner
+from tests.browser.browsing import browser_running, phone
+from tests.browser.whole import PROGRAMME, TARGET_S, Whole, whole_service
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.models,
+    pytest.mark.faces,
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+LOOPBACK = "--allow-loopback-in-peer-connection"
+NO_UDP = "--force-webrtc-ip-handling-policy=disable_non_proxied_udp"
+FORBIDDEN = re.compile(r"similarity|liveness|threshold|\bscore|\bdue\b|not_before|cause", re.I)
+
+
+@dataclass
+class Wire:
+    """What went over the wire to the learner's device."""
+
+    heard: list[str] = field(default_factory=list)
+    sockets: int = 0
+    uploads: int = 0
+    offers: int = 0
+
+    def listen(self, page: Page) -> None:
+        """Note what the page is told and how it sends."""
+        page.on("request", self._asked)
+        page.on("response", lambda response: asyncio.ensure_future(self._answered(response)))
+        page.on("websocket", self._socket)
+
+    def _asked(self, request: Any) -> None:
+        self.uploads += request.url.endswith("/frames")
+        self.offers += request.url.endswith("/offer")
+
+    async def _answered(self, response: Any) -> None:
+        if "/v1/" in response.url and "json" in response.headers.get("content-type", ""):
+            with contextlib.suppress(Error):  # the page has gone on: nobody reads it there
+                self.heard.append(await response.text())
+
+    def _socket(self, socket: Any) -> None:
+        self.sockets += 1
+        socket.on("framereceived", lambda payload: self.heard.append(str(payload)))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(tmp_path_factory: pytest.TempPathFactory, pack_dir: Path) -> AsyncIterator[Whole]:
+    """The service, for all lessons of this module."""
+    async with whole_service(tmp_path_factory.mktemp("whole"), pack_dir) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def open_browser() -> AsyncIterator[Browser]:
+    """A browser whose WebRTC works, on loopback."""
+    async with browser_running(LOOPBACK) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shut_browser() -> AsyncIterator[Browser]:
+    """A browser in a network that lets no UDP through."""
+    async with browser_running(NO_UDP) as running:
+        yield running
+
+
+async def enrol(page: Page, link: str, photo: bytes) -> None:
+    """Sign in, consent, and hand in the photograph of the identity card."""
+    await page.goto(link)
+    await page.get_by_text("我已看完，我同意").click()
+    await page.locator("#photo-file").set_input_files(
+        {"name": "card.jpg", "mimeType": "image/jpeg", "buffer": photo}
+    )
+    await expect(page.locator(".note.good")).to_contain_text("照片已登记", timeout=20_000)
+
+
+async def study(page: Page) -> None:
+    """Start the first lesson of the list."""
+    await page.locator(".note.good ~ .stack button.main").click()
+    await page.locator(".lessons button.main").first.click()
+    await page.get_by_text("打开摄像头并开始").click()
+
+
+async def credited_s(page: Page) -> int:
+    """Read the seconds that the page shows."""
+    minutes, seconds = (await page.locator("output.credited").inner_text()).split(":")
+    return 60 * int(minutes) + int(seconds)
+
+
+async def until(condition: Callable[[], Any], seconds: float) -> None:
+    """Wait until it holds."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        if await condition():
+            return
+        await asyncio.sleep(0.3)
+    raise AssertionError("it did not happen in time")
+
+
+async def whole_lesson(
+    whole: Whole,
+    browser: Browser,
+    faces_dir: Path,
+    pack_dir: Path,
+    *,
+    setup: Callable[[Page], Any] | None = None,
+) -> Wire:
+    """From the consent to the certificate; every number on the page is the ledger's."""
+    learner_id, link = await whole.invite()
+    poses = virtual_learner.poses("lady", faces_dir, pack_dir)
+    async with phone(browser, faces=poses) as page:
+        wire = Wire()
+        wire.listen(page)
+        if setup is not None:
+            await setup(page)
+        await enrol(page, link, virtual_learner.id_photo("lady", faces_dir))
+        await study(page)
+        await expect(page.locator(".status")).to_contain_text("看得到您", timeout=60_000)
+
+        async def enough() -> bool:
+            return await credited_s(page) >= TARGET_S
+
+        await until(enough, 60)
+        await page.get_by_role("button", name="结束学习").click()
+        await page.get_by_role("button", name="结束", exact=True).click()
+        await expect(page.locator("p.credited")).to_be_visible(timeout=30_000)
+        course = await whole.client.credit(learner_id, PROGRAMME)
+        shown = await page.locator("p.credited").get_attribute("data-tv")
+        assert shown is not None
+        assert str(course["credited_s"]) in shown
+        await page.get_by_role("button", name="查看学时证明").click()
+        await expect(page.locator(".certificate")).to_contain_text(course["certificate"])
+        await certificate_checks(whole, page, course["certificate"])
+        for heard in wire.heard:
+            assert not FORBIDDEN.search(heard), heard
+        return wire
+
+
+async def certificate_checks(whole: Whole, page: Page, number: str) -> None:
+    """The QR code of the certificate leads to the public check, which says that it is genuine."""
+    picture = await page.locator(".qr").screenshot()
+    decoded, *_ = cv2.QRCodeDetector().detectAndDecode(
+        cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    )
+    assert number in decoded, decoded
+    path = decoded[decoded.index("/check/") :]
+    await page.goto(f"{whole.url}{path}")
+    await expect(page.locator("main")).to_contain_text("真实有效")
+
+
+async def test_lesson_over_webrtc(
+    whole: Whole, open_browser: Browser, faces_dir: Path, pack_dir: Path
+) -> None:
+    """Consent, enrolment, lesson, checks, certificate: seconds on the page are the ledger's."""
+    wire = await whole_lesson(whole, open_browser, faces_dir, pack_dir)
+    assert wire.offers == 1
+    assert wire.sockets == wire.uploads == 0
+
+
+async def test_lesson_over_websocket(
+    whole: Whole, shut_browser: Browser, faces_dir: Path, pack_dir: Path
+) -> None:
+    """Where no UDP gets through the same lesson goes over a WebSocket."""
+    wire = await whole_lesson(whole, shut_browser, faces_dir, pack_dir)
+    assert wire.sockets == 1
+    assert wire.uploads == 0
+
+
+async def test_lesson_over_http(
+    whole: Whole, shut_browser: Browser, faces_dir: Path, pack_dir: Path
+) -> None:
+    """Where WebSockets are cut as well, it goes by uploads."""
+
+    async def no_sockets(page: Page) -> None:
+        async def refuse(socket: WebSocketRoute) -> None:
+            await socket.close(code=1011)
+
+        await page.route_web_socket(re.compile("/v1/streams/"), refuse)
+
+    wire = await whole_lesson(whole, shut_browser, faces_dir, pack_dir, setup=no_sockets)
+    assert wire.uploads > 10
+
+
+async def test_another_person_earns_nothing(
+    whole: Whole, open_browser: Browser, faces_dir: Path, pack_dir: Path
+) -> None:
+    """Somebody else before the camera: not a second, and the page says kindly why."""
+    learner_id, link = await whole.invite()
+    poses = virtual_learner.poses("dad", faces_dir, pack_dir)
+    async with phone(open_browser, faces=poses) as page:
+        await enrol(page, link, virtual_learner.id_photo("lady", faces_dir))
+        await study(page)
+        await expect(page.locator(".note.attention")).to_contain_text(
+            "机器也会出错", timeout=90_000
+        )
+        await expect(page.locator("main")).to_contain_text("这次没有计入学时")
+    course = await whole.client.credit(learner_id, PROGRAMME)
+    assert course["credited_s"] == 0
+    checks = [fact["data"] for fact in await whole.facts(learner_id) if fact["kind"] == "check"]
+    assert checks
+    assert not any(check["outcome"] == "pass" for check in checks)

@@ -1,0 +1,100 @@
+"""The whole service for a browser: real models, real time, a short programme, loopback only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from benren.client import BenrenClient
+from benren.compose import Services, build
+from benren.config import Config, load_settings
+from benren.server import listening
+
+PROGRAMME: Final = "sample"
+"""Its catalogue comes along: the sample lesson."""
+TARGET_S: Final = 12
+SHORT: Final = {
+    "class_hour.seconds": 6,
+    "targets.initial_class_hours": 2,
+    "sampling.period_s": 1,
+    "sampling.identity_one_in": 3,
+    "sampling.gap_s": 6,
+    "checks.frames_needed_s": 3,
+    "checks.retry_after_s": 4,
+    "checks.answer_window_s": 15,
+    "checks.random_mean_s": 12,
+    "checks.random_min_s": 6,
+    "checks.random_max_s": 20,
+    "lease.heartbeat_s": 3,
+}
+"""What differs from the demonstration's policy: lengths of time, no rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A service that runs, and its address."""
+
+    url: str
+    services: Services
+    client: BenrenClient
+
+    async def invite(self) -> tuple[str, str]:
+        """Register a learner; gives his id and the path of his link."""
+        learner_id = await self.client.register(
+            category="principal", track="initial", industry="furniture", business_ref="biz-1"
+        )
+        invitation = await self._post(f"/v1/learners/{learner_id}/sign-in-codes")
+        return learner_id, f"{self.url}/learn/#t={invitation['link_token']}"
+
+    async def facts(self, learner_id: str) -> list[dict[str, Any]]:
+        """Give every fact of a learner's sessions, as the ledger has them."""
+        course = await self.client.credit(learner_id, PROGRAMME)
+        stories = [await self.client.explain(s["session_id"]) for s in course["sessions"]]
+        return [fact for story in stories for fact in story["facts"]]
+
+    async def _post(self, path: str) -> dict[str, Any]:
+        return await self.client._tracker.ask("POST", path)
+
+
+@asynccontextmanager
+async def whole_service(
+    place: Path, pack_dir: Path, changes: dict[str, object] | None = None
+) -> AsyncIterator[Whole]:
+    """Start the service with a short programme; WebRTC stays on loopback."""
+    policy = place / "short.toml"
+    policy.write_text(short_policy(changes or {}), encoding="utf-8")
+    config = load_settings(
+        Config,
+        data_directory=place / "data",
+        port=0,
+        policies=(str(policy),),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        # aioice leaves loopback out, and the tests must not use anything else.
+        patch.setenv("BENREN_MODELS", str(pack_dir))
+        patch.setattr("aioice.ice.get_host_addresses", lambda **_: ["127.0.0.1"])
+        services = await build(config, environ={})
+        try:
+            async with listening(services.app) as url, BenrenClient(url) as client:
+                yield Whole(url, services, client)
+        finally:
+            await services.stop()
+
+
+def short_policy(changes: dict[str, object]) -> str:
+    """Write the demonstration's policy with shorter times, under the name of the sample."""
+    text = (resources.files("session_tracker") / "policies" / "demo.toml").read_text("utf-8")
+    text = re.sub(r"(?m)^name = .*$", f'name = "{PROGRAMME}"', text, count=1)
+    for key, value in {**SHORT, **changes}.items():
+        section, _, name = key.partition(".")
+        pattern = rf"(?ms)(^\[{section}\].*?^{name} = )[^\n#]+"
+        text, count = re.subn(pattern, rf"\g<1>{str(value).lower()} ", text, count=1)
+        assert count == 1, key
+    return text
