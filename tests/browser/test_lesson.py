@@ -86,10 +86,8 @@ async def shut_browser() -> AsyncIterator[Browser]:
         yield running
 
 
-async def enrol(page: Page, link: str, photo: bytes) -> None:
-    """Sign in, consent, and hand in the photograph of the identity card."""
-    await page.goto(link)
-    await page.get_by_text("我已看完，我同意").click()
+async def enrol(page: Page, photo: bytes) -> None:
+    """Hand in the photograph of the identity card."""
     await page.locator("#photo-file").set_input_files(
         {"name": "card.jpg", "mimeType": "image/jpeg", "buffer": photo}
     )
@@ -98,7 +96,6 @@ async def enrol(page: Page, link: str, photo: bytes) -> None:
 
 async def study(page: Page) -> None:
     """Start the first lesson of the list."""
-    await page.locator(".note.good ~ .stack button.main").click()
     await page.locator(".lessons button.main").first.click()
     await page.get_by_text("打开摄像头并开始").click()
 
@@ -126,6 +123,7 @@ async def whole_lesson(
     pack_dir: Path,
     *,
     setup: Callable[[Page], Any] | None = None,
+    at_the_page: bool = False,
 ) -> Wire:
     """From the consent to the certificate; every number on the page is the ledger's."""
     learner_id, link = await whole.invite()
@@ -135,7 +133,14 @@ async def whole_lesson(
         wire.listen(page)
         if setup is not None:
             await setup(page)
-        await enrol(page, link, virtual_learner.id_photo("lady", faces_dir))
+        photo = virtual_learner.id_photo("lady", faces_dir)
+        if not at_the_page:
+            await whole.enrol(learner_id, photo)
+        await page.goto(link)
+        await page.get_by_text("我已看完，我同意").click()
+        if at_the_page:
+            await enrol(page, photo)
+            await page.get_by_role("button", name="开始学习").click()
         await study(page)
         await expect(page.locator(".status")).to_contain_text("看得到您", timeout=60_000)
 
@@ -208,9 +213,11 @@ async def test_another_person_earns_nothing(
 ) -> None:
     """Somebody else before the camera: not a second, and the page says kindly why."""
     learner_id, link = await whole.invite()
+    await whole.enrol(learner_id, virtual_learner.id_photo("lady", faces_dir))
     poses = virtual_learner.poses("dad", faces_dir, pack_dir)
     async with phone(open_browser, faces=poses) as page:
-        await enrol(page, link, virtual_learner.id_photo("lady", faces_dir))
+        await page.goto(link)
+        await page.get_by_text("我已看完，我同意").click()
         await study(page)
         await expect(page.locator(".note.attention")).to_contain_text(
             "机器也会出错", timeout=90_000

@@ -53,6 +53,11 @@ class Whole:
         invitation = await self._post(f"/v1/learners/{learner_id}/sign-in-codes")
         return learner_id, f"{self.url}/learn/#t={invitation['link_token']}"
 
+    async def enrol(self, learner_id: str, photo: bytes) -> None:
+        """Enrol a learner as a registration desk does."""
+        face = await self.client.enrol(learner_id, photo)
+        await self.client.put_template(learner_id, face.template, provenance="id_photo")
+
     async def facts(self, learner_id: str) -> list[dict[str, Any]]:
         """Give every fact of a learner's sessions, as the ledger has them."""
         course = await self.client.credit(learner_id, PROGRAMME)
