@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +21,7 @@ TARGET_S: Final = 12
 SHORT: Final = {
     "class_hour.seconds": 6,
     "targets.initial_class_hours": 2,
+    "targets.refresher_class_hours": 1,
     "sampling.period_s": 1,
     "sampling.identity_one_in": 3,
     "sampling.gap_s": 6,
@@ -34,7 +33,7 @@ SHORT: Final = {
     "checks.random_max_s": 20,
     "lease.heartbeat_s": 3,
 }
-"""What differs from the demonstration's policy: lengths of time, no rule."""
+"""What differs from the sample's policy: lengths of time, no rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +93,13 @@ async def whole_service(
 
 
 def short_policy(changes: dict[str, object]) -> str:
-    """Write the demonstration's policy with shorter times, under the name of the sample."""
-    text = (resources.files("session_tracker") / "policies" / "demo.toml").read_text("utf-8")
-    text = re.sub(r"(?m)^name = .*$", f'name = "{PROGRAMME}"', text, count=1)
+    """Write a policy that extends the sample's by shorter times."""
+    lines = ['extends = "sample"', f'name = "{PROGRAMME}"', 'version = "browser"']
+    lines.append('title = "短课程 Short course"')
+    sections: dict[str, list[str]] = {}
     for key, value in {**SHORT, **changes}.items():
         section, _, name = key.partition(".")
-        pattern = rf"(?ms)(^\[{section}\].*?^{name} = )[^\n#]+"
-        text, count = re.subn(pattern, rf"\g<1>{str(value).lower()} ", text, count=1)
-        assert count == 1, key
-    return text
+        sections.setdefault(section, []).append(f"{name} = {str(value).lower()}")
+    for section, values in sections.items():
+        lines += ["", f"[{section}]", *values]
+    return "\n".join(lines)

@@ -16,6 +16,8 @@ import { statusOf } from "./status.js";
 const HINT_AFTER_MS = 4_000; // advice that goes by is not worth a word
 const NOT_HIS = new Set(["ok", "newer_frame", "slower", "again"]); // nothing a learner could mend
 const HOLD_AFTER_MS = 20_000; // without network: shorter than the gap that a session bears
+const BLINK_MS = 1_500; // a stream that is opened anew is no lost network
+const LONG_MS = 20_000; // most start checks are over by then
 const WELCOME_MS = 6_000;
 
 export function lessonView(context, programmeName, mediaId, again) {
@@ -36,8 +38,9 @@ class Lesson {
   #stops = [];
   #hint = { code: null, since: 0 };
   #returnedAt = 0;
+  #startedAt = Date.now();
   #touched = false;
-  #reported = null;
+  #reported = "";
 
   constructor({ page, go, show }, programme, media, catchUp) {
     Object.assign(this, { page, go, show, programme, media, catchUp });
@@ -153,6 +156,7 @@ class Lesson {
     for (const type of ["pointerdown", "keydown"]) this.#on(document, type, () => this.#touch());
     this.#on(document, "visibilitychange", () => this.#visible());
     this.#on(window, "pagehide", () => session.farewell());
+    this.#startedAt = Date.now();
     this.#timers.push(setInterval(() => this.#tick(), 1_000));
     this.stream.start();
     session.start(() => this.#describe());
@@ -185,8 +189,8 @@ class Lesson {
 
   #played() {
     const { playing, mediaId } = this.player;
-    const now = `${mediaId} ${playing}`;
-    if (this.#reported !== null && this.#reported !== now) this.session.report();
+    const now = playing ? mediaId : "";
+    if (this.#reported !== now) this.session.report();
     this.#reported = now;
     this.#draw();
   }
@@ -237,6 +241,7 @@ class Lesson {
     const cut = !session.contact || stream.state.network === "lost";
     if (!cut) this.cutSince = null;
     else this.cutSince ??= Date.now();
+    this.cut = cut && Date.now() - this.cutSince > BLINK_MS;
     this.held = cut && Date.now() - this.cutSince > HOLD_AFTER_MS;
     this.player.hold("network", this.held);
     this.#draw();
@@ -259,12 +264,13 @@ class Lesson {
       statusOf({
         view: session.view,
         camera,
-        network,
+        network: network === "lost" && !this.cut ? "on" : network,
         contact: session.contact,
         held: this.held,
         hint: standing ? this.#hint.code : null,
         blocked: player.blocked,
         wants: player.wants,
+        long: now - this.#startedAt > LONG_MS,
         returned: now - this.#returnedAt < WELCOME_MS,
       }),
     );

@@ -16,6 +16,7 @@ import { known } from "../shared/i18n.js";
  * @param {boolean} now.blocked    the browser wants a tap
  * @param {boolean} now.wants      the learner wants the player to run
  * @param {boolean} now.returned   just came back to the page
+ * @param {boolean} now.long       the start has taken longer than usual
  * @returns {{tone: string, title: string, todo: string, act: string|null}}  keys of the vocabulary;
  *   `act`: `retry-camera` or `go-on`, where there is something to press
  */
@@ -34,7 +35,8 @@ export function statusOf(now) {
     if (now.network === "connecting") {
       return says("", "status.connecting", "status.connecting.do");
     }
-    return now.hint ? says("attention", "pause.start_check", `advice.${now.hint}`) : why("start_check", "");
+    if (now.hint) return says("attention", "pause.start_check", `advice.${now.hint}`);
+    return says(now.long ? "attention" : "", "pause.start_check", now.long ? "do.start_long" : "do.start_check");
   }
   if (!view.play && view.reason) {
     const byHand = view.reason === "idle" || view.reason === "learner";

@@ -139,6 +139,8 @@ addWords({
     "lesson.steps": "每次确认是您本人以后，时间会更新。",
     "lesson.next": "下一课：{title}",
 
+    "do.start_long":
+      "还没能确认是您本人。请由登记的学员本人正对镜头，面向光亮处，摘下口罩、帽子或墨镜，擦一擦镜头。",
     "status.good": "看得到您，学时在计",
     "status.good.do": "安心学习就好。",
     "status.ready": "已确认是您本人",
@@ -372,6 +374,8 @@ addWords({
     "lesson.steps": "It grows each time we have made sure it is you.",
     "lesson.next": "Next: {title}",
 
+    "do.start_long":
+      "We could not make sure yet that it is you. The registered learner should look into the camera, in good light, without mask, hat or sunglasses. Wipe the lens.",
     "status.good": "We see you; your time counts",
     "status.good.do": "Just go on learning.",
     "status.ready": "We have made sure it is you",
