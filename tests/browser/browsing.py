@@ -88,11 +88,15 @@ async def phone(
 
 async def draw_camera(context: BrowserContext, faces: Mapping[str, bytes]) -> None:
     """Have `getUserMedia` give a canvas on which the photographs move."""
-    urls = {
+    await context.add_init_script(f"window.virtualFaces = {as_urls(faces)!r};\n{_CAMERA}")
+
+
+def as_urls(faces: Mapping[str, bytes]) -> dict[str, str]:
+    """Give photographs as a page can load them, whatever its policy."""
+    return {
         pose: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
         for pose, jpeg in faces.items()
     }
-    await context.add_init_script(f"window.virtualFaces = {urls!r};\n{_CAMERA}")
 
 
 async def illegible(page: Page) -> list[str]:

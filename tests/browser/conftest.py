@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from fractions import Fraction
 from io import BytesIO
+from pathlib import Path
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ from playwright.async_api import Browser
 from benren.server import listening
 from session_tracker.api.pages import Asset, load_assets, pages_router
 from tests.browser.browsing import browser_running
+from tests.browser.whole import Album
 
 VIDEO_S = 20
 
@@ -35,6 +37,12 @@ async def pages() -> AsyncIterator[str]:
     app.include_router(pages_router({**load_assets(), "media/test.webm": video}))
     async with listening(app) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def album(faces_dir: Path, pack_dir: Path) -> Album:
+    """The virtual learners."""
+    return Album(faces_dir, pack_dir)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from benren.client import BenrenClient
 from benren.compose import Services, build
 from benren.config import Config, load_settings
 from benren.server import listening
+from tests import virtual_learner
 
 PROGRAMME: Final = "sample"
 """Its catalogue comes along: the sample lesson."""
@@ -37,6 +39,22 @@ SHORT: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Album:
+    """Where the virtual learners' photographs and the networks lie."""
+
+    faces_dir: Path
+    pack_dir: Path
+
+    def poses(self, name: str) -> dict[str, bytes]:
+        """Give a person turned to every side, by pose."""
+        return virtual_learner.poses(name, self.faces_dir, self.pack_dir)
+
+    def id_photo(self, name: str) -> bytes:
+        """Give another photograph of that person."""
+        return virtual_learner.id_photo(name, self.faces_dir)
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """A service that runs, and its address."""
 
@@ -45,17 +63,32 @@ class Whole:
     client: BenrenClient
 
     async def invite(self) -> tuple[str, str]:
-        """Register a learner; gives his id and the path of his link."""
+        """Register a learner; gives his id and the path of his link.
+
+        Each in a business of his own: one face in two accounts of a business is for staff to see.
+        """
         learner_id = await self.client.register(
-            category="principal", track="initial", industry="furniture", business_ref="biz-1"
+            category="principal",
+            track="initial",
+            industry="furniture",
+            business_ref=f"biz-{secrets.token_hex(4)}",
         )
+        return learner_id, await self.invite_again(learner_id)
+
+    async def invite_again(self, learner_id: str) -> str:
+        """Give another link to a learner, for another device."""
         invitation = await self._post(f"/v1/learners/{learner_id}/sign-in-codes")
-        return learner_id, f"{self.url}/learn/#t={invitation['link_token']}"
+        return f"{self.url}/learn/#t={invitation['link_token']}"
 
     async def enrol(self, learner_id: str, photo: bytes) -> None:
         """Enrol a learner as a registration desk does."""
         face = await self.client.enrol(learner_id, photo)
         await self.client.put_template(learner_id, face.template, provenance="id_photo")
+        await self.approve(learner_id)
+
+    async def approve(self, learner_id: str) -> None:
+        """Approve a registration as staff do."""
+        await self.client.approve(learner_id, reason="compared with the identity card")
 
     async def facts(self, learner_id: str) -> list[dict[str, Any]]:
         """Give every fact of a learner's sessions, as the ledger has them."""
