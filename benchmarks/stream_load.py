@@ -145,7 +145,7 @@ class _Learner:
         ask = self._run.http.ask
         body = {
             "category": "principal",
-            "track": "initial",
+            "track": "refresher",
             "industry": "furniture",
             "business_ref": f"load-{self._number}",
         }
@@ -282,7 +282,7 @@ class _Run:
 
     async def _passes(self, pictures: Sequence[bytes]) -> bool:
         """Tell whether a person is taken for himself; whoever is not would be checked for ever."""
-        coded = [base64.b64encode(one).decode() for one in pictures]
+        coded = [base64.b64encode(one).decode() for one in pictures[:16]]
         try:
             face = await self.http.ask(
                 "POST", "/v1/templates", {"subject": "anybody", "photo": coded[0]}

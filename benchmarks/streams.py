@@ -31,9 +31,11 @@ from benren.demo.cameras import VGA, Camera, Handheld, Lens, read_photograph
 from verifier.errors import InferenceFailed
 from verifier.models.processors import available_processors
 
-PICTURES: Final = 24
-"""Of each person: two minutes, then from the start again."""
-PEOPLE: Final = 24
+ENTRY_S: Final = 300.0
+"""Pictures are painted for so long before anything counts: none is shown twice, since a learner who
+shows what he has shown before gives no evidence."""
+PEOPLE: Final = 8
+"""Learners share them: 25 kB a picture, and one for every 5 s."""
 LENS: Final = Lens(exposure=0.12, blur_px=0.9, noise=1.5, jpeg_quality=66)
 """As the page encodes: some 27 kB a frame."""
 POLICY: Final = "capacity"
@@ -49,7 +51,8 @@ def capacity(
     """Let `learners` study for `seconds`; gives what was measured."""
     with tempfile.TemporaryDirectory(prefix="benren-streams-") as scratch:
         folder = Path(scratch)
-        people = pictures_of(faces, folder)
+        count = round((ENTRY_S + warm_up_s + seconds) / 5.0)
+        people = pictures_of(faces, folder, count=count)
         policy = folder / f"{POLICY}.toml"
         policy.write_text(_without_challenges(), encoding="utf-8")
         job = Job(pack=pack, faces=faces, provider=provider)
@@ -72,15 +75,15 @@ def capacity(
     return _told(orders, report, checks, memory_mb=memory_mb)
 
 
-def pictures_of(faces: Path, folder: Path) -> list[list[str]]:
-    """Paint two minutes of a dozen people before their cameras, as JPEG files."""
+def pictures_of(faces: Path, folder: Path, *, count: int) -> list[list[str]]:
+    """Paint a few people before their cameras, a picture every 5 s, as JPEG files."""
     people = []
-    photographs = [*sorted((faces / "families").glob("*.jpg")), *_of_persons(faces / "people")]
+    photographs = [*_of_persons(faces / "people"), *sorted((faces / "families").glob("*.jpg"))]
     for seed, photograph in enumerate(photographs[:PEOPLE]):
         scene = Handheld([read_photograph(photograph)], VGA, seed)
         camera = Camera(scene, seed=seed, lens=LENS)
         paths = []
-        for number in range(PICTURES):
+        for number in range(count):
             path = folder / f"{seed}-{number}.jpg"
             path.write_bytes(camera.frame(number, number * 5.0))
             paths.append(str(path))
@@ -225,7 +228,7 @@ def _measured(given: argparse.Namespace) -> tuple[Json, bool]:
     faces = find_faces(given.faces)
     if given.what == "webrtc":
         with tempfile.TemporaryDirectory(prefix="benren-streams-") as scratch:
-            person = pictures_of(faces, Path(scratch))[0]
+            person = pictures_of(faces, Path(scratch), count=24)[0]
             found = measure(
                 person, offers=given.offers, seconds=given.seconds, learners=given.learners
             )
