@@ -19,6 +19,7 @@ from verifier.keys import KeyRing
 
 EXPORT_FORMAT: Final = "benren-ledger-1"
 _FIRST: Final = {"type": "ledger", "format": EXPORT_FORMAT}
+_ENTRY: Final = '{"type":"entry",'
 _KEYS: Final = {
     "entry": ["type", "index", "body"],
     "head": ["type", "size", "root", "at_ms", "signature"],
@@ -85,7 +86,7 @@ def _each_line(path: Path, take: dict[str, Callable[[dict[str, Any]], None]]) ->
         with path.open(encoding="utf-8", newline="\n") as text:
             if next(text, None) != _line(_FIRST):
                 raise BadRequest(f"{path} is not a ledger export.", remedy="Export it anew.")
-            for line in _parsed(text):
+            for line in _parsed(text, entries="entry" in take):
                 last = line["type"]
                 if last in take:
                     take[last](line)
@@ -99,9 +100,11 @@ def _each_line(path: Path, take: dict[str, Callable[[dict[str, Any]], None]]) ->
         raise BadRequest(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _parsed(lines: Iterable[str], *, entries: bool) -> Iterator[dict[str, Any]]:
     ended = False
     for line in lines:
+        if not entries and not ended and line.startswith(_ENTRY):
+            continue
         parsed = json.loads(line)
         if ended or list(parsed) != _KEYS[parsed["type"]] or _line(parsed) != line:
             raise ValueError("a line is not as the export writes it")
