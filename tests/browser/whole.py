@@ -102,9 +102,17 @@ class Whole:
 
 @asynccontextmanager
 async def whole_service(
-    place: Path, pack_dir: Path, changes: dict[str, object] | None = None
+    place: Path,
+    pack_dir: Path,
+    changes: dict[str, object] | None = None,
+    *,
+    api_keys: tuple[str, ...] = (),
+    secret: str = "",
 ) -> AsyncIterator[Whole]:
-    """Start the service with a short programme; WebRTC stays on loopback."""
+    """Start the service with a short programme; WebRTC stays on loopback.
+
+    Of `api_keys` the `secret` is the client's.
+    """
     policy = place / "short.toml"
     policy.write_text(short_policy(changes or {}), encoding="utf-8")
     config = load_settings(
@@ -112,6 +120,7 @@ async def whole_service(
         data_directory=place / "data",
         port=0,
         policies=(str(policy),),
+        api_keys=api_keys,
     )
     with pytest.MonkeyPatch.context() as patch:
         # aioice leaves loopback out, and the tests must not use anything else.
@@ -119,7 +128,7 @@ async def whole_service(
         patch.setattr("aioice.ice.get_host_addresses", lambda **_: ["127.0.0.1"])
         services = await build(config, environ={})
         try:
-            async with listening(services.app) as url, BenrenClient(url) as client:
+            async with listening(services.app) as url, BenrenClient(url, api_key=secret) as client:
                 yield Whole(url, services, client)
         finally:
             await services.stop()
