@@ -195,7 +195,7 @@ def _resized(pixels: Image, inner: tuple[int, int]) -> cv2.typing.MatLike:
     """Resize to (height, width) without aliasing.
 
     OpenCV averages areas fast only where they are whole pixels: what can be is shrunk by a whole
-    factor first, and the rest, less than 2, is interpolated: 0.3 instead of 1.4 ms for a VGA frame.
+    factor first, and then by the rest: 0.5 instead of 1.4 ms for a VGA frame.
     """
     height, width = pixels.shape[:2]
     shrink = min(height // inner[0], width // inner[1])
@@ -203,7 +203,7 @@ def _resized(pixels: Image, inner: tuple[int, int]) -> cv2.typing.MatLike:
     if shrink >= 2 and height % shrink == width % shrink == 0:
         whole = (width // shrink, height // shrink)
         smaller = cv2.resize(pixels, whole, interpolation=cv2.INTER_AREA)
-        return cv2.resize(smaller, size, interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(smaller, size, interpolation=cv2.INTER_AREA)
     shrinks = height > inner[0] or width > inner[1]
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
