@@ -7,6 +7,7 @@ since PostgreSQL refuses to be root.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
@@ -38,6 +39,7 @@ _OPTIONS: Final = {
     "log_min_messages": "warning",
 }
 _INITDB: Final = ("-U", "benren", "-A", "trust", "-E", "UTF8", "--no-locale")
+_PR_SET_PDEATHSIG: Final = 1
 _CARELESS: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -113,6 +115,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call into the kernel, no lock
                 **self._identity(),
             )
         deadline = time.monotonic() + _START_WITHIN_S
@@ -175,6 +178,12 @@ class PostgresServer:
 
     def _log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-500:]
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process with the thread that made it, however that ends (Linux)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _children(pid: int) -> list[int]:
