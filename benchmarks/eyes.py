@@ -34,6 +34,8 @@ class Chances:
     """A hand stays before the face for some frames (mean 3)."""
     away: float = 0.001
     """The learner is out of the picture for one or two frames."""
+    clumsy: float = 0.03
+    """The learner fails an attempt of a challenge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

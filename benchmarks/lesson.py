@@ -17,6 +17,7 @@ from benchmarks.eyes import Drawn, Eyes, Look, Scores, Who
 from session_tracker import states
 from session_tracker.credit import LearnerCredit, SessionFacts, derive
 from session_tracker.events import (
+    Challenged,
     Check,
     Closed,
     Fact,
@@ -87,6 +88,29 @@ class Lesson:
     checks: int
 
 
+ATTEMPT_S = 13
+"""How long the learner takes for an attempt: measured on the virtual learner, 14 to 17 s."""
+NO_TURN_S = 20
+"""A face that does not turn ends an attempt after so long (`verifier.streaming.challenge`)."""
+
+
+@dataclass
+class _Shown:
+    """A challenge that is shown, second by second."""
+
+    ask: states.AskCheck
+    began: int
+    next_at: int
+    attempt_from: int
+    attempts_left: int
+    who: Who | None = None
+    """Who has been there in this attempt..."""
+    since: int = 0
+    """...and since when."""
+    seen: bool = False
+    before: int = 0
+
+
 @dataclass
 class _Stage:
     """The moving parts of one lesson."""
@@ -109,6 +133,7 @@ class _Stage:
     media_at: int | None = None
     """Since when the player runs; None where it stands still."""
     cue: PauseReason | None = None
+    shown: _Shown | None = None
     keys: int = 0
     checks: int = 0
 
@@ -134,6 +159,11 @@ class _Stage:
         for action in actions:
             now = self.machine.now
             match action:
+                case states.AskCheck(active=True):
+                    self.checks += 1
+                    self.tell(Challenged(key=self.key(), t=now, cause=action.cause))
+                    self._stop_player(now)
+                    self._show(action, now)
                 case states.AskCheck():
                     self.tell(self._check(action, now))
                 case states.Pause():
@@ -156,7 +186,7 @@ class _Stage:
         """Take the session up again as the tracker does after a crash; the stream is a new one."""
         running = self.machine.state is State.RUNNING
         self.machine = states.fold(self.facts.values(), self.policy, self.rng.random)
-        self.visible, self.samples = 0, []
+        self.visible, self.samples, self.shown = 0, [], None
         if running:
             self.tell(SystemFault(key=self.key(), t=min(self.machine.now, now), end=now))
 
@@ -203,7 +233,7 @@ class _Stage:
             del self.samples[:4]
         self._extend_run(sample)
         drawn = self.rng.random() * self.policy.sampling.identity_one_in < 1
-        if sample.track and (self.owed or drawn):
+        if sample.track and self.shown is None and (self.owed or drawn):
             outcome = self._judge([sample])
             self.owed = outcome is Outcome.NO_EVIDENCE
             self.tell(Identity(key=self.key(), t=t, track=sample.track, outcome=outcome))
@@ -247,6 +277,83 @@ class _Stage:
             track=self.visible,
             outcome=self._judge(pool),
             heard=now,
+        )
+
+    # --- challenges ------------------------------------------------------------------------
+
+    def _show(self, ask: states.AskCheck, now: int) -> None:
+        """Compare the frames that are there, then show the challenge."""
+        windows = 1 + self.policy.checks.answer_retries
+        shown = self.shown = _Shown(ask, now, now + 1_000, now, windows)
+        before = self._check(ask, now)
+        self.checks -= 1
+        if before.outcome in (Outcome.PASS, Outcome.SPOOF):
+            shown.before = before.since
+        if before.outcome is Outcome.MISMATCH:
+            self._end_challenge(shown, now, Outcome.MISMATCH)
+
+    def look(self, now: int) -> None:
+        """See who sits there while the challenge is shown."""
+        shown = self.shown
+        if shown is None:
+            return
+        shown.next_at = now + 1_000
+        who = self.actor.at(now - self.origin)
+        if who is not shown.who:
+            broken = shown.who not in (None, Who.NOBODY) or who is Who.NOBODY
+            shown.who, shown.since = who, now
+            if broken and shown.seen:
+                self._end_attempt(shown, now)
+                return
+        here = now - shown.since
+        shown.seen = shown.seen or who in (Who.LEARNER, Who.IMPOSTOR, Who.PICTURE)
+        if who is Who.IMPOSTOR and here >= 2_000:
+            self._end_challenge(shown, now, self._impression(now))
+        elif who is Who.LEARNER and here >= ATTEMPT_S * 1_000:
+            if self.rng.random() < self.eyes.chances.clumsy:
+                self._end_attempt(shown, now)
+            else:
+                self._end_challenge(shown, now, self._impression(now))
+        elif (who is Who.PICTURE and here >= NO_TURN_S * 1_000) or (
+            now - shown.attempt_from >= self.policy.checks.answer_window_s * 1_000
+        ):
+            self._end_attempt(shown, now)
+
+    def _impression(self, now: int) -> Outcome:
+        """Judge frames that look straight: whose face, and whether it looks alive."""
+        found = self._judge([self._look(now) for _ in range(5)])
+        return Outcome.UNANSWERED if found is Outcome.NO_EVIDENCE else found
+
+    def _end_attempt(self, shown: _Shown, now: int) -> None:
+        shown.attempts_left -= 1
+        shown.attempt_from, shown.who, shown.since = now, None, now
+        if shown.attempts_left:
+            return
+        if not shown.seen:
+            self._end_challenge(shown, now, Outcome.NO_EVIDENCE)
+            return
+        found = self._impression(now) if self.actor.at(now - self.origin) is Who.PICTURE else None
+        spoof = found is Outcome.SPOOF
+        self._end_challenge(shown, now, Outcome.SPOOF if spoof else Outcome.UNANSWERED)
+
+    def _end_challenge(self, shown: _Shown, now: int, outcome: Outcome) -> None:
+        self.shown = None
+        self.machine = replace(self.machine, now=max(now, self.machine.now))
+        t = self.samples[-1].t if self.samples else now
+        passed = outcome is Outcome.PASS
+        self.tell(
+            Check(
+                key=self.key(),
+                t=max(t, shown.began),
+                since=shown.attempt_from if passed else shown.began,
+                cause=shown.ask.cause,
+                track=self.visible or self.track,
+                outcome=outcome,
+                active=True,
+                asked=shown.began,
+                before=shown.before,
+                heard=now,
+            )
         )
 
     def _extend_run(self, sample: Sample) -> None:
@@ -296,7 +403,9 @@ def play(
         deadline = stage.machine.next_deadline
         if deadline is None:
             deadline = end
-        now = min(frame, report, max(deadline, stage.machine.now + 1), *pending[:1], end)
+        looks = end if stage.shown is None else stage.shown.next_at
+        soonest = min(frame, report, looks, *pending[:1], end)
+        now = min(soonest, max(deadline, stage.machine.now + 1))
         if now >= end:
             break
         if pending and now >= pending[0]:
@@ -309,6 +418,8 @@ def play(
             if stage.media_at is not None:
                 stage.report(now)
             report += policy.lease.heartbeat_s * 1_000
+        if now == looks:
+            stage.look(now)
         stage.due(now)
     stage.leave(end)
     return _tally(stage, end)

@@ -89,8 +89,8 @@ class Fetched(Actor):
     """Somebody else sits there, or nobody, and the learner is fetched when the screen says so."""
 
     def __init__(self, otherwise: Who, *, fetch_s: float = 8, leave_s: float = 5) -> None:
-        """Have the learner pass the start check and leave 20 s into the lesson."""
-        super().__init__([(0, Who.LEARNER), (20_000, otherwise)])
+        """Have the learner pass the start check and leave 40 s into the lesson."""
+        super().__init__([(0, Who.LEARNER), (40_000, otherwise)])
         self._otherwise = otherwise
         self._fetch_ms = round(fetch_s * 1_000)
         self._leave_ms = round(leave_s * 1_000)
@@ -142,7 +142,7 @@ def attacks() -> Iterable[Attack]:
     yield Attack(
         name="impostor throughout", cast=lambda _: throughout, who=Who.IMPOSTOR, length_s=600
     )
-    late = Actor([(0, Who.LEARNER), (20_000, Who.IMPOSTOR)])
+    late = Actor([(0, Who.LEARNER), (40_000, Who.IMPOSTOR)])
     yield Attack(
         name="impostor after the start check", cast=lambda _: late, who=Who.IMPOSTOR, length_s=600
     )

@@ -22,6 +22,13 @@ from session_tracker.policy import Policy
 Entry: TypeAlias = tuple[int, Action]
 """(instant in UTC ms from which on it is due, what)."""
 
+ENDED_BY_CHALLENGE = frozenset({PauseReason.CHALLENGE, PauseReason.SPOOF, PauseReason.MISMATCH})
+"""Pauses that only a passed challenge ends, where the programme has challenges."""
+MOST_TURNS = 12
+"""Of a challenge's first attempt: a guess is worth nothing any more, and nobody counts further."""
+_HARDER = 2
+"""A challenge has two attempts, the second one turn longer; the next challenge goes on from there.
+So whoever guesses for ever succeeds in at most 4/3 of 4^-turns."""
 WAIT_FOR_A_TOUCH = frozenset({PauseReason.IDLE, PauseReason.LEARNER})
 """Pauses that only the learner's own hand can end."""
 
@@ -35,6 +42,9 @@ def agenda(m: Machine, policy: Policy) -> Iterator[Entry]:
         yield m.now, Resume()
         return
     yield from _pauses(m, policy)
+    if m.challenged_at is not None:
+        yield from _challenge(m, m.challenged_at, policy)
+        return
     for at, ask in _checks(m, policy):
         if m.asked_at is None:
             yield at, ask
@@ -67,10 +77,12 @@ def _endings(m: Machine, policy: Policy) -> Iterator[Entry]:
 
 
 def _pauses(m: Machine, policy: Policy) -> Iterator[Entry]:
-    if m.state is not State.RUNNING:
+    if m.state not in (State.RUNNING, State.CHALLENGED):
         return
     if m.stop is not None:
         yield m.now, Pause(reason=m.stop)
+    if m.state is State.CHALLENGED:
+        return
     if m.last_activity is not None:
         yield m.last_activity + policy.playback.idle_s * 1_000, Pause(reason=PauseReason.IDLE)
     if supervised(m):
@@ -99,6 +111,26 @@ def _checks(m: Machine, policy: Policy) -> Iterator[Entry]:
         yield from _attempt(m, CheckCause.RESUME, policy)
 
 
+def _challenge(m: Machine, challenged_at: int, policy: Policy) -> Iterator[Entry]:
+    """Wait for the answer to the challenge that is shown; show another one where it was lost."""
+    if supervised(m) or m.challenged_by is None:
+        return
+    rules = policy.checks
+    answered = (1 + rules.answer_retries) * rules.answer_window_s + rules.ask_again_after_s
+    at = m.now if m.asked_at is None else challenged_at + answered * 1_000
+    yield at, _ask(m, m.challenged_by, None, policy, active=True)
+
+
+def _ask(
+    m: Machine, cause: CheckCause, not_before: int | None, policy: Policy, *, active: bool
+) -> AskCheck:
+    """Ask for a check, or for a challenge: each is longer than the last that was not passed."""
+    if not active:
+        return AskCheck(cause=cause, not_before=not_before)
+    turns = min(policy.checks.challenge_turns + _HARDER * m.challenges, MOST_TURNS)
+    return AskCheck(cause=cause, not_before=not_before, active=True, turns=turns)
+
+
 def _attempt(m: Machine, cause: CheckCause, policy: Policy) -> Iterator[Entry]:
     """Plan a check the learner waits for: once fresh frames span enough time, then ever rarer."""
     if m.fresh_since is None or m.last_frame is None:
@@ -108,7 +140,15 @@ def _attempt(m: Machine, cause: CheckCause, policy: Policy) -> Iterator[Entry]:
         span = max(span, _spacing_ms(m, policy))
     since = max(m.fresh_since, m.attempt_from or 0)
     if m.last_frame - since >= span:
-        yield m.now, AskCheck(cause=cause, not_before=since)
+        active = _by_challenge(m, cause, policy)
+        yield m.now, _ask(m, cause, since, policy, active=active)
+
+
+def _by_challenge(m: Machine, cause: CheckCause, policy: Policy) -> bool:
+    """Tell whether a check the learner waits for is a challenge."""
+    if cause is CheckCause.START:
+        return policy.checks.challenge_at_start
+    return policy.checks.challenges and m.pause_reason in ENDED_BY_CHALLENGE
 
 
 def _spacing_ms(m: Machine, policy: Policy) -> int:
@@ -141,7 +181,9 @@ def _running_checks(m: Machine, policy: Policy) -> Iterator[Entry]:
         yield max(forced, settled), AskCheck(cause=CheckCause.MAX_GAP, not_before=None)
     if m.random_at is not None:
         at = max(m.random_at, settled)
-        yield at, AskCheck(cause=CheckCause.RANDOM, not_before=None)
+        # Of a challenge, which is a cue, the frame just before it has to match.
+        since = m.last_frame if m.random_active else None
+        yield at, _ask(m, CheckCause.RANDOM, since, policy, active=m.random_active)
 
 
 def _retry(m: Machine, answer_since: int, policy: Policy) -> Entry:

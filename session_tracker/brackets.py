@@ -10,6 +10,8 @@ the next pass B is verified where B is at most `max_gap_s` later and none of the
   to its newest. Passes inside such a window are ignored, at its ends too;
 - a *suspicion* (failed identity sample) that no check cleared. A check clears it if it passed on
   frames of the sample's own track, none older than the sample, within `suspicion_s`;
+- a *challenge*: it is a cue, so a pass of it says nothing about the time before it was shown; the
+  frame just before, where that matched, is a pass of its own, from which the player stood still;
 - a *system fault*, or a *pause* that the tracker ordered because of what it saw;
 - an *absence*: frames arrived and showed no face for `absent_s`;
 - a stretch *without evidence*: a sample or check without evidence with no pass for more than
@@ -31,6 +33,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from session_tracker.events import (
+    Challenged,
     Check,
     Fact,
     Identity,
@@ -60,6 +63,7 @@ BREAKING_PAUSES = {
     PauseReason.SPOOF: VoidReason.SPOOF,
     PauseReason.NETWORK_GAP: VoidReason.NETWORK_GAP,
     PauseReason.SYSTEM_ERROR: VoidReason.SYSTEM_ERROR,
+    PauseReason.CHALLENGE: VoidReason.UNANSWERED,
 }
 """Pauses ordered because of what was seen or missed; the clock goes back to the last pass."""
 
@@ -124,6 +128,8 @@ def _passes(looked: Iterable[Identity | Check]) -> list[_Pass]:
         if f.outcome is Outcome.PASS:
             at = min(f.since, f.t) if isinstance(f, Check) else f.t
             newest[at] = max(f.track, newest.get(at, f.track))
+            if isinstance(f, Check) and f.before:
+                newest[f.before] = max(f.track, newest.get(f.before, f.track))
     return [_Pass(t, track) for t, track in sorted(newest.items())]
 
 
@@ -142,6 +148,7 @@ class _Against:
         clearing = [f for f in looked if isinstance(f, Check) and f.outcome is Outcome.PASS]
         samples = [f for f in failed if isinstance(f, Identity)]
         self._suspicions = sorted(self._uncleared(samples, clearing), key=lambda s: s[0])
+        self._cues = sorted(self._unproven(facts))
         self._faults = sorted((f.t, max(f.end, f.t)) for f in facts if isinstance(f, SystemFault))
         self._pauses = sorted(
             (f.t, BREAKING_PAUSES[f.reason])
@@ -153,7 +160,9 @@ class _Against:
             (f.t, max(f.end, f.t), f.track) for f in facts if isinstance(f, Presence)
         )
         self._run_ends = [end for _, end, _ in self._runs]
-        self._silent = not (self._windows or self._suspicions or self._faults or self._pauses)
+        self._silent = not (
+            self._windows or self._suspicions or self._cues or self._faults or self._pauses
+        )
         self._failed_tracks = sorted((f.t, f.track) for f in failed if f.track)
 
     def surviving(self, passes: list[_Pass]) -> list[_Pass]:
@@ -182,6 +191,18 @@ class _Against:
             )
             if not cleared:
                 yield f.t, FAILED[f.outcome]
+
+    def _unproven(self, facts: Sequence[Fact]) -> Iterable[tuple[int, VoidReason]]:
+        """List challenges that say nothing for the time before them, and why."""
+        answers = {f.asked: f for f in facts if isinstance(f, Check) and f.active}
+        for f in facts:
+            if not isinstance(f, Challenged):
+                continue
+            answer = answers.get(f.t)
+            if answer is None or answer.outcome is not Outcome.PASS:
+                yield f.t, VoidReason.UNANSWERED
+            else:
+                yield f.t, VoidReason.NOT_PLAYING if answer.before else VoidReason.NO_EVIDENCE
 
     def between(self, a: _Pass, b: _Pass) -> VoidReason | None:
         """Tell what breaks the bracket from pass `a` to the next pass `b`, if anything."""
@@ -216,6 +237,9 @@ class _Against:
                     return reason
             for s, reason in self._suspicions:
                 if a < s <= b:
+                    return reason
+            for c, reason in self._cues:
+                if a < c <= b:
                     return reason
             if any(start <= b and end > a for start, end in self._faults):
                 return VoidReason.SYSTEM_ERROR

@@ -65,6 +65,8 @@ class PauseReason(StrEnum):
     LEARNER = "learner"
     """The learner pressed pause."""
     SYSTEM_ERROR = "system_error"
+    CHALLENGE = "challenge"
+    """An active challenge is shown, or was not answered."""
 
 
 class CloseReason(StrEnum):
@@ -147,7 +149,8 @@ class Identity:
 class Check:
     """A check, over frames that arrived from `since` to `t`. It decides.
 
-    A passed one counts as a pass at `since`, a failed one against everything from `since` to `t`.
+    A passed one counts as a pass at `since` (a challenge also at `before`), a failed one against
+    everything from `since` to `t`.
     """
 
     key: str
@@ -159,9 +162,26 @@ class Check:
     outcome: Outcome
     active: bool = False
     """Whether it was an active challenge."""
+    asked: int = 0
+    """Instant of the `Challenged` that it answers; 0: of none."""
+    before: int = 0
+    """Arrival of the frame from just before it was shown that matched, too; 0: there was none.
+    Whoever is fetched by a challenge proves nothing about the time before it."""
     heard: int = 0
     """When the tracker took it in; 0: at `t`. Credit goes by `t` and `since`, but what the machine
     did depended on the order in which it heard: the fold needs it to do the same again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenged:
+    """An active challenge was asked for: from here on it is shown, and the player stands still.
+
+    Its answer is a `Check` that is `active`; after one that passed the player is let go again.
+    """
+
+    key: str
+    t: int
+    cause: CheckCause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +292,7 @@ Fact: TypeAlias = (
     | Presence
     | Identity
     | Check
+    | Challenged
     | Playback
     | Paused
     | Resumed

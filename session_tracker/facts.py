@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final, cast, get_type_hints
 
 from session_tracker.events import (
+    Challenged,
     Check,
     Closed,
     Disputed,
@@ -31,6 +32,7 @@ _KINDS: Final[dict[str, type]] = {
     "opened": Opened,
     "identity": Identity,
     "check": Check,
+    "challenged": Challenged,
     "playback": Playback,
     "paused": Paused,
     "resumed": Resumed,

@@ -21,6 +21,10 @@ class Asked:
     cause: CheckCause
     not_before: int | None
     """UTC ms on the session's axis."""
+    turns: int = 0
+    """Of a challenge's first attempt; 0: a silent check."""
+    shown_at: int = 0
+    """Instant of its `Challenged`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

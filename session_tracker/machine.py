@@ -16,7 +16,7 @@ class State(StrEnum):
     AWAITING_START_CHECK = "awaiting_start_check"
     RUNNING = "running"
     CHALLENGED = "challenged"
-    """Reserved for the active challenge."""
+    """An active challenge is shown, and the player that ran stands still."""
     PAUSED = "paused"
     SUSPENDED = "suspended"
     CLOSED = "closed"
@@ -34,6 +34,10 @@ class AskCheck:
     cause: CheckCause
     not_before: int | None
     """Judge only frames from this instant (UTC ms) on; None: all of the window."""
+    active: bool = False
+    """Show a challenge instead: append `Challenged` at once, its answer as an active `Check`."""
+    turns: int = 0
+    """Of a challenge's first attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,14 @@ class Machine:
     last_check: int | None = None
     random_at: int | None = None
     """When the next random check comes."""
+    random_active: bool = False
+    """Whether it will be a challenge."""
+    challenged_at: int | None = None
+    """Since when a challenge is shown; None where there is none..."""
+    challenged_by: CheckCause | None = None
+    """...and why."""
+    challenges: int = 0
+    """Challenges begun since the last one that was passed: each of them has one turn more."""
     suspicion: Suspicion | None = None
     doubt: int | None = None
     """The first sample or check without evidence since the last pass."""
@@ -141,6 +153,8 @@ class Machine:
 
         Nothing else may reach the client; above all no check, asked for or due.
         """
+        if self.challenged_at is not None and self.state in LIVE_STATES:
+            return PauseReason.CHALLENGE
         if self.state is State.PAUSED:
             return self.pause_reason
         if self.state is State.AWAITING_START_CHECK:

@@ -22,6 +22,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from session_tracker.events import (
+    Challenged,
     Closed,
     Fact,
     Paused,
@@ -44,6 +45,7 @@ VOID_WHILE_PAUSED = {
     PauseReason.IDLE: VoidReason.IDLE,
     PauseReason.LEARNER: VoidReason.NOT_PLAYING,
     PauseReason.SYSTEM_ERROR: VoidReason.SYSTEM_ERROR,
+    PauseReason.CHALLENGE: VoidReason.UNANSWERED,
 }
 
 
@@ -183,7 +185,7 @@ def _stretch(p: _Piece, end: int) -> Stretch:
 def standing(facts: Iterable[Fact], wall: Interval) -> tuple[tuple[int, int, VoidReason], ...]:
     """List when and why the tracker had the player stand still, also before the first `Resumed`."""
     turns = sorted(
-        (f for f in facts if isinstance(f, Resumed | Paused | Suspended | Closed)),
+        (f for f in facts if isinstance(f, Resumed | Paused | Challenged | Suspended | Closed)),
         key=lambda f: (f.t, not isinstance(f, Resumed), f.key),
     )
     still: list[tuple[int, int, VoidReason]] = []
@@ -196,7 +198,7 @@ def standing(facts: Iterable[Fact], wall: Interval) -> tuple[tuple[int, int, Voi
             since = None
         elif since is None:
             since = f.t
-            if isinstance(f, Closed):
+            if isinstance(f, Closed | Challenged):
                 reason = VoidReason.NOT_PLAYING
             else:
                 reason = VOID_WHILE_PAUSED[f.reason]

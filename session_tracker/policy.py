@@ -95,6 +95,9 @@ class Checks(_Section):
     random_max_s: Seconds
     challenge_at_start: bool
     challenge_share: Annotated[float, Field(ge=0, le=1)]
+    """Of the random checks."""
+    challenge_turns: Annotated[int, Field(ge=3, le=8)]
+    """Turns of a challenge's first attempt: a guess succeeds in 1 of 4 to that power."""
     force_after_s: Seconds
     """So long without a pass forces a check."""
     frames_needed_s: Seconds
@@ -109,6 +112,11 @@ class Checks(_Section):
     """A check that was asked for and not answered by the verifier is asked for again."""
     start_limit_s: Seconds
     """A session without a passed start check for so long is closed."""
+
+    @property
+    def challenges(self) -> bool:
+        """Whether the programme has active challenges at all: then they also follow alarms."""
+        return self.challenge_at_start or self.challenge_share > 0
 
 
 class BracketRules(_Section):
@@ -254,11 +262,6 @@ class Policy(_Section):
     def _contradictions(self) -> tuple[tuple[bool, str], ...]:
         checks, brackets, network = self.checks, self.brackets, self.network
         return (
-            (
-                checks.challenge_at_start or checks.challenge_share > 0,
-                "checks.challenge_at_start and checks.challenge_share ask for active challenges, "
-                "which this build cannot issue: set them to false and 0.0",
-            ),
             (
                 not checks.at_start,
                 "checks.at_start must be true: a session without a start check has no first pass",

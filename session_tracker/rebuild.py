@@ -106,6 +106,8 @@ def _unanswered(entries: Iterable[Entry], facts: dict[str, Fact]) -> dict[str, A
                 check_id=check_id,
                 cause=CheckCause(content["reason"]),
                 not_before=content["data"]["not_before"],
+                turns=content["data"].get("turns", 0),
+                shown_at=_end(facts[shown]) if (shown := f"challenged:{check_id}") in facts else 0,
             )
     return found
 

@@ -445,6 +445,9 @@ class SessionService:
             data = {"stream": grant.stream_id, "number": stream.number}
             turn.add_entry(kind="stream", key=f"stream:{stream.number}", at_ms=turn.now, data=data)
             turn.stream = stream
+            if turn.machine.challenged_at is not None:
+                # It was shown on the stream that is gone: another one takes its place.
+                turn.machine = replace(turn.machine, asked_at=None)
             turn.let_pass()
 
             async def before(tx: Transaction) -> None:

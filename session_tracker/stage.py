@@ -67,7 +67,13 @@ from verifier.errors import (
     Unauthorised,
 )
 from verifier.keys import KeyRing
-from verifier.types import CheckRequest, StreamEvent, StreamVerifier, TemplateComparer
+from verifier.types import (
+    ChallengeRequest,
+    CheckRequest,
+    StreamEvent,
+    StreamVerifier,
+    TemplateComparer,
+)
 
 _log = logging.getLogger("benren.tracker")
 _HEAD: Final = "daily head"
@@ -361,9 +367,21 @@ class Stage:
             return
         not_before = None if asked.not_before is None else self.axis.stamp(asked.not_before)
         request = CheckRequest(check_id=asked.check_id, not_before=not_before)
+        rules = live.policy.checks
+        challenge = ChallengeRequest(
+            check_id=asked.check_id,
+            turns=asked.turns,
+            window_ms=rules.answer_window_s * 1_000,
+            attempts=1 + rules.answer_retries,
+            not_before=not_before,
+        )
         for attempt in range(1, _CHECK_TRIES + 1):
             try:
                 async with asyncio.timeout(_CHECK_WITHIN_S):
+                    if asked.turns:
+                        # Its answer takes as long as the learner does, and comes as an event.
+                        await self.verifier.challenge(stream_id, challenge)
+                        return
                     event = await self.verifier.check(stream_id, request)
                     await self._handed_over(live, event)
             except StreamGone:

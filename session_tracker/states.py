@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from session_tracker.agenda import agenda, supervised
 from session_tracker.events import (
+    Challenged,
     Check,
     CheckCause,
     Closed,
@@ -70,6 +71,7 @@ CAUSAL_ORDER: tuple[type[Fact], ...] = (
     Presence,
     Identity,
     Check,
+    Challenged,
     SystemFault,
     Granted,
     Disputed,
@@ -86,6 +88,9 @@ CAUSAL_ORDER: tuple[type[Fact], ...] = (
 the player that obeyed."""
 
 
+_OF_RUNS = 2 * CAUSAL_ORDER.index(Presence)
+
+
 def step(
     machine: Machine, fact: Fact, policy: Policy, draw: Draw
 ) -> tuple[Machine, tuple[Action, ...]]:
@@ -98,7 +103,8 @@ def due(machine: Machine, now: int, policy: Policy) -> tuple[Machine, tuple[Acti
     """Let the time be `now` (UTC ms); give the machine and what is to be done, if anything.
 
     A check is named once and again only when `checks.ask_again_after_s` have passed without its
-    `Check`; everything else is named until its fact arrives.
+    `Check`, a challenge so long after the end of its time; everything else is named until its fact
+    arrives.
     """
     m = machine if now <= machine.now else replace(machine, now=now)
     entries = tuple(agenda(m, policy))
@@ -150,13 +156,15 @@ def _moments(facts: Iterable[Fact]) -> Iterable[tuple[int, int, str, Fact]]:
     runs = sorted((f for f in known if isinstance(f, Presence)), key=lambda f: f.t)
     starts = [run.t for run in runs]
     for fact in known:
-        rank = CAUSAL_ORDER.index(type(fact))
+        rank = 2 * CAUSAL_ORDER.index(type(fact))
         if isinstance(fact, Presence):
             yield fact.t, rank, fact.key, replace(fact, end=fact.t)
             yield fact.end, rank, fact.key, fact
             continue
         heard = max(fact.t, fact.heard) if isinstance(fact, Check) else fact.t
+        if isinstance(fact, Check) and fact.active:
+            rank = 2 * CAUSAL_ORDER.index(Challenged) + 1  # it answers one of the same millisecond
         yield heard, rank, fact.key, fact
         i = bisect_right(starts, fact.t) - 1
         if isinstance(fact, Identity) and i >= 0 and fact.t <= runs[i].end:
-            yield fact.t, 1, runs[i].key, replace(runs[i], end=fact.t)
+            yield fact.t, _OF_RUNS, runs[i].key, replace(runs[i], end=fact.t)

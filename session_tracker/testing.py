@@ -68,7 +68,9 @@ class ScriptedStream:
     challenge: ChallengeRequest | None = None
     """The challenge that is shown..."""
     challenged: Stamp | None = None
-    """...and since when."""
+    """...since when..."""
+    before: Stamp | None = None
+    """...and the frame just before it, where that showed the learner."""
     order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -123,6 +125,7 @@ class ScriptedVerifier:
         stream = self._find(stream_id)
         if request.check_id not in stream.answers and stream.challenge != request:
             stream.challenge, stream.challenged = request, self._clock.stamp()
+            stream.before = stream.last if stream.shows is Decision.MATCH else None
 
     async def resume(self, stream_id: str) -> None:
         """Make the next face an identity sample."""
@@ -197,7 +200,14 @@ class ScriptedVerifier:
         decision = Decision.NO_EVIDENCE if stream.shows is None else stream.shows
         if answered or stream.shows is None:
             event = _verdict(event, decision)
-        event = replace(event, check_id=request.check_id, since=since, turns=_TURNS, attempts=1)
+        event = replace(
+            event,
+            check_id=request.check_id,
+            since=since,
+            turns=_TURNS,
+            attempts=1,
+            before=stream.before,
+        )
         stream.answers[request.check_id] = event
         stream.challenge = stream.challenged = None
         await self._give(stream, event)

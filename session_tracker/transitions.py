@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from session_tracker.events import (
+    Challenged,
     Check,
     CheckCause,
     Closed,
@@ -34,8 +35,10 @@ RESUMED_BY_SAMPLE = frozenset({PauseReason.ABSENT, PauseReason.NO_EVIDENCE, Paus
 STRUCK = {
     Outcome.MISMATCH: PauseReason.MISMATCH,
     Outcome.SPOOF: PauseReason.SPOOF,
-    Outcome.UNANSWERED: PauseReason.NO_EVIDENCE,
+    Outcome.UNANSWERED: PauseReason.CHALLENGE,
 }
+LIVELY = frozenset({State.RUNNING, State.CHALLENGED})
+"""States in which the lesson goes on, or would."""
 
 
 def absorb(machine: Machine, fact: Fact, policy: Policy, draw: Draw) -> Machine:
@@ -50,24 +53,23 @@ def absorb(machine: Machine, fact: Fact, policy: Policy, draw: Draw) -> Machine:
             m = _identity(_frame(m, fact.t, fact.t, fact.track, policy), fact, policy, draw)
         case Check():
             m = _check(m, fact, policy, draw)
+        case Challenged():
+            m = _challenged(m, fact)
         case Playback():
             m = _playback(m, fact, policy)
         case Paused():
             m = _paused(m, fact)
         case Resumed():
             m = _resumed(m, fact, policy, draw)
-        case SystemFault() if m.state is State.RUNNING:
-            m = replace(m, stop=PauseReason.SYSTEM_ERROR)
+        case SystemFault():
+            m = _fault(m)
         case Supervised() if fact.end > m.now:
             until = max(fact.end, m.supervised_until or 0)
             m = replace(m, supervised_until=until, may_resume=m.state is not State.RUNNING)
-        case Suspended():
-            m = replace(m, state=State.SUSPENDED, pause_reason=fact.reason)
-        case Closed():
-            m = replace(m, state=State.CLOSED)
-        case (
-            Opened() | SystemFault() | Granted() | Disputed() | Upheld() | Supervised() | Settled()
-        ):
+            m = replace(m, challenged_at=None, challenged_by=None)
+        case Suspended() | Closed():
+            m = _ended(m, fact)
+        case Opened() | Granted() | Disputed() | Upheld() | Supervised() | Settled():
             pass
     return m
 
@@ -82,6 +84,18 @@ def _outside(m: Machine, fact: Fact) -> Machine:
     if m.state is State.CLOSED and isinstance(fact, Settled):
         return replace(m, state=State.SETTLED)
     return m
+
+
+def _ended(m: Machine, fact: Suspended | Closed) -> Machine:
+    if isinstance(fact, Suspended):
+        return replace(m, state=State.SUSPENDED, pause_reason=fact.reason)
+    return replace(m, state=State.CLOSED)
+
+
+def _fault(m: Machine) -> Machine:
+    """Note that the service failed; a challenge that it was to show is shown no more."""
+    stop = PauseReason.SYSTEM_ERROR if m.state in LIVELY else m.stop
+    return replace(m, stop=stop, challenged_at=None, challenged_by=None)
 
 
 def _frame(m: Machine, t: int, end: int, track: int, policy: Policy) -> Machine:
@@ -109,6 +123,7 @@ def _passed(m: Machine, t: int, policy: Policy, draw: Draw) -> Machine:
         m,
         last_pass=max(t, m.last_pass or t),
         random_at=_draw_random(m, m.now, policy, draw),
+        random_active=_draw_active(policy, draw),
         doubt=None,
         tell_from=None,
     )
@@ -123,6 +138,23 @@ def _draw_random(m: Machine, t: int, policy: Policy, draw: Draw) -> int:
         mean_ms=rules.random_mean_s * 1_000,
         min_ms=rules.random_min_s * 1_000,
         max_ms=rules.random_max_s * 1_000,
+    )
+
+
+def _draw_active(policy: Policy, draw: Draw) -> bool:
+    share = policy.checks.challenge_share
+    return share > 0 and draw() < share
+
+
+def _challenged(m: Machine, fact: Challenged) -> Machine:
+    """Note that a challenge is shown: a player that ran stands still until it is answered."""
+    return replace(
+        m,
+        state=State.CHALLENGED if m.state is State.RUNNING else m.state,
+        challenged_at=fact.t,
+        challenged_by=fact.cause,
+        challenges=m.challenges + 1,
+        owed=None,
     )
 
 
@@ -162,18 +194,23 @@ def _sample_passed(m: Machine, fact: Identity, *, cued: bool) -> Machine:
 
 
 def _check(m: Machine, fact: Check, policy: Policy, draw: Draw) -> Machine:
+    since, shown = min(fact.since, fact.t), m
     m = replace(m, asked_at=None, last_check=max(fact.t, m.last_check or fact.t))
+    if fact.active:
+        m = replace(m, challenged_at=None, challenged_by=None)
     if m.owed is not None and fact.cause is m.owed.cause:
         m = replace(m, owed=None)
     if fact.outcome is Outcome.PASS:
-        cued = _cued(m, min(fact.since, fact.t), policy)
-        return _check_passed(_passed(m, min(fact.since, fact.t), policy, draw), fact, cued=cued)
-    if fact.outcome is Outcome.NO_EVIDENCE:
+        cued = _cued(shown, since, policy)
+        return _check_passed(_passed(m, since, policy, draw), fact, cued=cued)
+    if fact.outcome is Outcome.NO_EVIDENCE and not (fact.active and m.state in LIVELY):
         return _check_in_vain(m, fact, policy)
     return _check_failed(m, fact, policy)
 
 
 def _check_passed(m: Machine, fact: Check, *, cued: bool) -> Machine:
+    if fact.active:
+        m = replace(m, challenges=0)
     if m.state is State.AWAITING_START_CHECK:
         return replace(m, may_resume=True)
     if m.state is State.PAUSED:
@@ -183,6 +220,7 @@ def _check_passed(m: Machine, fact: Check, *, cued: bool) -> Machine:
     cleared = m.suspicion is None or fact.since >= m.suspicion.newest
     return replace(
         m,
+        may_resume=m.state is State.CHALLENGED,
         suspicion=None if cleared else m.suspicion,
         answer_since=None,
         attempts=0,
@@ -209,18 +247,25 @@ def _check_in_vain(m: Machine, fact: Check, policy: Policy) -> Machine:
 
 
 def _check_failed(m: Machine, fact: Check, policy: Policy) -> Machine:
-    """Note a decided failure. Within one answer window of a pause it is the same failure still."""
-    reason = STRUCK[fact.outcome]
+    """Note a decided failure. Within one answer window of a pause it is the same failure still.
+
+    Not so what a challenge calls a spoof: that is the second alarm, after the first one asked.
+    A challenge for which nobody could be seen was not answered.
+    """
+    reason = STRUCK.get(fact.outcome, PauseReason.CHALLENGE)
     window = policy.checks.answer_window_s * 1_000
     again = (
-        m.state is not State.RUNNING and m.struck_at is not None and fact.t - m.struck_at < window
+        m.state not in LIVELY
+        and m.struck_at is not None
+        and fact.t - m.struck_at < window
+        and not (fact.active and fact.outcome is Outcome.SPOOF)
     )
     # A passer-by in front of the camera of somebody who is away is no second failure of his.
     counts = m.state is not State.PAUSED or m.pause_reason in STRUCK.values()
     m = replace(m, attempts=m.attempts + 1, attempt_from=fact.t + 1)
-    if counts and not again and reason is not PauseReason.NO_EVIDENCE:
+    if counts and not again and reason is not PauseReason.CHALLENGE:
         m = replace(m, strikes=m.strikes + 1, struck_at=fact.t, struck_by=reason)
-    if m.state is not State.RUNNING:
+    if m.state not in LIVELY:
         return m
     return replace(_without_questions(m), stop=reason)
 
@@ -264,6 +309,8 @@ def _paused(m: Machine, fact: Paused) -> Machine:
     return replace(
         _without_questions(m),
         state=State.PAUSED,
+        challenged_at=None,
+        challenged_by=None,
         pause_reason=fact.reason,
         paused_at=fact.t,
         stop=None,
@@ -281,6 +328,8 @@ def _resumed(m: Machine, fact: Resumed, policy: Policy, draw: Draw) -> Machine:
     return replace(
         m,
         state=State.RUNNING,
+        challenged_at=None,
+        challenged_by=None,
         pause_reason=None,
         paused_at=None,
         resumed_at=fact.t,
@@ -289,6 +338,7 @@ def _resumed(m: Machine, fact: Resumed, policy: Policy, draw: Draw) -> Machine:
         attempt_from=None,
         stop=None,
         random_at=_draw_random(m, fact.t, policy, draw),
+        random_active=_draw_active(policy, draw),
         last_activity=fact.t,
         player_runs=False,
     )

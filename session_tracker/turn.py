@@ -17,6 +17,7 @@ from typing import Any, Final
 from session_tracker import facts as codec
 from session_tracker import ledger, states
 from session_tracker.events import (
+    Challenged,
     Check,
     CheckCause,
     Closed,
@@ -169,6 +170,8 @@ class Turn:
             check_id=f"chk_{secrets.token_hex(10)}",
             cause=action.cause,
             not_before=action.not_before,
+            turns=action.turns if action.active else 0,
+            shown_at=self._tick() if action.active else 0,
         )
         self.asked.append(asked)
         self.entries.append(
@@ -177,9 +180,16 @@ class Turn:
                 key=f"asked:{asked.check_id}",
                 at_ms=self.now,
                 reason=str(action.cause),
-                data={"check_id": asked.check_id, "not_before": action.not_before},
+                data={
+                    "check_id": asked.check_id,
+                    "not_before": action.not_before,
+                    "turns": asked.turns,
+                },
             )
         )
+        if action.active:
+            key = f"challenged:{asked.check_id}"
+            self.note(Challenged(key=key, t=asked.shown_at, cause=action.cause))
         return asked
 
     def close(self, action: Close) -> None:
@@ -275,6 +285,8 @@ class Turn:
             track=track,
             outcome=_outcome(event),
             active=event.kind is EventKind.CHALLENGE,
+            asked=asked.shown_at,
+            before=_before(event, at),
             heard=self.now,
         )
         self.note(fact, evidence=_evidence(event), context=context)
@@ -426,6 +438,11 @@ def _outcome(event: StreamEvent) -> Outcome:
     raise BadRequest(f"Event {event.event_id} of stream {event.stream_id} has no decision.")
 
 
+def _before(event: StreamEvent, at: int) -> int:
+    """Place the frame from before a challenge on the session's axis; 0: there was none."""
+    return 0 if event.before is None else at - event.at.ms_since(event.before)
+
+
 def _evidence(event: StreamEvent) -> dict[str, Any]:
     """Give what the verdict rests on; scores as whole millionths."""
     return {
@@ -444,6 +461,7 @@ def _evidence(event: StreamEvent) -> dict[str, Any]:
         "frames": list(event.frame_digests),
         "picture_sha256": event.picture_sha256,
         "signature": event.signature,
+        **({"turns": list(event.turns), "attempts": event.attempts} if event.turns else {}),
     }
 
 

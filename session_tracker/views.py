@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from session_tracker.events import PauseReason
 from session_tracker.machine import Machine, State
 from session_tracker.policy import Policy
 from session_tracker.records import Totals
@@ -17,7 +18,8 @@ class SessionView:
 
     session_id: str
     state: str
-    """``awaiting_start_check``, ``running``, ``paused``, ``suspended``, ``closed``, ``settled``."""
+    """``awaiting_start_check``, ``running``, ``challenged``, ``paused``, ``suspended``, ``closed``,
+    ``settled``."""
     reason: str | None
     """Why the player stands still, or that the face cannot be seen well; a plain code."""
     play: bool
@@ -53,7 +55,8 @@ def view_of(
 ) -> SessionView:
     """Make the view of a session whose machine stands so."""
     known = machine.state
-    shown = State.RUNNING if known is State.CHALLENGED else known
+    challenged = machine.cue is PauseReason.CHALLENGE and machine.challenged_at is not None
+    shown = State.CHALLENGED if challenged else known
     return SessionView(
         session_id=session_id,
         state=str(State.SUSPENDED if suspended else shown),

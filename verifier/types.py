@@ -332,6 +332,8 @@ class StreamEvent:
     fingerprint: str = ""
     """Of the picture of a presence sample with a face, in hexadecimal: to be kept for a while, and
     handed in with the learner's next streams."""
+    before: Stamp | None = None
+    """Arrival of the oldest frame from before a challenge was shown that was judged and matched."""
     signature: str = ""
     """``key-id.base64url``: Ed25519 over everything above as canonical JSON; not for presence."""
     picture: bytes = b""
@@ -365,7 +367,7 @@ class ChallengeRequest:
     """Time of one attempt."""
     attempts: int = 2
     not_before: Stamp | None = None
-    """Whoever was seen from this instant on has to be the learner, too; None: in the window."""
+    """Whoever was seen from this instant on has to be the learner, too; None: the newest frames."""
 
 
 class StreamVerifier(Protocol):

@@ -63,7 +63,7 @@ class Obedient:
         width, height = self._size
         middle = ((width - 1) / 2, (height - 1) / 2)
         matrix = cv2.getRotationMatrix2D(middle, self._roll.at(t_s), 1 + self._scale.at(t_s))
-        matrix[:, 2] += (self._x.at(t_s), self._y.at(t_s))
+        matrix[:, 2] += np.array((self._x.at(t_s), self._y.at(t_s)))
         return as_picture(
             cv2.warpAffine(picture, matrix, self._size, borderMode=cv2.BORDER_REPLICATE)
         )

@@ -214,6 +214,9 @@ class EventBody(BaseModel):
     fingerprint: str = Field(
         description="Of a presence sample's picture, hexadecimal; hand it in with later streams."
     )
+    before: StampBody | None = Field(
+        description="Arrival of the frames that matched just before a challenge was shown."
+    )
     signature: str = Field(
         description="`key-id.base64url`, Ed25519 over RFC 8785 JSON; empty for presence."
     )

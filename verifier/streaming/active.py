@@ -82,6 +82,8 @@ class ActiveCheck:
         self._straight: list[Evidence] = []
         self._turned: list[Evidence] = []
         self._stranger: Verdict | None = None
+        self.before: Stamp | None = None
+        """Arrival of the oldest frame from before it was shown, where those are the learner's."""
 
     @property
     def over(self) -> bool:
@@ -106,8 +108,9 @@ class ActiveCheck:
             attempt=self.state.attempt + 1,
         )
 
-    def foresee(self, verdict: Verdict) -> None:
+    def foresee(self, verdict: Verdict, since: Stamp) -> None:
         """Take in what the frames before the challenge say of the identity."""
+        self.before = since if verdict.decision is Decision.MATCH else None
         if verdict.decision is Decision.MISMATCH:
             self._stranger = verdict
 

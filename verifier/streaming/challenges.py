@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from verifier.clock import Clock
+from verifier.clock import Clock, Stamp
 from verifier.errors import BenrenError
 from verifier.pipeline.quality import COVERS
 from verifier.streaming.active import ActiveCheck, Outcome
@@ -56,10 +56,10 @@ class Challenges:
         """Tell whether a challenge was begun before; an id is single-use."""
         return check_id in self._known
 
-    def begin(self, request: ChallengeRequest, before: Verdict | None) -> None:
+    def begin(self, request: ChallengeRequest, before: tuple[Verdict, Stamp] | None) -> None:
         """Show a challenge; the one that is shown ends as it stands.
 
-        `before`: what the frames that are there already say of the identity.
+        `before`: what the frames that are there already say of the identity, and since when.
         """
         self._known[request.check_id] = None
         while len(self._known) > self._remembered:
@@ -73,7 +73,7 @@ class Challenges:
             passive_vote=self._passive_vote,
         )
         if before is not None:
-            active.foresee(before)
+            active.foresee(*before)
         self.active = active
         self._go_on(active)
         if self.active is active:

@@ -198,7 +198,10 @@ class Stream:
             return
         self.log.require_room()
         chosen = self._chosen(request.not_before)
-        before = self._identify(await self._evidence_of(chosen)) if chosen else None
+        before = None
+        if chosen:
+            verdict = self._identify(await self._evidence_of(chosen))
+            before = (verdict, chosen[0].stamp)
         self._require_open()
         if not self._challenges.knows(request.check_id):
             self._challenges.begin(request, before)
@@ -477,6 +480,7 @@ class Stream:
                 frame_digests=outcome.digests,
                 turns=tuple(turn.value for turn in active.state.plan.turns),
                 attempts=active.state.attempt + 1,
+                before=active.before,
             )
         )
         self.log.deliver_in_background()

@@ -91,6 +91,7 @@ def event_to_json(event: StreamEvent) -> dict[str, Any]:
         "turns": list(event.turns),
         "attempts": event.attempts,
         "fingerprint": event.fingerprint,
+        "before": None if event.before is None else stamp_to_json(event.before),
         "signature": event.signature,
         "picture": base64.b64encode(event.picture).decode("ascii"),
     }
@@ -123,6 +124,7 @@ def event_from_json(body: Mapping[str, Any]) -> StreamEvent:
             turns=tuple(body["turns"]),
             attempts=int(body["attempts"]),
             fingerprint=str(body["fingerprint"]),
+            before=None if body["before"] is None else stamp_from_json(body["before"]),
             signature=str(body["signature"]),
             picture=base64.b64decode(body["picture"], validate=True),
         )

@@ -90,7 +90,7 @@ async def test_a_genuine_lesson_is_credited_and_settled(studio: Studio) -> None:
     await lesson.watch(300)
     view = await lesson.close()
     assert view.state == "settled"
-    assert view.credited_s >= 270
+    assert view.credited_s >= 265
     assert set(await void_s(lesson)) <= {
         VoidReason.BEFORE_FIRST_PASS,
         VoidReason.NOT_PLAYING,
@@ -122,7 +122,7 @@ async def test_every_entry_explains_itself(studio: Studio) -> None:
     lesson = await studio.open()
     await lesson.watch(60)
     for entry in await studio.service.ledger.of_subject(lesson.id):
-        assert entry.content["policy"] == "demo@1"
+        assert entry.content["policy"] == "demo@2"
         assert entry.content["models"] == {"detector": "scripted@00", "embedder": "scripted@01"}
         assert entry.content["profile"] == "scripted-1"
         if entry.kind in ("identity", "check"):
@@ -337,7 +337,7 @@ async def test_heartbeats_stay_outside_the_ledger(studio: Studio) -> None:
     await lesson.watch(300)
     kinds = await ledger_kinds(lesson)
     reports = sum(isinstance(fact, Playback) for fact in await facts(lesson))
-    assert kinds.count("playback") == 1
+    assert kinds.count("playback") == 2  # it stands still, it runs
     assert reports > 10
 
 

@@ -530,8 +530,8 @@ def test_the_fold_of_the_facts_is_the_machine(kind: int, seed: int) -> None:
     def lasting(m: Machine) -> Machine:
         # What is drawn anew, what is no fact, and the clock of whoever looked last. `owed`: a
         # check's time is that of its newest frame, before the key press that called for it.
-        drawn = replace(m, random_at=None, asked_at=None, next_deadline=None)
-        return replace(drawn, now=0, owed=None)
+        drawn = replace(m, random_at=None, random_active=False, asked_at=None)
+        return replace(drawn, now=0, owed=None, next_deadline=None)
 
     assert lasting(again) == lasting(lesson.machine)
 
