@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import cv2
 
-from benren.demo.cameras import Clip, Photograph, Scene, read_photograph
+from benren.demo.cameras import Clip, Photograph, read_photograph
 from verifier.errors import ConfigurationError, ImageUnreadable
 
 
@@ -40,7 +40,7 @@ class Album:
     mechanics_only: bool
     """Whether the pictures are too few to judge anything: enrolment and camera show the same."""
 
-    def scene_of_recording(self) -> Scene | None:
+    def scene_of_recording(self) -> Clip | None:
         """Open the real recording as a scene that gives every frame once."""
         if self.recording is None:
             return None

@@ -19,7 +19,8 @@ from benren.demo.poses import ANGLES
 from verifier.errors import BadRequest
 
 if TYPE_CHECKING:
-    from benren.demo.cameras import Picture
+    from benren.demo.cameras import Clip, Picture
+    from benren.demo.poses import PoseStudio
     from benren.demo.turning import Relief
 
 REACTION_S: Final = (0.35, 0.9)
@@ -48,10 +49,11 @@ class Obedient:
         self._turned = np.zeros(2)
         self._at_s = 0.0
 
-    def told(self, turn: str, t_s: float) -> None:
-        """Hear at `t_s` where to turn: left, right, up, down or centre."""
-        if turn != self._orders[-1][1]:
-            self._orders.append((t_s + self._dice.uniform(*REACTION_S), turn))
+    def told(self, turn: str | None, t_s: float) -> None:
+        """Hear at `t_s` where to turn: left, right, up, down or centre; None: nothing any more."""
+        wanted = STRAIGHT if turn is None else turn
+        if wanted != self._orders[-1][1]:
+            self._orders.append((t_s + self._dice.uniform(*REACTION_S), wanted))
 
     def paint(self, n: int, t_s: float) -> Picture:
         """Paint the person at `t_s`; times must not go backwards."""
@@ -68,6 +70,11 @@ class Obedient:
             cv2.warpAffine(picture, matrix, self._size, borderMode=cv2.BORDER_REPLICATE)
         )
 
+    def from_now(self, t_s: float) -> Obedient:
+        """Sit as if the scene had begun at `t_s`."""
+        self._at_s = t_s
+        return self
+
     def _move(self, t_s: float) -> None:
         """Turn the head from where it was to where the orders have it by now."""
         for i, (since, turn) in enumerate(self._orders):
@@ -81,3 +88,35 @@ class Obedient:
             self._turned = self._turned + way * min(1.0, step / max(length, 1e-6))
         self._at_s = max(self._at_s, t_s)
         self._orders = self._orders[-4:]
+
+
+class Interviewed:
+    """A recording whose person is asked to turn.
+
+    No recording knows what it will be asked for. While a challenge is shown, the picture of it on
+    which he looks straightest turns instead, by its own relief: he lowers the microphone, so to
+    speak. Then the recording goes on where it stood.
+    """
+
+    def __init__(self, recording: Clip, studio: PoseStudio, seed: int) -> None:
+        self._recording = recording
+        self._relief = studio.relief_in_place(studio.most_frontal(recording.stills(6)))
+        self._seed = seed
+        self._shown = 0
+        self._answering: Obedient | None = None
+
+    def told(self, turn: str | None, t_s: float) -> None:
+        """Hear at `t_s` where to turn; None: the challenge is over."""
+        if turn is None:
+            self._answering = None
+            return
+        if self._answering is None:
+            self._answering = Obedient([self._relief], self._seed + round(t_s)).from_now(t_s)
+        self._answering.told(turn, t_s)
+
+    def paint(self, n: int, t_s: float) -> Picture:
+        """Paint the next picture of the recording, or the answer."""
+        if self._answering is not None:
+            return self._answering.paint(n, t_s)
+        self._shown += 1
+        return self._recording.paint(self._shown - 1, t_s)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from benren.demo.cameras import Photograph, Size, as_picture
+from benren.demo.cameras import Answering, Photograph, Size, as_picture
 from benren.demo.motion import Sway
 
 if TYPE_CHECKING:
@@ -174,6 +174,11 @@ class Beside:
             self._ramp,
         )
         return frame
+
+    def told(self, turn: str | None, t_s: float) -> None:
+        """Tell the learner, who sits on the left."""
+        if isinstance(self._left, Answering):
+            self._left.told(turn, t_s)
 
 
 _SOFT = 0.05

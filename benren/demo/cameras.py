@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import cv2
 import numpy as np
@@ -42,6 +42,15 @@ class Scene(Protocol):
 
     def paint(self, n: int, t_s: float) -> Picture:
         """Paint the scene at `t_s` seconds of the lesson, for the `n`-th frame (from 0)."""
+        ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A scene with somebody in it who hears what the screen asks for."""
+
+    def told(self, turn: str | None, t_s: float) -> None:
+        """Hear at `t_s` where to turn (left, right, up, down, centre); None: nothing any more."""
         ...
 
 
@@ -142,6 +151,10 @@ class Clip:
         """How many frames it can give."""
         return len(self._frames)
 
+    def stills(self, every: int) -> tuple[Picture, ...]:
+        """Give one frame in `every`."""
+        return self._frames[::every]
+
     def paint(self, n: int, t_s: float) -> Picture:
         """Give the `n`-th frame; raises BadRequest where the recording is used up."""
         if n >= len(self._frames):
@@ -182,8 +195,16 @@ class Cuts:
 
     def paint(self, n: int, t_s: float) -> Picture:
         """Paint the scene of that time."""
-        scene = next(scene for start, scene in reversed(self._parts) if start <= t_s)
-        return scene.paint(n, t_s)
+        return self._at(t_s).paint(n, t_s)
+
+    def told(self, turn: str | None, t_s: float) -> None:
+        """Tell whoever sits there at that time."""
+        scene = self._at(t_s)
+        if isinstance(scene, Answering):
+            scene.told(turn, t_s)
+
+    def _at(self, t_s: float) -> Scene:
+        return next(scene for start, scene in reversed(self._parts) if start <= t_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +239,11 @@ class Camera:
         self._gain = Sway(lens.exposure, seed + 11)
         self._focus = Sway(0.5, seed + 12)
         self._noise: Picture | None = None
+
+    def told(self, turn: str | None, t_s: float) -> None:
+        """Pass on to whoever is before it what the screen asks for."""
+        if isinstance(self._scene, Answering):
+            self._scene.told(turn, t_s)
 
     def frame(self, n: int, t_s: float) -> bytes:
         """Take the `n`-th frame at `t_s` seconds of the lesson, as a JPEG."""

@@ -7,8 +7,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from benren.demo.album import Album, Person
+from benren.demo.answering import Interviewed, Obedient
 from benren.demo.attacks import Beside, Covered, Room, left_size, on_screen, printed, right_size
-from benren.demo.cameras import AS_RECORDED, PHONE, VGA, Camera, Cuts, Handheld, Scene
+from benren.demo.cameras import (
+    AS_RECORDED,
+    PHONE,
+    VGA,
+    Camera,
+    Cuts,
+    Handheld,
+    Scene,
+    Size,
+    as_picture,
+)
+from benren.demo.poses import PoseStudio
 from verifier.errors import ConfigurationError
 
 LESSON_S = 570
@@ -235,14 +247,15 @@ _SEAM = 0.56
 """Where the second person begins, as a share of the frame's width."""
 
 
-def camera_of(role: Role, album: Album) -> Camera:
+def camera_of(role: Role, album: Album, studio: PoseStudio) -> Camera:
     """Set up the camera that plays the script; raises ConfigurationError for an unknown name."""
     learner, other = _person(album, role.learner), _person(album, role.other)
     if role.from_recording and (recording := album.scene_of_recording()) is not None:
-        return Camera(recording, seed=role.seed, lens=AS_RECORDED)
+        answering = Interviewed(recording, studio, role.seed)
+        return Camera(answering, seed=role.seed, lens=AS_RECORDED)
     wide = any(stay.sitter is Sitter.BOTH for stay in role.stays)
     scenes: dict[Sitter, Scene] = {
-        stay.sitter: _scene(stay.sitter, learner, other, role.seed, wide=wide)
+        stay.sitter: _scene(stay.sitter, learner, other, role.seed, studio, wide=wide)
         for stay in role.stays
     }
     return Camera(
@@ -256,8 +269,15 @@ def _person(album: Album, name: str) -> Person:
     return album.people[name]
 
 
-def _scene(sitter: Sitter, learner: Person, other: Person, seed: int, *, wide: bool) -> Scene:
+def _scene(
+    sitter: Sitter, learner: Person, other: Person, seed: int, studio: PoseStudio, *, wide: bool
+) -> Scene:
     """One scene; in a wide frame there is room beside the learner."""
+
+    def seated(person: Person, place: Size, seed: int) -> Scene:
+        reliefs = [studio.relief(as_picture(pose.view), size=place) for pose in person.poses]
+        return Obedient(reliefs, seed)
+
     size = VGA if wide else PHONE
     if wide and sitter in HIMSELF:
         right = right_size(size, _SEAM)
@@ -266,12 +286,10 @@ def _scene(sitter: Sitter, learner: Person, other: Person, seed: int, *, wide: b
             if sitter is Sitter.BOTH
             else Room(right, seed + 60)
         )
-        return Beside(
-            Handheld(learner.poses, left_size(size, _SEAM), seed), beside, size, seam=_SEAM
-        )
+        return Beside(seated(learner, left_size(size, _SEAM), seed), beside, size, seam=_SEAM)
     scenes: dict[Sitter, Callable[[], Scene]] = {
-        Sitter.LEARNER: lambda: Handheld(learner.poses, size, seed),
-        Sitter.OTHER: lambda: Handheld(other.poses, size, seed + 40),
+        Sitter.LEARNER: lambda: seated(learner, size, seed),
+        Sitter.OTHER: lambda: seated(other, size, seed + 40),
         Sitter.PRINT: lambda: printed(learner.portrait, size, seed),
         Sitter.SCREEN: lambda: on_screen(learner.portrait, size, seed),
         Sitter.NOBODY: lambda: Room(size, seed),

@@ -24,6 +24,8 @@ MEDIUM = "lesson-1"
 THUMBNAILS = 10
 """Pictures of one lesson that go into the report."""
 _THUMBNAIL_PX = 120
+CHALLENGED_S = 1
+"""Between two frames while a challenge is shown: lessons are played second by second."""
 _LOOK_S = 5
 """How often a player that stands still asks whether it may go on."""
 
@@ -63,6 +65,8 @@ class Device:
         self._media_ms = 0
         self._reported_ms = 0
         self._last_s = 0
+        self._asked: str | None = None
+        """Where the screen asks to turn; None: no challenge is shown."""
 
     async def open(self, second: int = 0) -> None:
         """Open a session, and go on in the medium where the last one was seen to be."""
@@ -85,8 +89,9 @@ class Device:
         if self._session is None and self._learner_is_there(second):
             await self.open(second)
         if self._next_frame_s <= second < LESSON_S:
-            self._next_frame_s = second + self._dice.choice((4, 5, 6))
             await self._film(second)
+            calm = self._dice.choice((4, 5, 6))
+            self._next_frame_s = second + (calm if self._asked is None else CHALLENGED_S)
         if second >= self._next_report_s or second == LESSON_S:
             await self._report(second)
 
@@ -120,6 +125,14 @@ class Device:
         else:
             if not receipt.accepted:
                 self._count(receipt.advice.value)
+            shown = receipt.challenge
+            self._hear(None if shown is None else shown.turn.value, second)
+
+    def _hear(self, turn: str | None, second: int) -> None:
+        """Show on the screen what is asked for; whoever sits there sees it."""
+        if turn is not None or self._asked is not None:
+            self._camera.told(turn, float(second))
+        self._asked = turn
 
     async def _report(self, second: int) -> None:
         session = self._session
@@ -155,6 +168,7 @@ class Device:
 
     async def _lose(self) -> None:
         """Note that the session was ended by the tracker; a cheat's player runs on."""
+        self._hear(None, self._last_s)
         if self._session is not None:
             self.state = (await self._session.look()).state
             self._session = None

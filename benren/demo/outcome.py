@@ -60,6 +60,8 @@ class Outcome:
     marks: tuple[Mark, ...]
     state: str
     """Of the session, at the end."""
+    challenged: tuple[Span, ...] = ()
+    """When the lesson stood still because a challenge was shown."""
     thumbnails: tuple[Thumbnail, ...] = ()
     frames_sent: int = 0
     frames_refused: Mapping[str, int] = field(default_factory=dict)
@@ -132,6 +134,19 @@ def overlap(first: Sequence[Span], second: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(sorted((start, end) for start, end in cuts if end > start))
 
 
+def without(spans: Sequence[Span], others: Sequence[Span]) -> tuple[Span, ...]:
+    """Give what of disjoint spans lies in none of `others`."""
+    left = [*spans]
+    for start, end in others:
+        left = [
+            piece
+            for a, b in left
+            for piece in ((a, min(b, start)), (max(a, end), b))
+            if piece[0] < piece[1]
+        ]
+    return tuple(left)
+
+
 def judge(outcome: Outcome) -> Finding:
     """Compare the credit with who sat there when."""
     match outcome.role.expectation:
@@ -152,12 +167,15 @@ _SHARE = 0.95
 
 
 def _full(outcome: Outcome) -> Finding:
-    """Outside the first and the last bracket: those can always be cut short."""
+    """Outside the first and the last bracket: those can always be cut short.
+
+    While a challenge is shown the lesson stands still: there is nothing to be credited then.
+    """
     demand = "at least 95 % of his seconds outside the first and the last bracket"
     passes = outcome.passes
     if len(passes) < 4:
         return Finding(demand=demand, found="fewer than four recognitions", holds=False)
-    own = overlap(outcome.role.present(), [(passes[1], passes[-2])])
+    own = without(overlap(outcome.role.present(), [(passes[1], passes[-2])]), outcome.challenged)
     share = total(overlap(own, outcome.credited)) / total(own)
     # A single bracket in the middle would satisfy the ratio and prove nothing.
     wide = total(own) >= 0.6 * total(outcome.role.present())

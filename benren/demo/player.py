@@ -15,6 +15,7 @@ from benren.demo.album import Album
 from benren.demo.cast import LESSON_S, Role, camera_of
 from benren.demo.device import Device
 from benren.demo.outcome import Mark, Outcome, Span, VoidSpan
+from benren.demo.poses import PoseStudio
 from verifier.clock import ManualClock
 
 _TICK_MS = 1_000
@@ -32,12 +33,14 @@ class Player:
         clock: ManualClock,
         album: Album,
         *,
+        studio: PoseStudio,
         settled: Callable[[], Awaitable[None]],
     ) -> None:
         """`settled` returns once the services have nothing left to do at this instant."""
         self._client = client
         self._clock = clock
         self._album = album
+        self._studio = studio
         self._settled = settled
 
     async def play(
@@ -70,7 +73,7 @@ class Player:
         await self._client.approve(learner_id, reason="a demonstration")
         device = Device(
             role,
-            await asyncio.to_thread(camera_of, role, self._album),
+            await asyncio.to_thread(camera_of, role, self._album, self._studio),
             self._client,
             self._clock,
             learner_id=learner_id,
@@ -94,6 +97,7 @@ class Player:
             void=tuple(void),
             marks=tuple(mark for story in stories for mark in _marks(story, began_ms)),
             state=device.state,
+            challenged=tuple(span for story in stories for span in _challenged(story, began_ms)),
             thumbnails=tuple(device.thumbnails),
             frames_sent=device.frames,
             frames_refused=dict(device.refused),
@@ -120,6 +124,19 @@ def _void(story: Mapping[str, Any], began_ms: int) -> list[VoidSpan]:
         )
         for span in story["void"]
     ]
+
+
+def _challenged(story: Mapping[str, Any], began_ms: int) -> list[Span]:
+    """Give the time from each challenge to the moment when the player might run again."""
+    spans, since = [], None
+    for fact in story["facts"]:
+        at_s = _second(fact["at_ms"], began_ms)
+        if fact["kind"] == "challenged" and since is None:
+            since = at_s
+        elif fact["kind"] in ("resumed", "paused", "suspended", "closed") and since is not None:
+            spans.append((since, at_s))
+            since = None
+    return spans
 
 
 def _marks(story: Mapping[str, Any], began_ms: int) -> list[Mark]:

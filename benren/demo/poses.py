@@ -7,6 +7,7 @@ test in a browser draws the JPEG files on a canvas.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Self
 
 import cv2
@@ -75,8 +76,30 @@ class PoseStudio:
                 borderMode=cv2.BORDER_REPLICATE,
             )
         )
-        (mesh,) = self._mesh.locate([framed], [self._face(framed)])
-        return Relief(framed, mesh)
+        return self.relief_in_place(framed)
+
+    def relief_in_place(self, picture: Picture) -> Relief:
+        """Take the largest face of a picture as it is. Raises ImageUnreadable without one."""
+        (mesh,) = self._mesh.locate([picture], [self._face(picture)])
+        return Relief(picture, mesh)
+
+    def most_frontal(self, pictures: Sequence[Picture]) -> Picture:
+        """Pick the picture whose largest face is surest and looks straightest.
+
+        Raises ImageUnreadable where none shows a face.
+        """
+
+        def worth(picture: Picture) -> float:
+            (faces,) = detect([Frame(pixels=picture, digest="")], self._detector)
+            if not faces:
+                return float("-inf")
+            (mesh,) = self._mesh.locate([picture], [faces[0]])
+            yaw, pitch, _ = mesh.pose_deg()
+            return faces[0].score + mesh.face_flag - (abs(yaw) + abs(pitch + 9.0)) / 45
+
+        best = max(pictures, key=worth)
+        self._face(best)
+        return best
 
     def poses(self, photograph: Picture, *, size: Size = VGA) -> dict[str, bytes]:
         """Give a JPEG per pose of `ANGLES`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from benren.demo.cast import CAST, LESSON_S, Role
 from benren.demo.device import PROGRAMME
 from benren.demo.outcome import Outcome, judge
 from benren.demo.player import Player
+from benren.demo.poses import PoseStudio
 from benren.demo.proofs import (
     certificate_holds,
     changed_byte_shows,
@@ -26,6 +28,7 @@ from benren.demo.proofs import (
 from benren.demo.report import Play, Proof
 from benren.server import listening
 from verifier.clock import ManualClock, SystemClock
+from verifier.models.store import Store
 
 _BEFORE = timedelta(seconds=2 * LESSON_S)
 """The lessons lie so far in the past that they end before the real now."""
@@ -46,12 +49,13 @@ async def run(
     real = SystemClock()
     started = real.stamp()
     clock = ManualClock(started.utc.replace(microsecond=0) - _BEFORE)
+    studio = await asyncio.to_thread(PoseStudio.of_store, Store.default())
     services = await build(config, clock, environ={})
     try:
         tracker = services.tracker
         assert tracker is not None  # noqa: S101 - the demo's settings ask for both services
         async with listening(services.app) as url, BenrenClient(url) as client:
-            player = Player(client, clock, album, settled=services.settled)
+            player = Player(client, clock, album, studio=studio, settled=services.settled)
             outcomes = await player.play(roles, progress)
             certificate = await _certificate(client, outcomes, out)
             await client.ledger_head()

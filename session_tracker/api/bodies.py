@@ -209,7 +209,14 @@ class SessionBody(BaseModel):
 
     session_id: str = Field(examples=[_EXAMPLE_SESSION])
     state: Literal[
-        "created", "awaiting_start_check", "running", "paused", "suspended", "closed", "settled"
+        "created",
+        "awaiting_start_check",
+        "running",
+        "challenged",
+        "paused",
+        "suspended",
+        "closed",
+        "settled",
     ]
     reason: str | None = Field(
         examples=["absent"], description="Why the player stands still, as a plain code."

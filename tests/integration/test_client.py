@@ -25,10 +25,18 @@ from verifier.edge import ApiKeys, KeyScope, install_edge, new_api_key
 from verifier.errors import BadRequest, Conflict, ImageUnreadable, NotFound, Unauthorised
 from verifier.keys import KeyRing
 from verifier.streaming.advice import Advice
+from verifier.streaming.cues import Cue, Turn
 from verifier.streaming.hub import StreamHub
-from verifier.streaming.testing import ScriptedEngine, ScriptedVault, scene
+from verifier.streaming.testing import Person, ScriptedEngine, ScriptedVault, scene
 
 PROGRAMME = "demo"
+TURNS = {
+    Turn.CENTRE: (0.0, 0.0),
+    Turn.LEFT: (25.0, 0.0),
+    Turn.RIGHT: (-25.0, 0.0),
+    Turn.UP: (0.0, 18.0),
+    Turn.DOWN: (0.0, -18.0),
+}
 ENDED = {"suspended", "closed", "settled"}
 
 
@@ -87,7 +95,9 @@ class School:
         for second in range(5, seconds + 1, 5):
             self.clock.advance(5_000)
             self._shot += 1
-            await session.push_frame(scene(who, shot=self._shot))
+            cue = await session.push_frame(scene(who, shot=self._shot))
+            while cue.challenge is not None:
+                cue = await self.turn(session, who, cue.challenge.turn)
             await self.settled()
             media_ms += 5_000 * session.status.play
             status = await session.look()
@@ -97,6 +107,14 @@ class School:
                 await session.report(media_id="lesson-1", media_ms=media_ms, playing=status.play)
             await self.settled()
         return media_ms
+
+    async def turn(self, session: StudySession, who: str, turn: Turn) -> Cue:
+        """Look where the screen asks, for a quarter of a second."""
+        self.clock.advance(250)
+        self._shot += 1
+        yaw, pitch = TURNS[turn]
+        person = Person(who=who, yaw=yaw, pitch=pitch)
+        return await session.push_frame(scene(person, shot=self._shot))
 
     async def settled(self) -> None:
         """Let the services do what is left to do at this instant."""
@@ -128,7 +146,7 @@ async def test_a_lesson_from_registration_to_credit(school: School) -> None:
     closed = await session.close()
     assert closed.state == "settled"
     course = await school.client.credit(learner, PROGRAMME)
-    assert 540 <= course["credited_s"] <= 600
+    assert 500 <= course["credited_s"] <= 600
     assert course["certificate"] is not None
     explained = await school.client.explain(session.id)
     assert explained["credited_ms"] // 1_000 == course["credited_s"]
@@ -155,7 +173,7 @@ async def test_a_swap_in_mid_lesson_earns_nothing_after_the_last_pass(school: Sc
     await school.study(session, "a friend", 300, media_ms)
     await session.close()
     course = await school.client.credit(learner, PROGRAMME)
-    assert 100 <= course["credited_s"] <= 200
+    assert 85 <= course["credited_s"] <= 200
     assert set(course["sessions"][0]["void_s"]) & {"mismatch", "after_last_pass"}
 
 
@@ -167,7 +185,7 @@ async def test_the_client_renews_its_stream_when_the_token_is_over(school: Schoo
     assert session._frames_path != first
     assert session.status.play
     await session.close()
-    assert (await school.client.credit(learner, PROGRAMME))["credited_s"] >= 640
+    assert (await school.client.credit(learner, PROGRAMME))["credited_s"] >= 600
 
 
 async def test_the_client_asks_for_another_stream_when_its_own_is_lost(school: School) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
 import pytest
 
 from benren.demo.album import Album, Person, open_album
-from benren.demo.cameras import Photograph
+from benren.demo.cameras import Photograph, Size, as_picture
 from benren.demo.cast import CAST, LESSON_S, Expectation, Role, Sitter, camera_of
 from verifier.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from benren.demo.cameras import Picture
+    from benren.demo.poses import PoseStudio
 
 
 @pytest.fixture
@@ -26,6 +31,25 @@ def album() -> Album:
     return Album(
         people=MappingProxyType(people), recording=None, source="test", mechanics_only=True
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Flat:
+    """A photograph that looks the same from every side."""
+
+    pixels: Picture
+
+    def turned(self, yaw_deg: float, pitch_deg: float) -> Picture:
+        """Show it."""
+        return self.pixels
+
+
+class PaintedStudio:
+    """Makes reliefs of pictures without a face."""
+
+    def relief(self, photograph: Picture, *, size: Size) -> Flat:
+        """Bring it to the size of the frame."""
+        return Flat(as_picture(cv2.resize(photograph, size)))
 
 
 @pytest.mark.parametrize("role", CAST, ids=lambda role: role.key)
@@ -59,7 +83,7 @@ def test_present_and_away_share_the_lesson(role: Role) -> None:
 @pytest.mark.parametrize("role", CAST, ids=lambda role: role.key)
 def test_every_role_can_be_filmed(role: Role, album: Album) -> None:
     """The camera of each role gives readable pictures of one size, at every cut."""
-    camera = camera_of(role, album)
+    camera = camera_of(role, album, cast("PoseStudio", PaintedStudio()))
     shapes = set()
     for n, stay in enumerate(role.stays):
         picture = cv2.imdecode(
@@ -73,7 +97,11 @@ def test_every_role_can_be_filmed(role: Role, album: Album) -> None:
 def test_unknown_name_is_refused(album: Album) -> None:
     """A role whose learner is not in the album is an error that names him."""
     with pytest.raises(ConfigurationError, match="zoe"):
-        camera_of(dataclasses.replace(CAST[0], learner="zoe"), album)
+        camera_of(
+            dataclasses.replace(CAST[0], learner="zoe"),
+            album,
+            cast("PoseStudio", PaintedStudio()),
+        )
 
 
 def test_named_folder_must_hold_photographs(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from benren.demo.cast import LESSON_S, Expectation, Role, Sitter, Stay
 from benren.demo.device import THUMBNAILS, Device
 from verifier.clock import ManualClock
 from verifier.errors import Conflict, ImageUnreadable
-from verifier.streaming.advice import Advice, FrameReceipt
+from verifier.streaming.advice import Advice
+from verifier.streaming.cues import Cue, ShownChallenge, Turn
 
 STATUS = SessionStatus(
     state="awaiting_start_check",
@@ -43,6 +44,8 @@ class ScriptedSession:
     """Second, media position in ms, playing."""
     frames: list[int] = field(default_factory=list)
     advice: Advice = Advice.OK
+    turns: list[ShownChallenge] = field(default_factory=list)
+    """What a challenge shows, answer by answer."""
 
     @property
     def second(self) -> int:
@@ -58,15 +61,19 @@ class ScriptedSession:
         self.status = RUNNING if first <= self.second < last else STATUS
         return self.status
 
-    async def push_frame(self, picture: bytes, **_: Any) -> FrameReceipt:
+    async def push_frame(self, picture: bytes, **_: Any) -> Cue:
         """Take a frame, or say that the session has ended."""
         if self.second >= self.ends_s:
             raise Conflict("The session has ended.")
         self.frames.append(self.second)
         if self.advice is Advice.MORE_LIGHT:
             raise ImageUnreadable
-        return FrameReceipt(
-            seq=len(self.frames), accepted=self.advice is Advice.OK, advice=self.advice
+        return Cue(
+            seq=len(self.frames),
+            accepted=self.advice is Advice.OK,
+            advice=self.advice,
+            period_ms=5_000,
+            challenge=self.turns.pop(0) if self.turns else None,
         )
 
     async def look(self) -> SessionStatus:
@@ -131,6 +138,24 @@ async def test_frames_come_about_every_five_seconds_whatever_the_answers(
     steps = {b - a for a, b in zip(session.frames, session.frames[1:], strict=False)}
     assert steps == {4, 5, 6}
     assert device.frames == len(session.frames)
+
+
+async def test_who_sits_there_hears_what_a_challenge_asks_for(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a challenge is shown, frames come each second and the camera is told every change."""
+    heard: list[tuple[str | None, float]] = []
+    monkeypatch.setattr(Camera, "told", lambda _, turn, t_s: heard.append((turn, t_s)))
+    asked = [
+        ShownChallenge(id="x", step=1, steps=4, turn=turn, remaining_ms=9_000, attempt=1)
+        for turn in (Turn.CENTRE, Turn.LEFT, Turn.CENTRE)
+    ]
+    session = ScriptedSession("a", clock, plays=(10, 300), turns=asked)
+    await _played(_role(), session)
+    first = session.frames[0]
+    assert session.frames[:4] == [first, first + 1, first + 2, first + 3]
+    assert [turn for turn, _ in heard] == ["centre", "left", "centre", None]
+    assert session.frames[4] - session.frames[3] > 1
     assert len(device.thumbnails) == THUMBNAILS
     assert device.refused == {}
 

@@ -105,6 +105,8 @@ def test_every_field_is_signed(clock: ManualClock, field: str) -> None:
     changed = {
         "at": dataclasses.replace(STAMP, utc_ms=1),
         "since": None,
+        "before": STAMP,
+        "turns": ("left",),
         "kind": EventKind.IDENTITY,
         "decision": Decision.MISMATCH,
         "reasons": (),
