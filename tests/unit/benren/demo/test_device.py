@@ -138,6 +138,8 @@ async def test_frames_come_about_every_five_seconds_whatever_the_answers(
     steps = {b - a for a, b in zip(session.frames, session.frames[1:], strict=False)}
     assert steps == {4, 5, 6}
     assert device.frames == len(session.frames)
+    assert len(device.thumbnails) == THUMBNAILS
+    assert device.refused == {}
 
 
 async def test_who_sits_there_hears_what_a_challenge_asks_for(
@@ -156,8 +158,6 @@ async def test_who_sits_there_hears_what_a_challenge_asks_for(
     assert session.frames[:4] == [first, first + 1, first + 2, first + 3]
     assert [turn for turn, _ in heard] == ["centre", "left", "centre", None]
     assert session.frames[4] - session.frames[3] > 1
-    assert len(device.thumbnails) == THUMBNAILS
-    assert device.refused == {}
 
 
 async def test_obedient_player_runs_only_while_it_may(clock: ManualClock) -> None:
