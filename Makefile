@@ -58,8 +58,8 @@ lint: $(VENV)/.dev ## Style, types and import contracts
 check: lint ## lint, and the unit tests that take no time
 	$(PYTEST) tests/unit -q -m "not slow" $(ARGS)
 
-test: lint ## lint, and every test
-	$(PYTEST) $(ARGS)
+test: lint ## lint, and every test, file by file on all processors
+	$(PYTEST) -n auto --dist loadfile --benchmark-disable $(ARGS)
 
 soak: $(VENV)/.dev ## What takes an hour: chance instead of fixed seeds, kill loops, long runs
 	$(PYTEST) -m soak $(ARGS)
