@@ -54,6 +54,8 @@ class Live:
     course: Course
     policy: Policy
     machine: Machine
+    by_challenge: bool = False
+    """Whether its checks use the challenge instead of the passive vote: staff said so."""
     facts: dict[str, Fact] = field(default_factory=dict)
     streams: dict[str, StreamRecord] = field(default_factory=dict)
     stream_id: str | None = None

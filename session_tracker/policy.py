@@ -356,6 +356,11 @@ class Policy(_Section):
             pictures=self.evidence_pictures.store == "on_failure",
         )
 
+    def by_challenge(self) -> Policy:
+        """Give the same rules for somebody whose checks use the challenge, not the passive vote."""
+        checks = self.checks.model_copy(update={"challenge_at_start": True, "challenge_share": 1.0})
+        return self.model_copy(update={"checks": checks})
+
     def is_provisional(self, provenance: Provenance) -> bool:
         """Tell whether credit under such an enrolment waits for its confirmation."""
         return provenance in self.enrolment.provisional

@@ -47,6 +47,8 @@ async def reload(connection: AsyncConnection, live: Live, draw: Draw) -> None:
     presence = await rows.read_presence(connection, live.id)
     playback = await rows.read_playback(connection, live.id)
     live.facts = _facts(entries, presence, playback)
+    if any(e.kind == "session" and e.content["data"].get("by_challenge") for e in entries):
+        live.by_challenge, live.policy = True, live.policy.by_challenge()
     live.machine = states.fold(live.facts.values(), live.policy, draw)
     live.streams = {s.id: s for s in await rows.read_streams(connection, live.id)}
     live.runs = len(presence)

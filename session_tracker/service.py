@@ -287,8 +287,13 @@ class SessionService:
             taking_over=held,
             opened_ms=self._stage.axis.now(),
         )
+        by_challenge = await self.office.needs_challenge(learner_id)
         live = Live(
-            record=record, course=admission.course, policy=admission.policy, machine=Machine()
+            record=record,
+            course=admission.course,
+            policy=admission.policy.by_challenge() if by_challenge else admission.policy,
+            machine=Machine(),
+            by_challenge=by_challenge,
         )
         async with live.lock:
             self._stage.sessions[live.id] = live  # events wait for the lock
@@ -306,7 +311,7 @@ class SessionService:
         stream = StreamRecord(id=grant.stream_id, number=1, last_event_id=0, track_offset=0)
         turn = self._stage.turn(live)
         turn.add_entry(
-            kind="session", key="session", at_ms=record.opened_ms, data=_opening(admission, record)
+            kind="session", key="session", at_ms=record.opened_ms, data=_opening(admission, live)
         )
         turn.take(Opened(key="opened", t=record.opened_ms))
         turn.stream = stream
@@ -401,7 +406,7 @@ class SessionService:
             session_id=live.id,
             subject=live.record.learner_id,
             template=blob,
-            policy=live.policy.presence(),
+            policy=replace(live.policy.presence(), passive_vote=not live.by_challenge),
             fingerprints=await self._stage.fingerprints.earlier(live.record.learner_id),
         )
 
@@ -663,8 +668,9 @@ class SessionService:
         return self._stage.context(policy)
 
 
-def _opening(admission: Admission, record: SessionRecord) -> dict[str, object]:
+def _opening(admission: Admission, live: Live) -> dict[str, object]:
     """Give what the ledger keeps of an opening."""
+    record = live.record
     return {
         "learner": record.learner_id,
         "programme": record.programme,
@@ -676,6 +682,7 @@ def _opening(admission: Admission, record: SessionRecord) -> dict[str, object]:
         "media": list(record.media),
         "epoch": record.epoch,
         "taking_over": record.taking_over,
+        "by_challenge": live.by_challenge,
     }
 
 

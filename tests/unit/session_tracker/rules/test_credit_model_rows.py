@@ -21,6 +21,8 @@ from sqlalchemy.exc import IntegrityError
 
 from session_tracker.credit import derive
 from session_tracker.events import (
+    Challenged,
+    Check,
     CheckCause,
     Closed,
     CloseReason,
@@ -603,6 +605,79 @@ async def test_row_flagged_person__staff_confirm_him_and_it_is_recorded(school: 
     assert await office.needs_challenge(school.learner_id)
     found = await school.service.ledger.of_subject(school.learner_id)
     assert "challenge_route" in [e.kind for e in found]
+
+
+async def test_row_flagged_person__his_checks_use_the_challenge(school: Studio) -> None:
+    """His stream takes no passive vote, what comes at random is a challenge; after a crash, too."""
+    await school.service.office.require_challenge(
+        school.learner_id, actor="counter", reason="three times him"
+    )
+    school.draw = lambda: 0.1
+    school.service._stage._draw = school.draw
+    lesson = await school.open()
+    await lesson.watch(300, share=0)
+    assert not school.verifier.stream_of(lesson.id).spec.policy.passive_vote
+    asked = [e["data"] for e in await entries(lesson, "check_asked") if e["reason"] == "random"]
+    assert asked
+    assert all(data["turns"] for data in asked)
+    await school.restart()
+    assert school.service._stage.sessions[lesson.id].policy.checks.challenge_share == 1.0
+
+
+async def test_row_start_and_end_check__the_start_check_is_a_challenge(database_url: str) -> None:
+    """Under the programme's own rules nothing runs before the turns were made as asked."""
+    studio = Studio(database_url, policy=FOSHAN)
+    await studio.start()
+    lesson = await studio.open()
+    studio.verifier.stream_of(lesson.id).obeys = False
+    await lesson.watch(60)
+    view = await lesson.view()
+    assert (view.state, view.reason, view.play) == ("challenged", "challenge", False)
+    studio.verifier.stream_of(lesson.id).obeys = True
+    await lesson.watch(10)
+    assert (await lesson.view()).play
+    (shown,) = await facts_of(lesson, Challenged)
+    (passed,) = [c for c in await facts_of(lesson, Check) if c.active]
+    assert passed.asked == shown.t
+    await studio.stop()
+
+
+async def test_row_random_checks__one_in_four_is_a_challenge(database_url: str) -> None:
+    """While it is shown the player stands, and the ledger holds what was asked and answered."""
+    studio = Studio(database_url, policy=FOSHAN)
+    studio.draw = lambda: 0.1
+    studio.service = studio._service()
+    await studio.start()
+    assert FOSHAN.checks.challenge_share == 0.25
+    lesson = await studio.open()
+    await lesson.watch(300, share=0)
+    asked = [e for e in await entries(lesson, "check_asked") if e["reason"] == "random"]
+    shown = await facts_of(lesson, Challenged)
+    assert len(shown) == 1 + len(asked) >= 2
+    checks = [e["data"] for e in await entries(lesson, "check") if e["data"]["active"]]
+    assert all(len(data["evidence"]["turns"]) >= 3 for data in checks)
+    await studio.stop()
+
+
+async def test_row_answer_window__an_unanswered_challenge_is_the_stop_rule(
+    database_url: str,
+) -> None:
+    """Two windows of a minute without an answer: paused, void back to the last pass."""
+    studio = Studio(database_url, policy=FOSHAN)
+    studio.draw = lambda: 0.1
+    studio.service = studio._service()
+    await studio.start()
+    lesson = await studio.open()
+    await lesson.watch(40, share=0)
+    studio.verifier.stream_of(lesson.id).obeys = False
+    await lesson.watch(240, share=0)
+    assert [c.outcome for c in await facts_of(lesson, Check) if c.active][1:2] == [
+        Outcome.UNANSWERED
+    ]
+    assert [p.reason for p in await facts_of(lesson, Paused)] == [PauseReason.CHALLENGE]
+    await lesson.close()
+    assert (await told(lesson))["void:unanswered"] > 0
+    await studio.stop()
 
 
 async def test_row_one_face_several_accounts__a_hit_opens_a_review(database_url: str) -> None:
