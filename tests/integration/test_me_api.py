@@ -206,7 +206,7 @@ async def test_a_device_that_is_signed_out_is_told_so(site: Site) -> None:
     assert response.status_code == 404
 
 
-@pytest.mark.parametrize("token", ["", "lrt_unknown", SECRET])
+@pytest.mark.parametrize("token", ["", "lrt_unknown", SECRET], ids=["none", "unknown", "a key"])
 async def test_ones_own_routes_ask_for_the_learners_token(site: Site, token: str) -> None:
     """Neither a stranger nor a server's key reads where a learner stands."""
     stranger = Phone(site, "", token)

@@ -492,6 +492,7 @@ def test_nothing_odd_is_loopback(host: str) -> None:
         VERIFIER_LINE.replace("lms", "LMS"),
         f"{VERIFIER_LINE}:more",
     ],
+    ids=["empty", "bare", "short", "md5", "everything", "no scope", "capitals", "more"],
 )
 def test_wrong_key_lines_are_refused(line: str) -> None:
     """A line that is not what `benren keys new` printed is named by its number."""
