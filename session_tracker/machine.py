@@ -141,6 +141,8 @@ class Machine:
     """Whether the learner has touched something since the pause."""
     supervised_until: int | None = None
 
+    closed_by: CloseReason | None = None
+    """Why it ended; None where it has not."""
     asked_at: int | None = None
     """A check was asked for then and has not been answered. The only thing that is no fact: after
     a crash it is None, and the check is asked for again."""

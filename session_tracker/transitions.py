@@ -80,7 +80,7 @@ def _outside(m: Machine, fact: Fact) -> Machine:
         now = max(m.now, fact.t)
         return replace(m, state=State.AWAITING_START_CHECK, opened_at=fact.t, now=now)
     if m.state is State.SUSPENDED and isinstance(fact, Closed):
-        return replace(m, state=State.CLOSED)
+        return replace(m, state=State.CLOSED, closed_by=fact.reason)
     if m.state is State.CLOSED and isinstance(fact, Settled):
         return replace(m, state=State.SETTLED)
     return m
@@ -89,7 +89,7 @@ def _outside(m: Machine, fact: Fact) -> Machine:
 def _ended(m: Machine, fact: Suspended | Closed) -> Machine:
     if isinstance(fact, Suspended):
         return replace(m, state=State.SUSPENDED, pause_reason=fact.reason)
-    return replace(m, state=State.CLOSED)
+    return replace(m, state=State.CLOSED, closed_by=fact.reason)
 
 
 def _fault(m: Machine) -> Machine:

@@ -21,7 +21,8 @@ class SessionView:
     """``awaiting_start_check``, ``running``, ``challenged``, ``paused``, ``suspended``, ``closed``,
     ``settled``."""
     reason: str | None
-    """Why the player stands still, or that the face cannot be seen well; a plain code."""
+    """Why the player stands still, or that the face cannot be seen well, or how the session ended;
+    a plain code."""
     play: bool
     """Whether the player may run."""
     credited_s: int
@@ -60,7 +61,7 @@ def view_of(
     return SessionView(
         session_id=session_id,
         state=str(State.SUSPENDED if suspended else shown),
-        reason=None if machine.cue is None else str(machine.cue),
+        reason=_reason(machine),
         play=known is State.RUNNING,
         credited_s=totals.credited_s,
         course_credited_s=totals.course_credited_s,
@@ -68,3 +69,8 @@ def view_of(
         certificate=totals.certificate,
         report_every_s=policy.lease.heartbeat_s,
     )
+
+
+def _reason(machine: Machine) -> str | None:
+    reason = machine.cue if machine.closed_by is None else machine.closed_by
+    return None if reason is None else str(reason)

@@ -219,7 +219,8 @@ class SessionBody(BaseModel):
         "settled",
     ]
     reason: str | None = Field(
-        examples=["absent"], description="Why the player stands still, as a plain code."
+        examples=["absent"],
+        description="Why the player stands still, or how the session ended, as a plain code.",
     )
     play: bool = Field(description="Whether the player may run.")
     credited_s: int = Field(examples=[1325], description="Of this session, so far.")

@@ -47,8 +47,14 @@
     read(now);
     const t = now / 1000;
     if (camera.cover) {
-      context.fillStyle = `rgb(${18 + Math.round(2 * sway(t, 1))} 12 10)`;
-      context.fillRect(0, 0, WIDTH, HEIGHT);
+      // A hand before the lens: warm and dark, with the noise that a sensor has in the dark.
+      for (let y = 0; y < HEIGHT; y += 24) {
+        for (let x = 0; x < WIDTH; x += 24) {
+          const noise = Math.random() * 16;
+          context.fillStyle = `rgb(${22 + noise} ${14 + noise} ${10 + noise})`;
+          context.fillRect(x, y, 24, 24);
+        }
+      }
       return;
     }
     const image = camera.faces[pose] ?? camera.faces.neutral;
