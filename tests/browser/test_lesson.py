@@ -150,7 +150,7 @@ async def whole_lesson(
             await expect(page.locator(".note.good")).to_contain_text("照片已登记")
             await page.locator(".stack button.main").click()
         await study(page)
-        await expect(page.locator(".status")).to_contain_text("看得到您", timeout=60_000)
+        await expect(page.locator(".status")).to_contain_text("看得到您", timeout=110_000)
 
         async def enough() -> bool:
             return await credited_s(page) >= TARGET_S
@@ -164,6 +164,8 @@ async def whole_lesson(
         await page.get_by_role("button", name="结束", exact=True).click()
         await expect(page.locator("p.credited")).to_be_visible(timeout=30_000)
         course = await whole.client.credit(learner_id, PROGRAMME)
+        checks = [fact["data"] for fact in await whole.facts(learner_id) if fact["kind"] == "check"]
+        assert any(check["active"] and check["outcome"] == "pass" for check in checks)
         shown = re.findall(r"\d+", await page.locator("p.credited").inner_text())
         assert shown == [str(course["credited_s"])]
         assert TARGET_S <= course["credited_s"] < 60

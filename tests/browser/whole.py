@@ -19,14 +19,15 @@ from tests import virtual_learner
 
 PROGRAMME: Final = "sample"
 """Its catalogue comes along: the sample lesson."""
-TARGET_S: Final = 12
+TARGET_S: Final = 8
 SHORT: Final = {
-    "class_hour.seconds": 6,
+    "class_hour.seconds": 4,
     "targets.initial_class_hours": 2,
     "targets.refresher_class_hours": 1,
     "sampling.period_s": 1,
     "sampling.identity_one_in": 3,
     "sampling.gap_s": 6,
+    "checks.challenge_turns": 3,
     "checks.frames_needed_s": 3,
     "checks.retry_after_s": 4,
     "checks.answer_window_s": 15,
@@ -35,7 +36,7 @@ SHORT: Final = {
     "checks.random_max_s": 20,
     "lease.heartbeat_s": 3,
 }
-"""What differs from the sample's policy: lengths of time, no rule."""
+"""What differs from the sample's policy: lengths of time, and three turns instead of four."""
 
 
 @dataclass(frozen=True, slots=True)
