@@ -19,7 +19,7 @@ compile() {
 }
 
 # dev first: cpu and gpu take its versions, so that what is tested is what is shipped.
-compile --extra cpu --extra dev -o requirements/dev.lock "$@"
+compile --extra cpu --extra dev --extra openvino -o requirements/dev.lock "$@"
 compile --extra cpu -c requirements/dev.lock -o requirements/cpu.lock "$@"
 
 # insightface asks for plain onnxruntime, which would overwrite onnxruntime-gpu. The override makes
