@@ -111,6 +111,43 @@ def test_an_impostor_who_is_never_mistaken_earns_nothing_by_swaps() -> None:
     assert repeat(attack, FOSHAN, lessons=100, scores=clean).share(Who.IMPOSTOR) <= 0.005
 
 
+def test_a_picture_that_fools_the_passive_networks_earns_nothing() -> None:
+    """It would have to turn its head: the start check is a challenge."""
+    fooled = Scores(attack=(4.0, 0.0, 0.5))
+    attack = Attack(
+        name="picture",
+        cast=lambda _: Actor([(0, Who.PICTURE)]),
+        who=Who.PICTURE,
+        length_s=1_200,
+    )
+    outcome = repeat(attack, FOSHAN, lessons=30, scores=fooled)
+    assert outcome.share(Who.PICTURE) == 0.0
+    assert outcome.ends["suspended"] == 0, "it is not called a spoof, it is just not let in"
+
+
+def test_such_a_picture_put_up_later_is_stopped_by_a_challenge() -> None:
+    """What it earns until then is shown: the mean time to a challenge, not the lesson."""
+    fooled = Scores(attack=(4.0, 0.0, 0.5))
+    attack = Attack(
+        name="picture later",
+        cast=lambda _: Actor([(0, Who.LEARNER), (60_000, Who.PICTURE)]),
+        who=Who.PICTURE,
+        length_s=5_400,
+    )
+    outcome = repeat(attack, FOSHAN, lessons=60, scores=fooled)
+    earned_s = outcome.credited_ms[Who.PICTURE] / 1_000 / outcome.lessons
+    assert 0 < earned_s < 1_800
+    without = FOSHAN.model_copy(
+        update={
+            "checks": FOSHAN.checks.model_copy(
+                update={"challenge_at_start": False, "challenge_share": 0.0}
+            )
+        }
+    )
+    helpless = repeat(attack, without, lessons=10, scores=fooled)
+    assert helpless.share(Who.PICTURE) > 0.9
+
+
 def test_two_devices_earn_no_second_twice() -> None:
     """The learner in front of one, a friend's phone with the same learner in front of another."""
     for seed in range(20):

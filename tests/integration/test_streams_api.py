@@ -20,13 +20,22 @@ from verifier.api import streams as streams_api
 from verifier.api.streams import stream_rules, streams_router
 from verifier.clock import ManualClock, Stamp, SystemClock
 from verifier.edge import ApiKeys, KeyScope, install_edge, new_api_key
-from verifier.errors import Conflict, StreamGone, TemplateTampered, Unauthorised
+from verifier.errors import BenrenError, Conflict, StreamGone, TemplateTampered, Unauthorised
 from verifier.keys import KeyRing
 from verifier.streaming.hub import StreamHub
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.testing import MODELS, ScriptedEngine, ScriptedVault, scene
 from verifier.streaming.wire import verify_event
-from verifier.types import CheckRequest, Decision, EventKind, StreamEvent, StreamGrant, StreamSpec
+from verifier.types import (
+    ChallengeRequest,
+    CheckRequest,
+    Decision,
+    EventKind,
+    Reason,
+    StreamEvent,
+    StreamGrant,
+    StreamSpec,
+)
 
 LIMITS = StreamLimits(frame_bytes=2_000)
 QUICK = RemoteLimits(retry_ms=5, retry_longest_ms=20, tries_after_close=3)
@@ -471,6 +480,39 @@ async def test_the_remote_verifier_keeps_the_contract(verifier: Verifier, phone)
         ]
         with pytest.raises(StreamGone):
             await remote.check(grant.stream_id, CheckRequest(check_id="c-2"))
+        await remote.close_stream(grant.stream_id)
+        await until(lambda: not remote._readers)
+
+
+async def test_a_challenge_over_http(verifier: Verifier, phone) -> None:
+    """Begun at once, shown in the answers to frames, ended by one signed event on the line."""
+    sink = Sink()
+    async with connected(verifier, sink) as remote:
+        grant = await remote.open_stream(SPEC)
+        await verifier.push(phone, grant, "li")
+        instant = Stamp(boot_id="", monotonic_ms=0, utc_ms=verifier.clock.stamp().utc_ms)
+        request = ChallengeRequest(
+            check_id="c-1", turns=3, window_ms=20_000, attempts=1, not_before=instant
+        )
+        await remote.challenge(grant.stream_id, request)
+        await remote.challenge(grant.stream_id, request)
+        answer = await verifier.push(phone, grant, "li")
+        shown = answer.json()["challenge"]
+        assert (shown["turn"], shown["step"], shown["steps"], shown["attempt"]) == (
+            "centre",
+            1,
+            3,
+            1,
+        )
+        assert answer.json()["period_ms"] == 250
+        verifier.clock.advance(21_000)
+        await until(lambda: any(e.kind is EventKind.CHALLENGE for e in sink.events))
+        (event,) = (e for e in sink.events if e.kind is EventKind.CHALLENGE)
+        assert (event.decision, event.check_id, len(event.turns)) == (None, "c-1", 3)
+        assert event.reasons == (Reason.TOO_SLOW,)
+        assert verify_event(event, verifier.keys)
+        with pytest.raises(BenrenError):
+            await remote.challenge(grant.stream_id, ChallengeRequest(check_id="c-2", turns=1))
         await remote.close_stream(grant.stream_id)
         await until(lambda: not remote._readers)
 

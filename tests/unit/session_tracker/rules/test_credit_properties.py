@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from session_tracker.credit import EvidenceType, LearnerCredit, SessionFacts, derive
 from session_tracker.events import (
+    Challenged,
     Check,
     CheckCause,
     Closed,
@@ -82,6 +83,30 @@ def verdict(
     return Check(key=key, t=t, since=frames[oldest][0], cause=cause, track=track, outcome=outcome)
 
 
+def challenge(rng: Random, frames: tuple[tuple[int, int], ...], key: str) -> list[Fact]:
+    """Show a challenge after one frame; it is answered some frames later, well or badly, or not."""
+    at = rng.randrange(len(frames))
+    shown = frames[at][0] + rng.randrange(1, 4_000)
+    asked = Challenged(key=f"{key}-shown", t=shown, cause=CheckCause.RANDOM)
+    later = [frame for frame in frames[at + 1 : at + 6] if frame[1] and frame[0] > shown]
+    if not later or rng.random() < 0.2:
+        return [asked]
+    answer = Check(
+        key=f"{key}-answer",
+        t=later[-1][0],
+        since=later[0][0],
+        cause=CheckCause.RANDOM,
+        track=later[-1][1],
+        outcome=rng.choice((Outcome.PASS, Outcome.PASS, *FAILURES)),
+        active=True,
+        asked=shown,
+        before=frames[at][0] if frames[at][1] and rng.random() < 0.7 else 0,
+    )
+    if answer.outcome is not Outcome.PASS:
+        return [asked, answer]
+    return [asked, answer, Resumed(key=f"{key}-on", t=answer.t + 1)]
+
+
 def world(rng: Random, name: str) -> World:
     """A session of up to a quarter of an hour around midnight, more or less troubled."""
     trouble = rng.choice((0.0, 0.01, 0.05, 0.2))
@@ -102,6 +127,8 @@ def world(rng: Random, name: str) -> World:
         outcome = rng.choice(FAILURES) if failed else Outcome.PASS
         fact = verdict(rng, known, f"v{n:03d}", outcome)
         facts += [fact] if fact is not None else []
+    for n in range(rng.choice((0, 0, 1, 2))):
+        facts += challenge(rng, known, f"c{n}")
     facts += player(rng, start, t, trouble)
     if rng.random() < 0.3:
         facts += others(rng, start, t)
