@@ -22,6 +22,7 @@ from tests.browser.whole import PROGRAMME, Whole, whole_service
 from verifier.edge import KeyScope, new_api_key
 
 pytestmark = [
+    pytest.mark.soak,  # real time and real networks: a busy machine is too slow for the arrows
     pytest.mark.slow,
     pytest.mark.models,
     pytest.mark.faces,
