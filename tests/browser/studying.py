@@ -13,8 +13,8 @@ from tests.browser.browsing import phone
 from tests.browser.test_lesson import study
 from tests.browser.whole import PROGRAMME, Album, Whole
 
-LONG: Final[dict[str, object]] = {"targets.initial_class_hours": 40}
-"""A programme that is not over before the test is."""
+LONG: Final[dict[str, object]] = {"targets.initial_class_hours": 40, "checks.challenge_share": 0.0}
+"""A programme that is not over before the test is; challenges at the start and on suspicion only."""
 WATCH_S: Final = 15
 
 
@@ -49,6 +49,15 @@ class Studying:
                     return fact
             await asyncio.sleep(0.5)
         raise AssertionError(f"no {kind} {data}: {(await self.story())['facts']}")
+
+    async def gains(self, after_ms: int, by_ms: int, seconds: float = 60) -> dict[str, Any]:
+        """Wait until so much was credited after an instant; gives the story."""
+        for _ in range(int(seconds)):
+            story = await self.story()
+            if credited_after(story, after_ms) >= by_ms:
+                return story
+            await asyncio.sleep(1)
+        raise AssertionError(f"not credited: {(await self.story())['void']}")
 
 
 @asynccontextmanager

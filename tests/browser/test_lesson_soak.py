@@ -17,7 +17,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.browser.browsing import as_urls, browser_running, phone
-from tests.browser.studying import LONG, WATCH_S, credited_after, now_of, studying
+from tests.browser.studying import LONG, credited_after, now_of, studying
 from tests.browser.test_lesson import LOOPBACK, study
 from tests.browser.whole import PROGRAMME, Album, Whole, whole_service
 
@@ -65,9 +65,7 @@ async def test_covered_lens(whole: Whole, open_browser: Browser, album: Album) -
         await lesson.until_fact("paused", 60, reason="absent")
         assert credited_after(await lesson.story(), covered) <= 1_500
         await lesson.page.evaluate("virtualCamera.cover = false")
-        await lesson.runs()
-        await asyncio.sleep(WATCH_S)
-        assert credited_after(await lesson.story(), covered) > 5_000
+        await lesson.gains(covered, 5_000)
 
 
 async def test_tab_in_the_background(whole: Whole, open_browser: Browser, album: Album) -> None:
@@ -84,8 +82,7 @@ async def test_tab_in_the_background(whole: Whole, open_browser: Browser, album:
         await asyncio.sleep(20)
         assert credited_after(await lesson.story(), hidden) == 0
         await lesson.page.evaluate(hide, arg=False)
-        await asyncio.sleep(WATCH_S + 5)
-        assert credited_after(await lesson.story(), hidden) > 5_000
+        await lesson.gains(hidden, 5_000)
 
 
 async def test_second_device(whole: Whole, open_browser: Browser, album: Album) -> None:

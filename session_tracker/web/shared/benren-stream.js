@@ -20,7 +20,7 @@ import { WAYS, WayLost } from "./stream/ways.js";
 export { Camera };
 
 const JITTER = 0.1;
-const RETRY_MS = [500, 1_000, 2_000, 4_000, 8_000, 15_000];
+const RETRY_MS = [500, 1_000, 2_000, 3_000, 4_000]; // a gap of 30 s is borne: be back before
 const TRIES_BEFORE_NEXT = 2; // of a way that has worked before
 
 /**

@@ -22,6 +22,7 @@ export class WayLost extends Error {
 const CLOSED = { 4001: { taken: true }, 4401: { renew: true }, 4410: { renew: true } };
 
 const OPENING_MS = 6_000;
+const PATIENCE_MS = 3_000;
 const ANSWER_MS = 15_000;
 
 /** What all ways share: they end once. */
@@ -56,6 +57,7 @@ export class WebRtcWay extends Way {
   #track = null;
   #canvas = document.createElement("canvas");
   #hurry = null;
+  #patience = null;
   #pace = null;
 
   static get possible() {
@@ -77,10 +79,10 @@ export class WebRtcWay extends Way {
       await this.#peer.setLocalDescription(await this.#peer.createOffer());
       await gathered(this.#peer);
       const { sdp } = this.#peer.localDescription;
-      const answer = await post(grant.offer_path, grant.client_token, {
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ sdp, type: "offer" }),
-      });
+      const headers = { "Content-Type": "application/json" };
+      const body = JSON.stringify({ sdp, type: "offer" });
+      const offer = { headers, body };
+      const answer = await post(grant.offer_path, grant.client_token, offer, OPENING_MS);
       await refuseUnlessOk(answer);
       const opened = this.#opened(channel);
       opened.catch(() => {});
@@ -100,10 +102,15 @@ export class WebRtcWay extends Way {
       if (cue) hooks.cue(cue);
     };
     channel.onclose = () => this.lose(new WayLost("channel closed"));
-    this.#peer.onconnectionstatechange = () => {
-      const state = this.#peer?.connectionState;
-      if (state === "failed" || state === "closed") this.lose(new WayLost(`peer ${state}`));
-    };
+    this.#peer.onconnectionstatechange = () => this.#watch(this.#peer?.connectionState);
+  }
+
+  /** A connection that comes back by itself does so late and slowly: a new one is there at once. */
+  #watch(state) {
+    clearTimeout(this.#patience);
+    const lost = () => this.lose(new WayLost(`peer ${state}`));
+    if (state === "failed" || state === "closed") lost();
+    if (state === "disconnected") this.#patience = setTimeout(lost, PATIENCE_MS);
   }
 
   #opened(channel) {
@@ -167,6 +174,7 @@ export class WebRtcWay extends Way {
   close() {
     super.close();
     clearInterval(this.#hurry);
+    clearTimeout(this.#patience);
     this.#peer?.close();
     this.#track?.stop();
     this.#peer = null;
@@ -310,9 +318,9 @@ export class UploadWay extends Way {
 
 export const WAYS = { webrtc: WebRtcWay, websocket: SocketWay, http: UploadWay };
 
-async function post(path, token, request) {
+async function post(path, token, request, patienceMs = ANSWER_MS) {
   const gate = new AbortController();
-  const timer = setTimeout(() => gate.abort(), ANSWER_MS);
+  const timer = setTimeout(() => gate.abort(), patienceMs);
   try {
     return await fetch(path, {
       ...request,
