@@ -14,7 +14,7 @@ from tests.browser.test_lesson import study
 from tests.browser.whole import PROGRAMME, Album, Whole
 
 LONG: Final[dict[str, object]] = {"targets.initial_class_hours": 40, "checks.challenge_share": 0.0}
-"""A programme that is not over before the test is; challenges at the start and on suspicion only."""
+"""A programme that outlasts the test; challenges at the start and on suspicion only."""
 WATCH_S: Final = 15
 
 
