@@ -10,9 +10,9 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import ColumnElement, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker.ledger import HEAD_PURPOSE, Head, head_payload
@@ -22,6 +22,7 @@ from session_tracker.store.schema import (
     ledger_entries,
     ledger_heads,
     ledger_nodes,
+    ledger_tiles,
     playback_reports,
     presence_runs,
 )
@@ -64,6 +65,14 @@ class Audit:
         return not self.findings
 
 
+class FullBlock(NamedTuple):
+    """What has to be stored of a block that is full."""
+
+    root: bytes
+    tile_sha256: bytes
+    """Over its 256 hashes, one after the other."""
+
+
 @dataclass(slots=True)
 class Walk:
     """A walk over the entries, from the first one on."""
@@ -71,8 +80,8 @@ class Walk:
     keyring: KeyRing
     heads: dict[int, list[Head]]
     last_head_size: int
-    blocks: list[bytes] = field(default_factory=list)
-    """Roots of the full blocks that nobody has compared yet."""
+    blocks: list[FullBlock] = field(default_factory=list)
+    """Those that nobody has compared yet."""
     settled: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """Settlements whose evidence nobody has compared yet: index and content."""
     findings: list[Finding] = field(default_factory=list)
@@ -80,6 +89,7 @@ class Walk:
     size: int = 0
     _tree: RunningRoot = field(default_factory=RunningRoot)
     _block: RunningRoot = field(default_factory=RunningRoot)
+    _leaves: list[bytes] = field(default_factory=list)
 
     @classmethod
     def begin(cls, keyring: KeyRing, heads: Iterable[Head]) -> Walk:
@@ -127,11 +137,12 @@ class Walk:
         self.size += 1
         block = self._block
         block.append(leaf)
+        self._leaves.append(leaf)
         if block.size == BLOCK:
             root = block.root()
-            self.blocks.append(root)
+            self.blocks.append(FullBlock(root, _tile_sha256(self._leaves)))
             self._tree.append(root, BLOCK)
-            self._block = RunningRoot()
+            self._block, self._leaves = RunningRoot(), []
         if self.size in self.heads:
             self._compare_heads()
 
@@ -222,7 +233,7 @@ async def entry_pages(connection: AsyncConnection) -> AsyncIterator[Sequence[Any
 
 
 class _Nodes:
-    """Compares the stored roots of full blocks with those that the entries give."""
+    """Compares the stored roots and tiles of full blocks with those that the entries give."""
 
     def __init__(self, connection: AsyncConnection, walk: Walk) -> None:
         self._connection = connection
@@ -233,49 +244,62 @@ class _Nodes:
 
     async def compare(self) -> None:
         """Compare the blocks that were filled since."""
-        roots, self._walk.blocks = self._walk.blocks, []
+        blocks, self._walk.blocks = self._walk.blocks, []
         level = 0
-        while roots:
+        while blocks:
             if level == len(self._levels):
                 self._levels.append([])
                 self._seen.append(0)
-            await self._compare(level, roots)
+            await self._compare(level, blocks)
             waiting = self._levels[level]
-            waiting.extend(roots)
-            roots = []
+            waiting.extend(block.root for block in blocks)
+            blocks = []
             while len(waiting) >= BLOCK:
                 above = RunningRoot()
                 for node in waiting[:BLOCK]:
                     above.append(node)
-                roots.append(above.root())
+                blocks.append(FullBlock(above.root(), _tile_sha256(waiting[:BLOCK])))
                 del waiting[:BLOCK]
             level += 1
 
-    async def _compare(self, level: int, roots: list[bytes]) -> None:
+    async def _compare(self, level: int, blocks: list[FullBlock]) -> None:
         first = self._seen[level]
-        self._seen[level] += len(roots)
-        columns = ledger_nodes.c
-        query = select(columns.position, columns.hash).where(
-            columns.level == level + 1,
-            columns.position >= first,
-            columns.position < first + len(roots),
-        )
-        stored = {row.position: row.hash for row in (await self._connection.execute(query)).all()}
-        for position, root in enumerate(roots, start=first):
-            if stored.get(position) != root:
-                self._wrong(level + 1, position)
+        self._seen[level] += len(blocks)
+        roots = await self._stored(ledger_nodes, ledger_nodes.c.hash, level + 1, first, len(blocks))
+        tiles = await self._stored(ledger_tiles, ledger_tiles.c.hashes, level, first, len(blocks))
+        for position, block in enumerate(blocks, start=first):
+            last = (position + 1) * BLOCK ** (level + 1) - 1
+            if roots.get(position) != block.root:
+                self._walk.note("altered", last, f"stored node {level + 1}/{position} is wrong")
+            tile = tiles.get(position)
+            if tile is None or hashlib.sha256(tile).digest() != block.tile_sha256:
+                self._walk.note("altered", last, f"stored tile {level}/{position} is wrong")
 
-    def _wrong(self, level: int, position: int) -> None:
-        last = (position + 1) * BLOCK**level - 1
-        self._walk.note("altered", last, f"stored node {level}/{position} is wrong")
+    async def _stored(
+        self, table: Table, value: ColumnElement[bytes], level: int, first: int, count: int
+    ) -> Mapping[int, bytes]:
+        columns = table.c
+        query = select(columns.position, value).where(
+            columns.level == level,
+            columns.position >= first,
+            columns.position < first + count,
+        )
+        rows = await self._connection.execute(query)
+        return {position: bytes(stored) for position, stored in rows.all()}
 
     async def finish(self) -> None:
-        """See to it that there are no nodes beyond those that the entries give."""
+        """See to it that there are no nodes and tiles beyond those that the entries give."""
         await self.compare()
-        found = await self._connection.scalar(select(func.count()).select_from(ledger_nodes))
-        if found != sum(self._seen):
-            detail = f"{sum(self._seen)} stored nodes expected, {found} found"
-            self._walk.note("altered", None, detail)
+        expected = sum(self._seen)
+        for table in (ledger_nodes, ledger_tiles):
+            found = await self._connection.scalar(select(func.count()).select_from(table))
+            if found != expected:
+                detail = f"{expected} rows of {table.name} expected, {found} found"
+                self._walk.note("altered", None, detail)
+
+
+def _tile_sha256(hashes: Sequence[bytes]) -> bytes:
+    return hashlib.sha256(b"".join(hashes)).digest()
 
 
 async def _compare_evidence(connection: AsyncConnection, walk: Walk) -> None:

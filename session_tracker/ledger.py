@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import func, insert, select
 
-from session_tracker.merkle import BLOCK, Block, HashTree
+from session_tracker.merkle import HashTree
 from session_tracker.store.database import Database
-from session_tracker.store.schema import ledger_entries, ledger_heads, ledger_nodes
+from session_tracker.store.schema import ledger_entries, ledger_heads
 from session_tracker.store.writer import NewEntry, Transaction
+from session_tracker.stored_tree import BlockCache, from_database, from_memory
 from verifier.clock import Clock
 from verifier.errors import BadRequest, NotFound, StorageError
 from verifier.keys import KeyRing, canonical_json
@@ -30,8 +30,6 @@ _log = logging.getLogger("benren.tracker")
 
 HEAD_PURPOSE: Final = "ledger-head"
 FORMAT: Final = 1
-_CACHED_BLOCKS: Final = 2_048
-"""They hold every node over half a million entries in 33 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,74 +145,6 @@ class HeadsFile(Protocol):
         ...
 
 
-class _NotCached(LookupError):
-    """A block has to be read from the database."""
-
-
-class _BlockCache:
-    """The blocks used last. What is in a ledger never changes: a block only grows."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, int], Block] = OrderedDict()
-        self.seen = 0
-        """Entries known to be there."""
-
-    def size(self) -> int:
-        """Count the entries known to be there."""
-        return self.seen
-
-    def block(self, level: int, position: int, needed: int) -> Block:
-        """Give a block. Raises _NotCached."""
-        found = self._kept.get((level, position))
-        if found is None or found.width < needed:
-            raise _NotCached
-        self._kept.move_to_end((level, position))
-        return found
-
-    def put(self, level: int, position: int, block: Block) -> None:
-        """Keep a block as read in a committed view."""
-        self._kept[level, position] = block
-        self._kept.move_to_end((level, position))
-        if len(self._kept) > _CACHED_BLOCKS:
-            self._kept.popitem(last=False)
-
-
-class _StoredBlocks:
-    """The blocks of one consistent view of the database."""
-
-    def __init__(self, connection: Connection, cache: _BlockCache) -> None:
-        self._connection = connection
-        self._cache = cache
-        last = connection.scalar(select(func.max(ledger_entries.c.idx)))
-        self._size = 0 if last is None else last + 1
-        cache.seen = max(cache.seen, self._size)
-
-    def size(self) -> int:
-        return self._size
-
-    def block(self, level: int, position: int, needed: int) -> Block:
-        try:
-            return self._cache.block(level, position, needed)
-        except _NotCached:
-            pass
-        start = position * BLOCK
-        if level == 0:
-            key = ledger_entries.c.idx
-            query = select(ledger_entries.c.leaf_hash)
-        else:
-            key = ledger_nodes.c.position
-            query = select(ledger_nodes.c.hash).where(ledger_nodes.c.level == level)
-        query = query.where(key >= start, key < start + BLOCK).order_by(key)
-        block = Block(self._connection.scalars(query).all())
-        if block.width < needed:
-            raise StorageError(
-                f"The ledger lacks hashes of block {level}/{position}.",
-                remedy="Check it with `benren ledger verify`.",
-            )
-        self._cache.put(level, position, block)
-        return block
-
-
 class Ledger:
     """Reads the ledger, proves from it and signs its heads; the store's writer appends."""
 
@@ -231,7 +161,7 @@ class Ledger:
         self._database = database
         self._keyring = keyring
         self._clock = clock
-        self._cache = _BlockCache()
+        self._cache = BlockCache()
 
     async def size(self) -> int:
         """Count the entries."""
@@ -248,24 +178,29 @@ class Ledger:
         if newest is not None and self._clock.stamp().utc_ms - newest.at_ms < max_age_ms:
             return newest
 
-        async def sign(transaction: Transaction) -> Head:
+        async def sign(transaction: Transaction) -> tuple[Head, BlockCache]:
             # Jobs that share this transaction may have added entries: they belong under the head.
             await transaction.flush_entries()
             connection = transaction.connection
-            size, root = await connection.run_sync(self._root)
+            # Not into the cache for all: this transaction may yet be rolled back.
+            read = BlockCache()
+            size, root = await connection.run_sync(
+                lambda view: from_database(_size_and_root, None, view, read)
+            )
             query = select(ledger_heads).where(ledger_heads.c.size == size)
             row = (await connection.execute(query)).one_or_none()
             if row is not None:
-                return _head(row)
+                return _head(row), read
             at_ms = self._clock.stamp().utc_ms
             signature = self._keyring.sign(HEAD_PURPOSE, head_payload(size, root, at_ms))
             values = {"size": size, "root": root, "at_ms": at_ms, "signature": signature}
             await connection.execute(insert(ledger_heads), values)
             made = Head(size=size, root=root, at_ms=at_ms, signature=signature)
             await transaction.announce_head(made.as_json())
-            return made
+            return made, read
 
-        signed = await self._database.write(sign)
+        signed, read = await self._database.write(sign)
+        self._cache.take(read)  # committed; proofs are asked for under heads
         try:
             await self.publish()
         except StorageError as error:  # the head is signed and stored: it is published later
@@ -291,11 +226,6 @@ class Ledger:
             query = select(ledger_heads).order_by(ledger_heads.c.size.desc()).limit(1)
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _head(row)
-
-    def _root(self, connection: Connection) -> tuple[int, bytes]:
-        # Not through the shared cache: this transaction may yet be rolled back.
-        tree = HashTree(_StoredBlocks(connection, _BlockCache()))
-        return tree.get_size(), tree.root()
 
     async def inclusion(self, index: int, size: int) -> list[bytes]:
         """Prove that entry `index` (from 0) is in the tree of the first `size` entries."""
@@ -325,14 +255,12 @@ class Ledger:
 
     async def _prove(self, prove: Callable[[HashTree], T], size: int) -> T:
         """Prove from the blocks in memory; where they do not do, from the database."""
-        if size <= self._cache.seen:
-            try:
-                return prove(HashTree(self._cache))
-            except _NotCached:
-                pass
-        async with self._database.read() as connection:
+        proof = from_memory(prove, size, self._cache)
+        if proof is not None:
+            return proof
+        async with self._database.glance() as connection:
             return await connection.run_sync(
-                lambda view: prove(HashTree(_StoredBlocks(view, self._cache)))
+                lambda view: from_database(prove, size, view, self._cache)
             )
 
     async def entry(self, index: int) -> Entry:
@@ -350,6 +278,10 @@ class Ledger:
             query = select(ledger_entries).where(ledger_entries.c.subject == subject)
             rows = (await connection.execute(query.order_by(ledger_entries.c.idx))).all()
         return [to_entry(row) for row in rows]
+
+
+def _size_and_root(tree: HashTree) -> tuple[int, bytes]:
+    return tree.get_size(), tree.root()
 
 
 def to_entry(row: Any) -> Entry:

@@ -2,7 +2,8 @@
 
 The arithmetic of paths and proofs is pymerkle's; this module only tells it where the hashes lie.
 Of every full block of 256 leaves the root is stored (level 1), of every 256 such roots their
-root (level 2), and so on: a proof in a ledger of a million entries reads at most six blocks.
+root (level 2), and so on: a proof in a ledger of a million entries reads at most six blocks, and
+most of them are in memory (see `stored_tree`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pymerkle import BaseMerkleTree, ConsistencyProof, InvalidProof
 BLOCK = 256
 """Hashes per block; a power of two, so that a block is a perfect subtree."""
 _BLOCK_BITS = 8
-_HASH_BYTES = 32
+HASH_BYTES = 32
 
 
 def leaf_hash(body: bytes) -> bytes:
@@ -90,8 +91,8 @@ class Block:
 
     def node(self, start: int, width: int) -> bytes:
         """Give the root over the `width` (a power of two) hashes from `start` (a multiple)."""
-        first = start // width * _HASH_BYTES
-        return self._levels[width.bit_length() - 1][first : first + _HASH_BYTES]
+        first = start // width * HASH_BYTES
+        return self._levels[width.bit_length() - 1][first : first + HASH_BYTES]
 
 
 class Blocks(Protocol):
@@ -201,6 +202,7 @@ def consistency_holds(
 
 __all__ = [
     "BLOCK",
+    "HASH_BYTES",
     "Block",
     "Blocks",
     "HashTree",

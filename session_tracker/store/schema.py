@@ -149,6 +149,14 @@ ledger_nodes = Table(
     Column("hash", LargeBinary, nullable=False),
 )
 
+ledger_tiles = Table(
+    "ledger_tiles",
+    metadata,
+    Column("level", Integer, primary_key=True),
+    Column("position", big, primary_key=True),
+    Column("hashes", LargeBinary, nullable=False, doc="the 256 of a full block, 8 KiB"),
+)
+
 ledger_heads = Table(
     "ledger_heads",
     metadata,
@@ -208,5 +216,5 @@ certificates = Table(
     UniqueConstraint("learner_id", "programme", "course"),
 )
 
-APPEND_ONLY = ("ledger_entries", "ledger_nodes", "ledger_heads")
+APPEND_ONLY = ("ledger_entries", "ledger_nodes", "ledger_tiles", "ledger_heads")
 """Tables of which the database itself refuses UPDATE and DELETE."""

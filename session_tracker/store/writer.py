@@ -23,6 +23,7 @@ from session_tracker.merkle import BLOCK, leaf_hash, perfect_root
 from session_tracker.store.schema import (
     ledger_entries,
     ledger_nodes,
+    ledger_tiles,
     playback_reports,
 )
 from verifier.errors import Overloaded, StorageError
@@ -141,11 +142,11 @@ class Transaction:
             await self.announcer.head(self.connection, head)
 
     async def _store_nodes(self, first: int, last: int) -> None:
-        """Store the root of every block of 256 that the new leaves filled, level by level."""
+        """Store root and hashes of every block of 256 that was filled now, level by level."""
         level, column, key = 1, ledger_entries.c.leaf_hash, ledger_entries.c.idx
         condition = None
         while filled := range(first // BLOCK, (last + 1) // BLOCK):
-            rows = []
+            rows, tiles = [], []
             for position in filled:
                 start = position * BLOCK
                 query = select(column).where(key >= start, key < start + BLOCK).order_by(key)
@@ -153,6 +154,9 @@ class Transaction:
                     query = query.where(condition)
                 hashes = list((await self.connection.scalars(query)).all())
                 rows.append({"level": level, "position": position, "hash": perfect_root(hashes)})
+                tile = b"".join(hashes)
+                tiles.append({"level": level - 1, "position": position, "hashes": tile})
+            await self.connection.execute(insert(ledger_tiles), tiles)
             await self.connection.execute(insert(ledger_nodes), rows)
             first, last = filled[0], filled[-1]
             column, key = ledger_nodes.c.hash, ledger_nodes.c.position

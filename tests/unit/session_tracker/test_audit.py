@@ -286,6 +286,7 @@ def note(number: int) -> NewEntry:
 COLUMNS = {
     "ledger_entries": ("idx", ("idx", "subject", "key", "kind", "body", "leaf_hash")),
     "ledger_nodes": ("position", ("level", "position", "hash")),
+    "ledger_tiles": ("position", ("level", "position", "hashes")),
     "ledger_heads": ("size", ("size", "root", "at_ms", "signature")),
 }
 
@@ -299,7 +300,8 @@ def changes_of(value: Any) -> Iterator[Any]:
             if ord(char) < 128:
                 yield value[:position] + chr(ord(char) ^ 1) + value[position + 1 :]
     else:
-        for position in range(len(value)):
+        # A tile's 8 KiB: a byte of every second hash or so, at another place in each.
+        for position in range(0, len(value), 67 if len(value) > 1_024 else 1):
             altered = bytearray(value)
             altered[position] ^= MASKS[position % len(MASKS)]
             yield bytes(altered)
@@ -309,8 +311,8 @@ def changes_of(value: Any) -> Iterator[Any]:
 async def test_every_changed_byte_of_the_tables_is_found(
     database_url: str, keyring: KeyRing, table: str
 ) -> None:
-    """Body, leaf hash, columns, nodes, heads and signatures: one changed byte is found in each."""
-    entries = BLOCK if table == "ledger_nodes" else 2
+    """Body, leaf hash, columns, nodes, tiles, heads, signatures: one changed byte is found."""
+    entries = BLOCK if table in {"ledger_nodes", "ledger_tiles"} else 2
     database = await small_ledger(database_url, keyring, ManualClock(), entries=entries)
     await database.close()
     await tamper(database_url)  # no triggers any more
@@ -339,10 +341,23 @@ async def test_every_changed_byte_of_the_tables_is_found(
     assert tried > 40
 
 
-async def test_nodes_beyond_the_tree_are_found(database_url: str, keyring: KeyRing) -> None:
-    """A node that no entries give is not left for a later proof to stumble over."""
+@pytest.mark.parametrize("place", ["ledger_nodes VALUES (1, 0,", "ledger_tiles VALUES (0, 0,"])
+async def test_nodes_beyond_the_tree_are_found(
+    database_url: str, keyring: KeyRing, place: str
+) -> None:
+    """A node or a tile that no entries give is not left for a later proof to stumble over."""
     database = await small_ledger(database_url, keyring, ManualClock(), entries=2)
     hash_ = b"x" * 32
-    await tamper(database_url, ("INSERT INTO ledger_nodes VALUES (1, 0, :hash)", {"hash": hash_}))
+    await tamper(database_url, (f"INSERT INTO {place} :hash)", {"hash": hash_}))
     assert {f.what for f in (await audit_database(database, keyring)).findings} == {"altered"}
+    await database.close()
+
+
+async def test_a_tile_that_is_gone_is_found(database_url: str, keyring: KeyRing) -> None:
+    """A row of hashes that proofs are read from has to be there."""
+    database = await small_ledger(database_url, keyring, ManualClock(), entries=BLOCK)
+    await tamper(database_url, "DELETE FROM ledger_tiles")
+    found = (await audit_database(database, keyring)).findings
+    assert [f.what for f in found] == ["altered", "altered"]
+    assert "tile 0/0" in found[0].detail
     await database.close()

@@ -14,9 +14,15 @@ import pytest_asyncio
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from session_tracker.merkle import BLOCK, leaf_hash, perfect_root
+from session_tracker.merkle import BLOCK, HASH_BYTES, leaf_hash, perfect_root
 from session_tracker.store.database import Database
-from session_tracker.store.schema import ledger_entries, ledger_nodes, programmes
+from session_tracker.store.schema import (
+    APPEND_ONLY,
+    ledger_entries,
+    ledger_nodes,
+    ledger_tiles,
+    programmes,
+)
 from session_tracker.store.testing import PostgresServer
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.errors import ConfigurationError, StorageError
@@ -116,7 +122,21 @@ async def test_roots_of_full_blocks_are_stored(database: Database) -> None:
     ]
 
 
-@pytest.mark.parametrize("table", ["ledger_entries", "ledger_nodes", "ledger_heads"])
+async def test_hashes_of_full_blocks_are_stored_as_tiles(database: Database) -> None:
+    """Each 256 entries leave their hashes in one row, one after the other."""
+    bodies = [f"{i}".encode() for i in range(2 * BLOCK + 10)]
+    await append(database, *(leaf(str(i)) for i in range(len(bodies))))
+    async with database.read() as connection:
+        rows = (await connection.execute(select(ledger_tiles))).all()
+    hashes = b"".join(leaf_hash(body) for body in bodies)
+    size = BLOCK * HASH_BYTES
+    assert [(row.level, row.position, row.hashes) for row in rows] == [
+        (0, 0, hashes[:size]),
+        (0, 1, hashes[size : 2 * size]),
+    ]
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}"])
 async def test_the_database_itself_refuses_changes(
     database: Database, table: str, statement: str
@@ -132,7 +152,8 @@ async def test_the_database_itself_refuses_changes(
         )
 
     await database.write(head)
-    column = {"ledger_entries": "kind", "ledger_nodes": "hash", "ledger_heads": "root"}[table]
+    columns = {"ledger_entries": "kind", "ledger_nodes": "hash", "ledger_tiles": "hashes"}
+    column = columns.get(table, "root")
     change = statement.format(table, column, "'x'")
 
     async def attempt(tx: Transaction) -> None:

@@ -16,10 +16,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from session_tracker.merkle import BLOCK
 from session_tracker.store import migrate, tables_people
 from session_tracker.store.database import Database
 from session_tracker.store.schema import APPEND_ONLY, metadata
 from session_tracker.store.testing import PostgresServer
+from session_tracker.store.writer import NewEntry
 from verifier.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -142,6 +144,40 @@ async def test_every_step_goes_back_and_forward(session: Session) -> None:
         assert after == before
         await session.run(lambda connection, to=step: migrate.upgrade(connection, to))
         assert await session.run(shape) == there
+
+
+async def test_tiles_are_filled_from_the_hashes_that_are_there(url: str, session: Session) -> None:
+    """A ledger from before revision 0008 has the same tiles afterwards as one written since."""
+    database = Database(url)
+    await database.open()
+    entries = [
+        NewEntry(subject="s", key=str(i), kind="note", body=f"{i}".encode())
+        for i in range(2 * BLOCK + 40)
+    ]
+    await database.write(lambda transaction: transaction.append(entries))
+    await database.close()
+    query = text("SELECT level, position, hashes FROM ledger_tiles ORDER BY level, position")
+    written = await session.run(lambda connection: connection.execute(query).all())
+    assert [(level, position) for level, position, _ in written] == [(0, 0), (0, 1)]
+    await session.run(lambda connection: migrate.downgrade(connection, "0007"))
+    await session.run(migrate.upgrade)
+    assert await session.run(lambda connection: connection.execute(query).all()) == written
+
+
+async def test_tiles_of_the_levels_above(session: Session) -> None:
+    """A full block of nodes is a tile, too; a block that lacks hashes stops no migration."""
+    await session.run(lambda connection: migrate.upgrade(connection, "0007"))
+    nodes = [(1, position, bytes([position]) * 32) for position in range(BLOCK)]
+    insert = text("INSERT INTO ledger_nodes VALUES (:level, :position, :hash)")
+    values = [
+        {"level": level, "position": position, "hash": node}
+        for level, position, node in [*nodes, (2, 0, b"x" * 32)]
+    ]
+    await session.run(lambda connection: connection.execute(insert, values))
+    await session.run(migrate.upgrade)
+    query = text("SELECT level, position, hashes FROM ledger_tiles")
+    (row,) = await session.run(lambda connection: connection.execute(query).all())
+    assert tuple(row) == (1, 0, b"".join(node for _, _, node in nodes))
 
 
 async def test_upgrading_twice_changes_nothing(session: Session) -> None:
