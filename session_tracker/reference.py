@@ -20,8 +20,10 @@ from session_tracker.policy import Policy
 
 FAILED: Final = frozenset({"mismatch", "spoof", "unanswered"})
 BREAKING: Final = frozenset(
-    {"absent", "no_evidence", "mismatch", "spoof", "network_gap", "system_error"}
+    {"absent", "no_evidence", "mismatch", "spoof", "network_gap", "system_error", "challenge"}
 )
+SHOWN: Final = "challenge_shown"
+"""The player stands still because a challenge is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,14 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """An identity sample (`since` is None) or a check over frames from `since` to `t`."""
+    """An identity sample (`since` is None), or a check or challenge over frames from `since` on."""
 
     t: int
     track: int
     outcome: str
     since: int | None = None
+    before: int = 0
+    """Of a challenge: the frame just before it was shown, where that was the learner, too."""
 
     @property
     def counts_at(self) -> int:
@@ -68,7 +72,7 @@ class Seen:
     looks: list[Look] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
     turns: list[tuple[int, str]] = field(default_factory=list)
-    """(instant, ``run`` or the reason of a stop), in order."""
+    """(instant, ``run``, `SHOWN` or the reason of a stop), in order."""
     faults: list[tuple[int, int]] = field(default_factory=list)
     answered_for: list[tuple[int, int]] = field(default_factory=list)
     """Intervals that people granted or supervised."""
@@ -143,7 +147,7 @@ def verified(s: Seen, m: int, policy: Policy) -> bool:
     windows = [(k.counts_at, k.t) for k in s.looks if k.since is not None and k.outcome in FAILED]
     passes = [
         k
-        for k in s.looks
+        for k in _instants(s)
         if k.outcome == "pass" and not any(a <= k.counts_at <= b for a, b in windows)
     ]
     before = [k for k in passes if k.counts_at <= m]
@@ -166,6 +170,14 @@ def verified(s: Seen, m: int, policy: Policy) -> bool:
         or _gap(s, start, end, policy)
         or _strange_track(s, a, b)
     )
+
+
+def _instants(s: Seen) -> Iterator[Look]:
+    """List looks; of a challenge that was passed the frame just before it is one more."""
+    for k in s.looks:
+        yield k
+        if k.before and k.outcome == "pass":
+            yield Look(k.before, k.track, k.outcome)
 
 
 def _suspected(
@@ -192,10 +204,13 @@ def _suspected(
 
 
 def _stopped(s: Seen, start: int, end: int) -> bool:
-    """Tell whether the service failed, or the tracker stopped the player for what it saw."""
+    """Tell whether the service failed, or the tracker stopped the player for what it saw.
+
+    A challenge is a cue: whoever passes it says nothing of the time before it was shown.
+    """
     if any(a <= end and b > start for a, b in s.faults):
         return True
-    return any(start < t <= end and what in BREAKING for t, what in s.turns)
+    return any(start < t <= end and (what in BREAKING or what == SHOWN) for t, what in s.turns)
 
 
 def _absent(s: Seen, start: int, end: int, policy: Policy) -> bool:
@@ -252,6 +267,58 @@ def _strange_track(s: Seen, a: Look, b: Look) -> bool:
     seen = [f.track for f in s.frames if a.counts_at < f.t < b.counts_at]
     seen += [k.track for k in s.looks if k.outcome in FAILED and a.counts_at < k.t < b.counts_at]
     return any(track and not a.track <= track <= b.track for track in seen)
+
+
+# --- people --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Case:
+    """A question to people about an interval of a session, and what they have said so far."""
+
+    session: str
+    start: int
+    end: int
+    appeal: bool
+    needed: int
+    """So many have to grant it."""
+    said: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    """By person: what he grants; None: it stays as it is."""
+
+    @property
+    def decided(self) -> bool:
+        """One who upholds decides, and as many as are needed who grant."""
+        return None in self.said.values() or len(self.said) >= self.needed
+
+    @property
+    def granted(self) -> tuple[int, int] | None:
+        """What all of them grant."""
+        if not self.decided or None in self.said.values():
+            return None
+        spans = [span for span in self.said.values() if span is not None]
+        return max(a for a, _ in spans), min(b for _, b in spans)
+
+
+def may_say(case: Case, person: str, span: tuple[int, int] | None, others: Sequence[Case]) -> bool:
+    """Tell whether somebody may say this: nobody twice, nor of an appeal against what he said."""
+    if case.decided or person in case.said:
+        return False
+    if case.appeal and any(
+        person in other.said
+        and other.session == case.session
+        and other.start < case.end
+        and case.start < other.end
+        for other in others
+        if other is not case
+    ):
+        return False
+    if span is None:
+        return True
+    if not case.start <= span[0] < span[1] <= case.end:
+        return False
+    spans = [*(s for s in case.said.values() if s is not None), span]
+    agreed = max(a for a, _ in spans) < min(b for _, b in spans)
+    return agreed or len(spans) < case.needed
 
 
 # --- the player ----------------------------------------------------------------------------------
