@@ -116,7 +116,8 @@ def _challenge(m: Machine, challenged_at: int, policy: Policy) -> Iterator[Entry
     if supervised(m) or m.challenged_by is None:
         return
     rules = policy.checks
-    answered = (1 + rules.answer_retries) * rules.answer_window_s + rules.ask_again_after_s
+    attempt_s = rules.challenge_window_s(_turns(m.challenges - 1, policy))
+    answered = (1 + rules.answer_retries) * attempt_s + rules.ask_again_after_s
     at = m.now if m.asked_at is None else challenged_at + answered * 1_000
     yield at, _ask(m, m.challenged_by, None, policy, active=True)
 
@@ -127,8 +128,13 @@ def _ask(
     """Ask for a check, or for a challenge: each is longer than the last that was not passed."""
     if not active:
         return AskCheck(cause=cause, not_before=not_before)
-    turns = min(policy.checks.challenge_turns + _HARDER * m.challenges, MOST_TURNS)
+    turns = _turns(m.challenges, policy)
     return AskCheck(cause=cause, not_before=not_before, active=True, turns=turns)
+
+
+def _turns(in_vain: int, policy: Policy) -> int:
+    """Give the turns of a challenge after so many that were not passed."""
+    return min(policy.checks.challenge_turns + _HARDER * max(in_vain, 0), MOST_TURNS)
 
 
 def _attempt(m: Machine, cause: CheckCause, policy: Policy) -> Iterator[Entry]:

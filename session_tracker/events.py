@@ -167,6 +167,8 @@ class Check:
     before: int = 0
     """Arrival of the frame from just before it was shown that matched, too; 0: there was none.
     Whoever is fetched by a challenge proves nothing about the time before it."""
+    shown: bool = True
+    """Of a challenge: whether its arrows were. Where a stranger sat there already, none are."""
     heard: int = 0
     """When the tracker took it in; 0: at `t`. Credit goes by `t` and `since`, but what the machine
     did depended on the order in which it heard: the fold needs it to do the same again."""

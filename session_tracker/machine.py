@@ -108,7 +108,7 @@ class Machine:
     challenged_by: CheckCause | None = None
     """...and why."""
     challenges: int = 0
-    """Challenges begun since the last one that was passed: each of them has one turn more."""
+    """Challenges shown since the last one that was passed: each is longer than the one before."""
     suspicion: Suspicion | None = None
     doubt: int | None = None
     """The first sample or check without evidence since the last pass."""

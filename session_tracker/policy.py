@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -84,6 +84,10 @@ class EnrolmentRules(_Lenient):
     """Tracks whose learners study only once staff have approved their registration."""
 
 
+MOST_WINDOW_S: Final = 600
+"""Of one attempt at a challenge; verifiers take no longer one."""
+
+
 class Checks(_Section):
     """When checks are asked for and how long an answer may take."""
 
@@ -117,6 +121,11 @@ class Checks(_Section):
     def challenges(self) -> bool:
         """Whether the programme has active challenges at all: then they also follow alarms."""
         return self.challenge_at_start or self.challenge_share > 0
+
+    def challenge_window_s(self, turns: int) -> int:
+        """Give the time of an attempt at so many turns: a longer one has as much for each turn."""
+        window = self.answer_window_s * max(turns, self.challenge_turns) // self.challenge_turns
+        return min(window, MOST_WINDOW_S)
 
 
 class BracketRules(_Section):

@@ -371,7 +371,7 @@ class Stage:
         challenge = ChallengeRequest(
             check_id=asked.check_id,
             turns=asked.turns,
-            window_ms=rules.answer_window_s * 1_000,
+            window_ms=rules.challenge_window_s(asked.turns) * 1_000,
             attempts=1 + rules.answer_retries,
             not_before=not_before,
         )

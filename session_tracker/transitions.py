@@ -197,7 +197,9 @@ def _check(m: Machine, fact: Check, policy: Policy, draw: Draw) -> Machine:
     since, shown = min(fact.since, fact.t), m
     m = replace(m, asked_at=None, last_check=max(fact.t, m.last_check or fact.t))
     if fact.active:
-        m = replace(m, challenged_at=None, challenged_by=None)
+        # Nobody could guess at what was not shown: the next one is no longer than this one.
+        challenges = m.challenges if fact.shown else max(0, m.challenges - 1)
+        m = replace(m, challenged_at=None, challenged_by=None, challenges=challenges)
     if m.owed is not None and fact.cause is m.owed.cause:
         m = replace(m, owed=None)
     if fact.outcome is Outcome.PASS:

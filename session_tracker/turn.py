@@ -287,6 +287,7 @@ class Turn:
             active=event.kind is EventKind.CHALLENGE,
             asked=asked.shown_at,
             before=_before(event, at),
+            shown=event.kind is not EventKind.CHALLENGE or event.attempts > 0,
             heard=self.now,
         )
         self.note(fact, evidence=_evidence(event), context=context)

@@ -328,7 +328,7 @@ class StreamEvent:
     turns: tuple[str, ...] = ()
     """What a challenge asked for, in its last attempt."""
     attempts: int = 0
-    """How many attempts a challenge took."""
+    """How many attempts a challenge took; 0: a stranger sat there, and nothing was shown."""
     fingerprint: str = ""
     """Of the picture of a presence sample with a face, in hexadecimal: to be kept for a while, and
     handed in with the learner's next streams."""

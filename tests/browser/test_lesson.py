@@ -25,7 +25,6 @@ from tests.browser.browsing import browser_running, phone
 from tests.browser.whole import PROGRAMME, TARGET_S, Album, Whole, whole_service
 
 pytestmark = [
-    pytest.mark.soak,  # real time and real networks: a busy machine is too slow for the arrows
     pytest.mark.slow,
     pytest.mark.models,
     pytest.mark.faces,

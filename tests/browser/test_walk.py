@@ -22,7 +22,6 @@ from tests.browser.whole import PROGRAMME, Whole, whole_service
 from verifier.edge import KeyScope, new_api_key
 
 pytestmark = [
-    pytest.mark.soak,  # real time and real networks: a busy machine is too slow for the arrows
     pytest.mark.slow,
     pytest.mark.models,
     pytest.mark.faces,
@@ -46,6 +45,7 @@ async def whole(tmp_path_factory: pytest.TempPathFactory, pack_dir: Path) -> Asy
     keys = (SERVER[1], *(line for _, line in DESKS.values()))
     place = tmp_path_factory.mktemp("walk")
     changes: dict[str, object] = {
+        "sampling.identity_one_in": 2,
         "class_hour.seconds": 10,
         "targets.initial_class_hours": TARGET_S // 10,
     }
@@ -76,7 +76,7 @@ async def study(page: Page, at_least_s: int) -> None:
     """Start the lesson and watch until so many seconds of it are credited."""
     await page.locator(".lessons button.main").first.click()
     await page.get_by_text("打开摄像头并开始").click()
-    await expect(page.locator(".status")).to_contain_text("看得到您", timeout=60_000)
+    await expect(page.locator(".status")).to_contain_text("看得到您", timeout=110_000)
     minutes = "|".join(f"0:{s:02d}" for s in range(at_least_s, 60))
     shown = re.compile(rf"^({minutes}|[1-9]+:\d\d)$")
     await expect(page.locator("output.credited")).to_have_text(shown, timeout=90_000)
@@ -170,8 +170,9 @@ async def test_from_enrolment_to_the_public_check(
 
         await page.goto(f"{whole.url}/learn/#/")
         await page.reload()
-        await study(page, max(2, TARGET_S - after["credited_s"]))
-        await finish(page)
+        if after["certificate"] is None:  # how long the husband stayed is up to the machine
+            await study(page, TARGET_S - after["credited_s"])
+            await finish(page)
         course = await whole.client.credit(learner_id, PROGRAMME)
         assert course["certificate"] is not None
         await check_certificate(page)

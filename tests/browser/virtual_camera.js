@@ -26,9 +26,26 @@
   };
   const loaded = camera.load(window.virtualFaces ?? {});
 
-  // Frequencies of postural sway, 0.02-0.4 Hz, as in benren/demo/motion.py.
-  const sway = (t, seed) =>
-    0.5 * Math.sin(0.9 * t + seed) + 0.3 * Math.sin(1.7 * t + 2 * seed) + 0.2 * Math.sin(0.31 * t);
+  // Frequencies of postural sway, 0.02-0.4 Hz, as in benren/demo/motion.py: each quantity has its
+  // own, or the same picture comes back every few seconds, and is taken for a recording.
+  const OWN = {
+    x: [0.59, 1.37, 0.23],
+    y: [0.71, 1.49, 0.43],
+    roll: [1.07, 0.37, 1.63],
+    scale: [0.83, 1.91, 0.31],
+    light: [0.47, 1.21, 0.29],
+  };
+  const phase = Object.fromEntries(Object.keys(OWN).map((name) => [name, 6.28 * Math.random()]));
+  const sway = (t, name) => {
+    const [a, b, c] = OWN[name];
+    const p = phase[name];
+    return (
+      0.5 * Math.sin(a * t + p) + 0.3 * Math.sin(b * t + 2 * p + 1) + 0.2 * Math.sin(c * t + 3 * p + 2)
+    );
+  };
+  // Nobody sits down twice in the same place.
+  const within = (low, high) => low + (high - low) * Math.random();
+  const seat = { x: within(-20, 20), y: within(-9, 9), scale: within(1.2, 1.3) };
 
   let pose = "neutral";
   let asked = "neutral";
@@ -59,16 +76,17 @@
     }
     const image = camera.faces[pose] ?? camera.faces.neutral;
     if (!image) {
-      context.fillStyle = `rgb(90 ${100 + Math.round(20 * sway(t, 1))} 110)`; // an empty chair
+      context.fillStyle = `rgb(90 ${100 + Math.round(20 * sway(t, "light"))} 110)`; // an empty chair
       context.fillRect(0, 0, WIDTH, HEIGHT);
       return;
     }
     const blend = Math.min(1, (now - askedAt - REACT_MS) / TURN_MS);
-    const scale = 1.06 + 0.012 * sway(t, 3) + (blend > 0 && blend < 1 ? 0.01 * blend : 0);
+    const scale = seat.scale + 0.035 * sway(t, "scale") + (blend > 0 && blend < 1 ? 0.01 * blend : 0);
     context.save();
-    context.filter = `brightness(${1 + 0.03 * sway(t, 7)})`;
-    context.translate(WIDTH / 2 + 7 * sway(t, 1), HEIGHT / 2 + 5 * sway(t, 2));
-    context.rotate(0.012 * sway(t, 4));
+    context.filter = `brightness(${1 + 0.03 * sway(t, "light")})`;
+    const [x, y] = [seat.x + 20 * sway(t, "x"), seat.y + 16 * sway(t, "y")];
+    context.translate(WIDTH / 2 + x, HEIGHT / 2 + y);
+    context.rotate(0.035 * sway(t, "roll"));
     context.scale(scale, scale);
     context.drawImage(image, -WIDTH / 2, -HEIGHT / 2, WIDTH, HEIGHT);
     context.restore();

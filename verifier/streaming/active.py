@@ -82,6 +82,8 @@ class ActiveCheck:
         self._straight: list[Evidence] = []
         self._turned: list[Evidence] = []
         self._stranger: Verdict | None = None
+        self.shown = True
+        """Whether its arrows were shown: not where a stranger sat there already."""
         self.before: Stamp | None = None
         """Arrival of the oldest frame from before it was shown, where those are the learner's."""
 
@@ -113,6 +115,7 @@ class ActiveCheck:
         self.before = since if verdict.decision is Decision.MATCH else None
         if verdict.decision is Decision.MISMATCH:
             self._stranger = verdict
+            self.shown = False
 
     def expire(self, now_ms: int) -> None:
         """Let time pass."""
@@ -180,7 +183,8 @@ class ActiveCheck:
         )
 
     def _move(self, state: Challenge) -> None:
-        if state.attempt != self.state.attempt:
+        anew = state.base is None and self.state.base is not None
+        if anew or state.attempt != self.state.attempt:
             self._straight, self._turned, self.since = [], [], None
         self.state = state
 

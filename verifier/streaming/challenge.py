@@ -6,6 +6,10 @@ straight within its time and held for two frames; another turn, or one made duri
 attempt: a film that turns to all sides in its own order does not get through. So does a face that
 is lost or that another one takes the place of.
 
+Two things are no mistakes, or whoever hears of a step late would lose by it: after an attempt has
+ended the head may still be where it was, so that the next baseline begins a little later; and who
+turns before the first turn was shown had not looked straight yet, and gives another baseline.
+
 What guessing brings: `turns` directions of four, each drawn anew, repeats allowed; every further
 attempt has one more. Whoever guesses for ever succeeds in at most ``4 ** -turns * 4 / 3`` of all
 challenges that are counted on from each other: 1 of 192 for four turns.
@@ -44,6 +48,11 @@ FRONTAL_PITCH_DEG: Final = 35.0
 """A baseline beyond these leaves no room to turn to both sides (pitch reads low: see `pose`)."""
 WAIT_MS: Final = (400, 2_000)
 """Between looking straight and the next turn: uniform, so that its moment is not known."""
+SETTLE_MS: Final = 1_500
+"""A further attempt begins where the last one ended, with the head turned to somewhere: its
+baseline waits until the learner has read that he is to look straight, on a slow telephone too."""
+RESTARTS: Final = 2
+"""Of the baseline within an attempt."""
 FIRST_TURN_MS: Final = 20_000
 """The learner has to notice that he is asked for something..."""
 TURN_MS: Final = 8_000
@@ -120,6 +129,8 @@ class Challenge:
     """Turns done in this attempt."""
     since_ms: int = 0
     """When the present phase began."""
+    restarts: int = 0
+    """How often the baseline was begun anew in this attempt."""
     base: HeadPose | None = None
     steady: tuple[HeadPose, ...] = ()
     """Frames that may become the baseline."""
@@ -221,6 +232,8 @@ def _out_of_sight(c: Challenge, seen: Sight) -> Challenge:
 
 def _baseline(c: Challenge, seen: Sight, pose: HeadPose) -> tuple[Challenge, Keep]:
     """Collect steady frames of one face that looks about straight."""
+    if c.attempt and seen.at_ms - c.since_ms < SETTLE_MS:
+        return c, Keep.NOTHING
     frontal = abs(pose.yaw_deg) <= FRONTAL_YAW_DEG and abs(pose.pitch_deg) <= FRONTAL_PITCH_DEG
     if not (frontal and seen.clear):
         return replace(c, steady=()), Keep.NOTHING
@@ -270,12 +283,27 @@ def _turning(c: Challenge, seen: Sight, now: _Towards) -> tuple[Challenge, Keep]
     wanted = c.plan.turns[c.step] if c.phase is not Phase.WAIT else None
     if now.turn is not None and now.turn is not wanted:
         wrong = held >= HELD_FRAMES or now.extent >= DECIDED
-        return (_failed(c, End.WRONG_TURN, seen.at_ms) if wrong else c), Keep.NOTHING
+        return (_wrong(c, seen.at_ms) if wrong else c), Keep.NOTHING
     if c.phase is Phase.TURN and held >= HELD_FRAMES:
         return replace(c, phase=Phase.RETURN, since_ms=seen.at_ms), Keep.TURNED
     if c.phase is Phase.RETURN and now.extent < STRAIGHT and seen.clear:
         return _stepped(c, seen.at_ms), Keep.STRAIGHT
     return c, Keep.NOTHING
+
+
+def _wrong(c: Challenge, now_ms: int) -> Challenge:
+    """Begin the baseline anew where nothing was shown yet; else the attempt has failed."""
+    if c.phase is Phase.WAIT and c.step == 0 and c.restarts < RESTARTS:
+        return replace(
+            c,
+            phase=Phase.BASELINE,
+            restarts=c.restarts + 1,
+            base=None,
+            steady=(),
+            towards=None,
+            held=0,
+        )
+    return _failed(c, End.WRONG_TURN, now_ms)
 
 
 def _stepped(c: Challenge, now_ms: int) -> Challenge:

@@ -479,7 +479,7 @@ class Stream:
                 reasons=outcome.reasons,
                 frame_digests=outcome.digests,
                 turns=tuple(turn.value for turn in active.state.plan.turns),
-                attempts=active.state.attempt + 1,
+                attempts=active.state.attempt + 1 if active.shown else 0,
                 before=active.before,
             )
         )

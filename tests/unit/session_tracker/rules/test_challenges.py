@@ -57,6 +57,8 @@ class Driver:
         self.answer: Outcome | None = Outcome.PASS
         """What a challenge comes to; None: nothing comes."""
         self.before = True
+        self.arrows = True
+        """Whether a challenge is shown to whoever sits there."""
         self.takes_s = 15
         self.shown: tuple[AskCheck, int] | None = None
         self.track = 1
@@ -129,7 +131,8 @@ class Driver:
                 self.shown = None
                 answer = self.check(ask, t, began + 1, self.answer)
                 before = began - 2_000 if self.before else 0
-                self.tell(replace(answer, active=True, asked=began, before=before, heard=t))
+                answer = replace(answer, active=True, asked=began, before=before, heard=t)
+                self.tell(replace(answer, shown=self.arrows))
             self.machine, actions = states.due(self.machine, t, self.policy)
             self.carry_out(actions)
 
@@ -228,6 +231,33 @@ def test_every_challenge_that_is_not_passed_makes_the_next_one_longer() -> None:
     driver.wait(120)
     assert driver.machine.state is State.RUNNING
     assert driver.machine.challenges == 0
+
+
+def test_longer_challenges_have_more_time() -> None:
+    """As much for each turn as the first one has: whoever failed before can still pass."""
+    rules = FOSHAN.checks
+    windows = [rules.challenge_window_s(turns) for turns in (3, 4, 6, 12)]
+    assert windows == [60, 60, 90, 180]
+    driver = Driver()
+    driver.answer = Outcome.UNANSWERED
+    driver.wait(30)
+    driver.answer = None
+    driver.wait(200)
+    assert [ask.turns for ask in driver.asked] == [4, 6]
+    driver.wait(60)
+    assert [ask.turns for ask in driver.asked] == [4, 6, 8]
+
+
+def test_a_challenge_that_was_not_shown_makes_none_longer() -> None:
+    """While somebody else sits there nothing is shown, and nobody can guess at it."""
+    driver = Driver()
+    driver.answer, driver.arrows = Outcome.MISMATCH, False
+    driver.wait(70)
+    assert [ask.turns for ask in driver.asked] == [4, 4]
+    driver = Driver()
+    driver.answer = Outcome.MISMATCH
+    driver.wait(70)
+    assert [ask.turns for ask in driver.asked] == [4, 6]
 
 
 def test_a_confirmed_spoof_calls_a_challenge_and_the_second_one_suspends() -> None:

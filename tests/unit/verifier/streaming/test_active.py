@@ -121,6 +121,7 @@ async def test_a_stranger_before_it_is_a_mismatch(studio: Studio) -> None:
     event = await play(studio, grant, learner, most=1)
     assert event.decision is Decision.MISMATCH
     assert Reason.NOT_THE_SAME_PERSON in event.reasons
+    assert event.attempts == 0, "nothing was shown"
 
 
 async def test_a_stranger_who_turns_is_a_mismatch(studio: Studio) -> None:

@@ -15,6 +15,7 @@ from verifier.streaming.challenge import (
     BASELINE_FRAMES,
     BLINK_MS,
     DIRECTIONS,
+    RESTARTS,
     Challenge,
     End,
     Keep,
@@ -110,8 +111,36 @@ def test_only_the_asked_sequence_passes(turns: tuple[Turn, ...]) -> None:
 def test_a_turn_during_a_wait_ends_the_attempt() -> None:
     """Even the right turn is wrong before it was asked for."""
     player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT))
+    player.show(Turn.CENTRE, 8)
+    player.show(Turn.LEFT, 2)
+    assert player.show(Turn.CENTRE).phase is Phase.WAIT
+    assert player.show(Turn.UP, 2).end is End.WRONG_TURN
+
+
+def test_a_turn_before_anything_was_shown_is_another_baseline() -> None:
+    """Whoever looked elsewhere when it began may still look straight; a few times only."""
+    player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT))
+    player.show(Turn.DOWN, BASELINE_FRAMES)
+    assert player.show(Turn.CENTRE, 2).phase is Phase.BASELINE
+    assert player.follow().end is End.DONE
+    player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT))
+    for _ in range(RESTARTS):
+        player.show(Turn.CENTRE, BASELINE_FRAMES)
+        assert player.show(Turn.LEFT, 2).phase is Phase.BASELINE
     player.show(Turn.CENTRE, BASELINE_FRAMES)
     assert player.show(Turn.LEFT, 2).end is End.WRONG_TURN
+
+
+@pytest.mark.parametrize("late", [4, 5])
+def test_whoever_reads_late_passes_the_second_attempt(late: int) -> None:
+    """The first one is over while the page of a slow telephone still shows its arrow."""
+    player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT, attempts=2))
+    player.show(Turn.CENTRE, 8)
+    player.show(Turn.RIGHT, 2)
+    assert player.state.attempt == 1
+    player.show(Turn.RIGHT, late)
+    assert player.follow().end is End.DONE
+    assert player.state.attempt == 1
 
 
 def test_a_turn_has_to_be_held() -> None:
