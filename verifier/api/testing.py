@@ -28,6 +28,7 @@ from verifier.streaming.testing import THRESHOLD, ScriptedEngine
 from verifier.types import Evidence, Face, Frame, HeadPose, Reason, Verdict
 
 if TYPE_CHECKING:
+    from verifier.pipeline.presence import Glance
     from verifier.pipeline.savings import LastSeen
     from verifier.types import Vector
 
@@ -53,6 +54,32 @@ class ScriptedInference:
     ) -> list[tuple[Face, ...]]:
         """Find the people of each scene."""
         return asyncio.run(self._inner.detect(frames))
+
+    def glance(
+        self,
+        frames: Sequence[Frame],
+        *,
+        last: Sequence[LastSeen | None] | None = None,
+        closely: bool = False,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[Glance]:
+        """Say who is there."""
+        before = last if last is not None else [None] * len(frames)
+        self.self_test()
+        return [
+            asyncio.run(self._inner.glance(frame, last=one, closely=closely))
+            for frame, one in zip(frames, before, strict=True)
+        ]
+
+    def refine(
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[tuple[Face, ...]],
+        *,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[tuple[Face, ...]]:
+        """Leave them where they are."""
+        return list(faces)
 
     def assess(
         self,

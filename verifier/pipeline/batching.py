@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from verifier.errors import BenrenError
@@ -23,6 +24,7 @@ from verifier.types import Evidence, Face, Frame, HeadPose, Verdict
 
 if TYPE_CHECKING:
     from verifier.pipeline.engine import Enrolment
+    from verifier.pipeline.presence import Glance
     from verifier.pipeline.savings import LastSeen
     from verifier.types import Vector
 
@@ -47,6 +49,11 @@ class Batcher:
         )
         self._decode = Kind(name="decode", run=_decoder(decode), alone=True)
         self._detect = Kind(name="detect", run=_detector(engine))
+        self._glance = {
+            closely: Kind(name="glance", run=_glancer(engine, decode, closely))
+            for closely in (False, True)
+        }
+        self._inspect = Kind(name="inspect", run=_inspector(engine, decode))
         self._poses = Kind(name="pose", run=_poser(engine))
         self._enrol = {
             strict: Kind(name="enrol", run=_enroller(engine, strict), alone=True)
@@ -127,6 +134,43 @@ class Batcher:
             timings_ms=timings_ms,
         )
 
+    async def glance(
+        self,
+        picture: bytes | Frame,
+        *,
+        last: LastSeen | None,
+        closely: bool = False,
+        owner: str = "",
+    ) -> Glance:
+        """Decode a picture and say who is there. Raises ImageError, Overloaded, InferenceFailed."""
+        answers = await self._queue.submit(
+            self._glance[closely], [(picture, last)], _size(picture), owner=owner
+        )
+        answer = answers[0]
+        if isinstance(answer, BenrenError):
+            raise answer
+        return cast("Glance", answer)
+
+    async def inspect(
+        self,
+        pictures: Sequence[bytes | Frame],
+        *,
+        digests: Sequence[str],
+        faces: Sequence[tuple[Face, ...]],
+        reference: Vector,
+        owner: str = "",
+    ) -> list[Evidence]:
+        """Look for identity on pictures whose faces were found at a glance.
+
+        `digests` name the pictures in the evidence. Raises Overloaded, InferenceFailed.
+        """
+        items = [
+            (picture, digest, some, reference)
+            for picture, digest, some in zip(pictures, digests, faces, strict=True)
+        ]
+        size = sum(_size(picture) for picture in pictures)
+        return await self._queue.submit(self._inspect, items, size, owner=owner)
+
     async def enrol(
         self,
         frame: Frame,
@@ -189,6 +233,10 @@ class Batcher:
         await self.close()
 
 
+def _size(picture: bytes | Frame) -> int:
+    return len(picture) if isinstance(picture, bytes) else int(picture.pixels.nbytes)
+
+
 def _pixels(frames: Sequence[Frame]) -> int:
     return sum(int(frame.pixels.nbytes) for frame in frames)
 
@@ -205,6 +253,45 @@ def _decoder(decode: Callable[[bytes], Frame]) -> Run:
                 detail = f"Image {number} of {len(images)}: {error.detail}"
                 raise type(error)(detail, remedy=error.remedy) from error
         return frames
+
+    return run
+
+
+def _glancer(engine: InferenceEngine, decode: Callable[[bytes], Frame], closely: bool) -> Run:
+    def run(items: list[Any], stages_ms: dict[str, float]) -> list[Glance | BenrenError]:
+        """Decode and glance; what cannot be decoded is answered so, and disturbs no other."""
+        found: list[Any] = [_decoded(picture, decode) for picture, _ in items]
+        good = [index for index, one in enumerate(found) if isinstance(one, Frame)]
+        last = [items[index][1] for index in good]
+        known = last if any(one is not None for one in last) else None
+        glances = engine.glance(
+            [found[index] for index in good], last=known, closely=closely, timings_ms=stages_ms
+        )
+        for index, one in zip(good, glances, strict=True):
+            found[index] = one
+        return found
+
+    return run
+
+
+def _decoded(picture: bytes | Frame, decode: Callable[[bytes], Frame]) -> Frame | BenrenError:
+    if isinstance(picture, Frame):
+        return picture
+    try:
+        return decode(picture)
+    except BenrenError as error:
+        return error
+
+
+def _inspector(engine: InferenceEngine, decode: Callable[[bytes], Frame]) -> Run:
+    def run(items: list[Any], stages_ms: dict[str, float]) -> list[Evidence]:
+        pictures, digests, faces, references = zip(*items, strict=True)
+        frames = [
+            replace(one if isinstance(one, Frame) else decode(one), digest=digest)
+            for one, digest in zip(pictures, digests, strict=True)
+        ]
+        refined = engine.refine(frames, faces, timings_ms=stages_ms)
+        return engine.assess(frames, faces=refined, references=references, timings_ms=stages_ms)
 
     return run
 

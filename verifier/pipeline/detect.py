@@ -75,12 +75,12 @@ def detect(frames: Sequence[Frame], detector: Detector) -> list[tuple[Face, ...]
         canvas = close_side = max(detector.sides)
         looks = tuple(Look(inner=round(canvas * share), margin=0) for share in (0.9, 0.4))
     first = _first_looks(frames, detector, looks, canvas)
-    return [_ordered(faces) for faces in _close_looks(frames, first, detector, close_side)]
+    return [ordered(faces) for faces in _close_looks(frames, first, detector, close_side)]
 
 
 def detect_large(frames: Sequence[Frame], detector: Detector) -> list[tuple[Face, ...]]:
     """Find the same faces by a large look at once, and no close one: three times the work."""
-    return [_ordered(faces) for faces in _first_looks(frames, detector, LARGE_LOOKS, None)]
+    return [ordered(faces) for faces in _first_looks(frames, detector, LARGE_LOOKS, None)]
 
 
 def verify(
@@ -91,10 +91,7 @@ def verify(
     None for a frame that does not plainly show these faces and no other.
     """
     seen = _first_looks(frames, detector, (SMALL_LOOK,), None)
-    as_before = [
-        len(some) == len(faces) and all(_same(face, some) for face in faces)
-        for some, faces in zip(seen, known, strict=True)
-    ]
+    as_before = [same_faces(faces, some) for some, faces in zip(seen, known, strict=True)]
     confirmed = iter(
         _close_looks(
             [frame for frame, same in zip(frames, as_before, strict=True) if same],
@@ -105,9 +102,29 @@ def verify(
     )
     found = [next(confirmed) if same else [] for same in as_before]
     return [
-        _ordered(some) if len(some) == len(faces) else None
+        ordered(some) if len(some) == len(faces) else None
         for some, faces in zip(found, known, strict=True)
     ]
+
+
+def first_looks(
+    frames: Sequence[Frame], detector: Detector, looks: Sequence[Look]
+) -> list[list[Face]]:
+    """Look at every frame at some scales, and at nothing closely."""
+    return _first_looks(frames, detector, looks, None)
+
+
+def refine(
+    frames: Sequence[Frame], seen: Sequence[Sequence[Face]], detector: Detector
+) -> list[tuple[Face, ...]]:
+    """Look closely at faces that a first look has seen; the largest first."""
+    side = max(detector.sides) if detector.sides else CLOSE_SIDE
+    return [ordered(faces) for faces in _close_looks(frames, seen, detector, side)]
+
+
+def same_faces(known: Sequence[Face], seen: Sequence[Face]) -> bool:
+    """Tell whether a look shows the faces that are known, and no other."""
+    return len(seen) == len(known) and all(_same(face, seen) for face in known)
 
 
 def _first_looks(
@@ -164,7 +181,7 @@ def _close_looks(
     return rest
 
 
-def _ordered(faces: Sequence[Face]) -> tuple[Face, ...]:
+def ordered(faces: Sequence[Face]) -> tuple[Face, ...]:
     """Give each face once, the largest first."""
     return tuple(sorted(merge(faces), key=lambda face: -face.box[2] * face.box[3]))
 

@@ -16,12 +16,16 @@ import numpy as np
 
 from verifier.clock import work_time_ms
 from verifier.models.embedder import ARCFACE_TEMPLATE
+from verifier.pipeline import detect as detection
 from verifier.pipeline import embed as embedding
 from verifier.pipeline import liveness as liveliness
 from verifier.pipeline import pose as posing
+from verifier.pipeline import presence
 from verifier.pipeline import savings as saving
 from verifier.pipeline.align import align
 from verifier.pipeline.decide import Rules, decide
+from verifier.pipeline.fingerprint import fingerprint
+from verifier.pipeline.presence import Glance, Small
 from verifier.pipeline.quality import COVERS, SIDE, Measures, measure, reasons_against
 from verifier.pipeline.selftest import check_engine
 from verifier.types import AlignedFace, Evidence, Face, Frame, HeadPose, Quality, Reason, Verdict
@@ -161,6 +165,70 @@ class Engine:
         by_index = dict(zip(distinct, evidence, strict=True))
         return [by_index[index] for index in first]
 
+    def glance(
+        self,
+        frames: Sequence[Frame],
+        *,
+        last: Sequence[LastSeen | None] | None = None,
+        closely: bool = False,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[Glance]:
+        """Say who is there in each frame of a camera, and of what quality, as cheaply as may be.
+
+        `closely` places landmarks as `detect` does, for whoever needs them at once.
+        """
+        smalls = [presence.shrink(frame) for frame in frames]
+        if closely or not self._glances:
+            found = self.detect(frames, last=last, timings_ms=timings_ms)
+        else:
+            with _timed("detect", timings_ms):
+                sure = self._profile.quality.probe.min_detector_score
+                found = presence.find(smalls, self._pack.detector, self._savings, last, sure=sure)
+        before = last if last is not None else [None] * len(frames)
+        with _timed("quality", timings_ms):
+            return [
+                self._glanced(small, faces, one, closely=closely)
+                for small, faces, one in zip(smalls, found, before, strict=True)
+            ]
+
+    @property
+    def _glances(self) -> bool:
+        """Whether presence is seen on small copies; not by detectors of one fixed size."""
+        savings = self._savings
+        return savings.glances and savings.small_looks and not self._pack.detector.sides
+
+    def _glanced(
+        self, small: Small, faces: tuple[Face, ...], before: LastSeen | None, *, closely: bool
+    ) -> Glance:
+        frame, shown = small.frame, b""
+        if faces:
+            shown = fingerprint(small.copy.pixels)
+        if closely or not self._glances:
+            small = Small(frame=frame, copy=frame, factor=1)
+        aligned = presence.aligned(small, faces[:MAX_CANDIDATES], self._canonical)
+        candidates = self._measured(frame, aligned, self._profile.quality.probe)
+        return Glance(
+            faces=faces,
+            evidence=_evidence(frame, faces, self._chosen(candidates, None), None),
+            seen=saving.last_seen(frame, faces, before),
+            shown=shown,
+            longer_side_px=max(frame.pixels.shape[:2]),
+            frame=frame if closely else None,
+        )
+
+    def refine(
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[tuple[Face, ...]],
+        *,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[tuple[Face, ...]]:
+        """Place the landmarks of faces that were found at a glance."""
+        if not self._glances:
+            return list(faces)
+        with _timed("detect", timings_ms):
+            return detection.refine(frames, faces, self._pack.detector)
+
     def _first_of_each(
         self,
         frames: Sequence[Frame],
@@ -279,6 +347,11 @@ class Engine:
         """Measure the largest faces of a frame against `limits`."""
         some = faces[:MAX_CANDIDATES]
         aligned = align([frame] * len(some), some, self._canonical, SIDE)
+        return self._measured(frame, aligned, limits)
+
+    def _measured(
+        self, frame: Frame, aligned: Sequence[AlignedFace], limits: QualityLimits
+    ) -> list[_Candidate]:
         measured = [measure(frame, one, self._profile.quality) for one in aligned]
         return [
             _Candidate(

@@ -11,6 +11,7 @@ from verifier.types import Evidence, Face, Frame, HeadPose, Verdict
 
 if TYPE_CHECKING:
     from verifier.pipeline.engine import Enrolment
+    from verifier.pipeline.presence import Glance
     from verifier.pipeline.savings import LastSeen
     from verifier.types import Vector
 
@@ -39,6 +40,27 @@ class InferenceEngine(Protocol):
         timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[Evidence]:
         """Give the evidence of each frame; add milliseconds per stage to `timings_ms`."""
+        ...
+
+    def glance(
+        self,
+        frames: Sequence[Frame],
+        *,
+        last: Sequence[LastSeen | None] | None = None,
+        closely: bool = False,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[Glance]:
+        """Say who is there in each frame of a camera; add milliseconds per stage."""
+        ...
+
+    def refine(
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[tuple[Face, ...]],
+        *,
+        timings_ms: MutableMapping[str, float] | None = None,
+    ) -> list[tuple[Face, ...]]:
+        """Place the landmarks of faces that were found at a glance."""
         ...
 
     def poses(

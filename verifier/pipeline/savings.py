@@ -48,6 +48,8 @@ class Savings:
     """Verify the boxes of the last sample by the small look."""
     duplicates: bool = True
     """Take over the faces of a near duplicate; compute equal frames of one batch once."""
+    glances: bool = True
+    """Presence on a small copy, and no close look but at faces that the first is not sure of."""
     early_exit: bool = True
     """Do not embed, nor judge for liveness, a face that can be no evidence."""
 
@@ -86,24 +88,33 @@ def detect(
     last: Sequence[LastSeen | None] | None = None,
 ) -> list[tuple[Face, ...]]:
     """Find the faces of each frame, the largest first, with what its camera showed last."""
-    found: list[tuple[Face, ...] | None] = [None] * len(frames)
-    if last is not None:
-        if len(last) != len(frames):
-            raise ValueError(f"{len(frames)} frames, {len(last)} seen before")
-        last = [None if one is None or one.age >= OLDEST else one for one in last]
-        if savings.duplicates:
-            found = [
-                one.faces if one is not None and is_near_duplicate(frame, one) else None
-                for frame, one in zip(frames, last, strict=True)
-            ]
-        if savings.track and savings.small_looks and not detector.sides:
-            found = _tracked(frames, detector, found, last)
+    found, memory = unchanged(frames, savings, last)
+    if savings.track and savings.small_looks and not detector.sides:
+        found = _tracked(frames, detector, found, memory)
     rest = [index for index, faces in enumerate(found) if faces is None]
     if rest:
         searched = _search([frames[index] for index in rest], detector, savings)
         for index, faces in zip(rest, searched, strict=True):
             found[index] = faces
     return [faces or () for faces in found]
+
+
+def unchanged(
+    frames: Sequence[Frame], savings: Savings, last: Sequence[LastSeen | None] | None
+) -> tuple[list[tuple[Face, ...] | None], list[LastSeen | None]]:
+    """Give the faces of near duplicates, None for other frames, and what of `last` may be used."""
+    if last is None:
+        return [None] * len(frames), [None] * len(frames)
+    if len(last) != len(frames):
+        raise ValueError(f"{len(frames)} frames, {len(last)} seen before")
+    memory = [None if one is None or one.age >= OLDEST else one for one in last]
+    found = [
+        one.faces
+        if savings.duplicates and one is not None and is_near_duplicate(frame, one)
+        else None
+        for frame, one in zip(frames, memory, strict=True)
+    ]
+    return found, memory
 
 
 def _tracked(

@@ -12,8 +12,9 @@ from verifier.streaming.window import Sample
 from verifier.types import Frame
 
 MOST_WAITING: Final = 3
-"""Frames that wait, decoded (0.9 MB each at VGA). More come only where inference is far behind the
-frames; then the oldest that waits is passed over, and its place in the count of what was asked."""
+"""Frames that wait (of video decoded: 0.9 MB each at VGA). More come only where inference is far
+behind the frames; then the oldest that waits is passed over, and its place in the count of what was
+asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,9 @@ class Look:
     """A frame that is to be looked at."""
 
     sample: Sample
-    frame: Frame
+    picture: bytes | Frame
+    """As it came: a picture of a few kB, or a video frame."""
+    longer_side_px: int
     asked: int
     """How often identity had been asked for when it was chosen: what its answer settles."""
 

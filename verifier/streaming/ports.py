@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from verifier.types import Evidence, Face, Frame, HeadPose, Verdict
 
 if TYPE_CHECKING:
+    from verifier.pipeline.presence import Glance
     from verifier.pipeline.savings import LastSeen
     from verifier.types import Vector
 
@@ -15,18 +16,30 @@ if TYPE_CHECKING:
 class Inference(Protocol):
     """The part of `verifier.pipeline.batching.Batcher` that streams use."""
 
-    async def decode(self, images: Sequence[bytes], *, owner: str = "") -> list[Frame]:
-        """Decode JPEG, PNG or WebP bytes. Raises ImageError."""
+    async def glance(
+        self,
+        picture: bytes | Frame,
+        *,
+        last: LastSeen | None,
+        closely: bool = False,
+        owner: str = "",
+    ) -> Glance:
+        """Say who is there, off the event loop; `last` is what the camera showed before.
+
+        `closely`: with the frame and exact landmarks. Raises ImageError.
+        """
         ...
 
-    async def detect(
+    async def inspect(
         self,
-        frames: Sequence[Frame],
+        pictures: Sequence[bytes | Frame],
         *,
-        last: Sequence[LastSeen | None] | None,
+        digests: Sequence[str],
+        faces: Sequence[tuple[Face, ...]],
+        reference: Vector,
         owner: str = "",
-    ) -> list[tuple[Face, ...]]:
-        """Find faces, the largest first; `last` is what each camera showed before."""
+    ) -> list[Evidence]:
+        """Say what each picture says about the face most similar to the reference."""
         ...
 
     async def assess(

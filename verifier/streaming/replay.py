@@ -20,20 +20,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 
 from verifier.clock import Stamp
 from verifier.errors import BadRequest
+from verifier.pipeline.fingerprint import BYTES
 from verifier.types import Decision, Evidence, Reason, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from verifier.types import Image
-
-BYTES: Final = 64
-"""Of one fingerprint."""
 MOST_EARLIER: Final = 20_000
 """Fingerprints of earlier sessions that are looked through: more than a whole programme."""
 MOST_HERE: Final = 2_000
@@ -49,17 +45,6 @@ RECENT: Final = 24
 ALARM: Final = 12
 """Repeats among them from which on somebody plays something: half. (A film in which every fifth
 frame is a repeat, 40 ms apart from its twin, is still taken for what it shows.)"""
-_SIDE: Final = 64
-_KEPT: Final = 24
-"""Rows and columns of the transform: the coarse part."""
-
-
-def fingerprint(pixels: Image) -> bytes:
-    """Give the fingerprint of a picture; costs a fifth of a millisecond at VGA."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    coarse = np.asarray(cv2.dct(small))[:_KEPT, :_KEPT].ravel()[1 : 1 + 8 * BYTES]
-    return np.packbits(coarse > 0).tobytes()
 
 
 class ReplayWatch:

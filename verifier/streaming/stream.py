@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Final
 
 from verifier.clock import Clock, Stamp
 from verifier.errors import BenrenError, StorageError, StreamGone
-from verifier.pipeline.savings import LastSeen, last_seen
 from verifier.streaming.active import ActiveCheck, Outcome
 from verifier.streaming.adaptive import AdaptiveReference, without_passive
 from verifier.streaming.advice import FrameReceipt, advise
@@ -41,7 +40,7 @@ from verifier.streaming.eventlog import EventLog
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.looks import Look, Looks
 from verifier.streaming.ports import Inference
-from verifier.streaming.replay import ReplayWatch, fingerprint
+from verifier.streaming.replay import ReplayWatch
 from verifier.streaming.thumbnails import digest_of, thumbnail
 from verifier.streaming.track import Sighting, Track, anchored, follow, relative
 from verifier.streaming.ways import End, Way
@@ -63,6 +62,8 @@ from verifier.types import (
 )
 
 if TYPE_CHECKING:
+    from verifier.pipeline.presence import Glance
+    from verifier.pipeline.savings import LastSeen
     from verifier.types import Vector
 
 _log = logging.getLogger(__name__)
@@ -238,20 +239,24 @@ class Stream:
     async def _process(self, arrival: Arrival) -> FrameReceipt:
         self._require_open()
         self.log.require_room()
-        frame = arrival.frame
-        if frame is None:
-            (frame,) = await self._inference.decode([arrival.data], owner=self.session_id)
-        (faces,) = await self._inference.detect([frame], last=[self._seen], owner=self.session_id)
-        (presence,) = await self._inference.assess(
-            [frame], faces=[faces], liveness=False, embed=False, owner=self.session_id
+        picture = arrival.data if arrival.frame is None else arrival.frame
+        shown = self._challenges.active is not None
+        glance = await self._inference.glance(
+            picture, last=self._seen, closely=shown, owner=self.session_id
         )
         self._require_open()
-        sample, sighting = self._record(arrival, frame, faces, presence)
-        receipt = self._arrivals.became_sample(arrival, advise(presence))
-        face = _followed(faces, sighting, max(frame.pixels.shape[:2]))
-        await self._challenges.take(sample, frame, face)
-        looked_at = bool(faces) and self._is_looked_at(sighting)
-        look = Look(sample=sample, frame=frame, asked=self._asked)
+        sample, sighting = self._record(arrival, glance)
+        receipt = self._arrivals.became_sample(arrival, advise(glance.evidence))
+        if glance.frame is not None:
+            face = _followed(glance.faces, sighting, glance.longer_side_px)
+            await self._challenges.take(sample, glance.frame, face)
+        looked_at = bool(glance.faces) and self._is_looked_at(sighting)
+        look = Look(
+            sample=sample,
+            picture=picture,
+            longer_side_px=glance.longer_side_px,
+            asked=self._asked,
+        )
         try:
             await self.log.deliver()
         finally:
@@ -260,39 +265,36 @@ class Stream:
         self.cues.advise(receipt.advice)
         return receipt
 
-    def _record(
-        self, arrival: Arrival, frame: Frame, faces: tuple[Face, ...], presence: Evidence
-    ) -> tuple[Sample, Sighting]:
+    def _record(self, arrival: Arrival, glance: Glance) -> tuple[Sample, Sighting]:
         """Make the frame a sample: event, window and track, without an await in between."""
-        sighting = self._sight(frame, faces, arrival.stamp)
+        sighting = self._sight(glance, arrival.stamp)
         sample = Sample(
             seq=arrival.seq,
             stamp=arrival.stamp,
             track=sighting.track.visible,
             data=arrival.data,
-            presence=presence,
+            presence=glance.evidence,
         )
-        shown = fingerprint(frame.pixels) if faces else b""
-        if shown:
-            self._replays.take(shown, presence.digest, arrival.stamp)
-        self._append(EventKind.PRESENCE, sample, None, shown=shown)
+        if glance.shown:
+            self._replays.take(glance.shown, glance.evidence.digest, arrival.stamp)
+        self._append(EventKind.PRESENCE, sample, None, shown=glance.shown)
         self._track = sighting.track
-        self._seen = last_seen(frame, faces, self._seen)
+        self._seen = glance.seen
         self._anew = False
         self._newest_seq = sample.seq
         self._window.add(sample, None)
         return sample, sighting
 
-    def _sight(self, frame: Frame, faces: tuple[Face, ...], at: Stamp) -> Sighting:
+    def _sight(self, glance: Glance, at: Stamp) -> Sighting:
         """Follow the face; one that turns away in a challenge may be out of sight for a blink."""
         last = replace(self._track, box=None) if self._anew else self._track
         there = last.box is not None and last.at is not None and at.ms_since(last.at) <= BLINK_MS
-        if self._challenges.active is not None and not faces and there:
+        if self._challenges.active is not None and not glance.faces and there:
             return Sighting(track=last, fresh=False)
         return follow(
             last,
-            faces,
-            longer_side_px=max(frame.pixels.shape[:2]),
+            glance.faces,
+            longer_side_px=glance.longer_side_px,
             at=at,
             gap_ms=self._policy.gap_ms,
         )
@@ -314,12 +316,7 @@ class Stream:
         """Take an identity sample; where that fails, the next face is looked at in its stead."""
         sample = look.sample
         try:
-            (evidence,) = await self._inference.assess(
-                [look.frame],
-                faces=[sample.faces],
-                references=[self._reference],
-                owner=self.session_id,
-            )
+            (evidence,) = await self._inspect([sample], [look.picture])
             self.log.require_room()
         except BenrenError as error:
             _log.warning("a sample of session %s was not looked at: %s", self.session_id, error)
@@ -335,8 +332,9 @@ class Stream:
         else:
             self._answered = max(self._answered, look.asked)
         if verdict.decision is Decision.MATCH and self._newest_seq == sample.seq:
-            longer_side_px = max(look.frame.pixels.shape[:2])
-            self._track = anchored(self._track, evidence.faces[0], longer_side_px=longer_side_px)
+            self._track = anchored(
+                self._track, evidence.faces[0], longer_side_px=look.longer_side_px
+            )
         with contextlib.suppress(StorageError):  # it is offered again in the background
             await self.log.deliver()
 
@@ -395,22 +393,22 @@ class Stream:
         known = {sample.seq: self._window.evidence(sample.seq) for sample in samples}
         missing = [sample for sample in samples if known[sample.seq] is None]
         if missing:
-            pictures = [sample.data for sample in missing]
-            decoded = await self._inference.decode(pictures, owner=self.session_id)
-            frames = [
-                replace(frame, digest=sample.presence.digest)
-                for frame, sample in zip(decoded, missing, strict=True)
-            ]
-            computed = await self._inference.assess(
-                frames,
-                faces=[sample.faces for sample in missing],
-                references=[self._reference] * len(missing),
-                owner=self.session_id,
-            )
+            computed = await self._inspect(missing, [sample.data for sample in missing])
             for sample, evidence in zip(missing, computed, strict=True):
                 known[sample.seq] = evidence
                 self._window.remember(sample.seq, evidence)
         return [evidence for evidence in known.values() if evidence is not None]
+
+    async def _inspect(
+        self, samples: Sequence[Sample], pictures: Sequence[bytes | Frame]
+    ) -> list[Evidence]:
+        return await self._inference.inspect(
+            pictures,
+            digests=[sample.presence.digest for sample in samples],
+            faces=[sample.faces for sample in samples],
+            reference=self._reference,
+            owner=self.session_id,
+        )
 
     def _append_empty_check(self, request: CheckRequest, now: Stamp) -> StreamEvent:
         """Record a check for which no frame of the current track was there."""

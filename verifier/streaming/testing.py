@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ import cv2
 import numpy as np
 
 from verifier.errors import ImageUnreadable, TemplateError, TemplateTampered
+from verifier.pipeline.fingerprint import fingerprint
+from verifier.pipeline.presence import Glance
+from verifier.pipeline.savings import last_seen
 from verifier.types import (
     Decision,
     Evidence,
@@ -33,6 +36,7 @@ from verifier.types import (
 )
 
 if TYPE_CHECKING:
+    from verifier.pipeline.savings import LastSeen
     from verifier.types import Image, Vector
 
 THRESHOLD = 0.4
@@ -122,6 +126,46 @@ class ScriptedEngine:
             self._evidence(frame, reference, some, liveness=liveness, embed=embed)
             for frame, reference, some in zip(frames, wanted, given, strict=True)
         ]
+
+    async def glance(
+        self,
+        picture: bytes | Frame,
+        *,
+        last: LastSeen | None,
+        closely: bool = False,
+        owner: str = "",
+    ) -> Glance:
+        """Decode, detect, measure, one after the other."""
+        frame = picture if isinstance(picture, Frame) else (await self.decode([picture]))[0]
+        (faces,) = await self.detect([frame], last=[last], owner=owner)
+        (evidence,) = await self.assess(
+            [frame], faces=[faces], liveness=False, embed=False, owner=owner
+        )
+        return Glance(
+            faces=faces,
+            evidence=evidence,
+            seen=last_seen(frame, faces, last),
+            shown=fingerprint(frame.pixels) if faces else b"",
+            longer_side_px=max(frame.pixels.shape[:2]),
+            frame=frame if closely else None,
+        )
+
+    async def inspect(
+        self,
+        pictures: Sequence[bytes | Frame],
+        *,
+        digests: Sequence[str],
+        faces: Sequence[tuple[Face, ...]],
+        reference: Vector,
+        owner: str = "",
+    ) -> list[Evidence]:
+        """Decode what is no frame yet, and say whose face it is."""
+        frames = [
+            one if isinstance(one, Frame) else (await self.decode([one]))[0] for one in pictures
+        ]
+        frames = [replace(one, digest=digest) for one, digest in zip(frames, digests, strict=True)]
+        references = [reference] * len(frames)
+        return await self.assess(frames, faces=faces, references=references, owner=owner)
 
     async def poses(self, frames: Sequence[Frame], faces: Sequence[Face]) -> list[HeadPose | None]:
         """Say where the person in that place is turned."""

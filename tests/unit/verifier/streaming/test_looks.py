@@ -83,7 +83,7 @@ async def test_looks_are_bounded_and_in_order(make_studio) -> None:
     (presence,) = await studio.engine.assess([frame], embed=False)
     sample = Sample(seq=1, stamp=studio.clock.stamp(), track=1, data=b"", presence=presence)
     for number in range(1, MOST_WAITING + 4):
-        looks.add(Look(sample=sample, frame=frame, asked=number))
+        looks.add(Look(sample=sample, picture=b"", longer_side_px=640, asked=number))
         await asyncio.sleep(0)
     assert looks.asked == MOST_WAITING + 3
     gate.set()

@@ -11,7 +11,8 @@ import pytest
 
 from verifier.clock import ManualClock
 from verifier.errors import BadRequest
-from verifier.streaming.replay import ALARM, BYTES, ReplayWatch, fingerprint
+from verifier.pipeline.fingerprint import BYTES, fingerprint
+from verifier.streaming.replay import ALARM, ReplayWatch
 from verifier.streaming.testing import ScriptedEngine, scene
 from verifier.types import Decision, EventKind, Reason, StreamSpec
 
