@@ -33,7 +33,9 @@ Work: TypeAlias = Callable[[Engine, bool], list["Evidence"]]
 """Does the work on every frame; embeds as well, for a comparison, where the second says so."""
 REENCODED: Final = 75
 """JPEG quality of a picture that is sent again."""
-NOTHING: Final = Savings(small_looks=True, track=False, duplicates=False, early_exit=False)
+NOTHING: Final = Savings(
+    small_looks=True, track=False, duplicates=False, glances=False, early_exit=False
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,18 @@ def _cases(bench: Bench) -> list[Case]:
 
         return work
 
+    def presence(engine: Engine, embed: bool) -> list[Evidence]:
+        """Take presence samples as streams do; looked at, where embeddings are wanted."""
+        found = []
+        for frame, before in zip(later, memory, strict=True):
+            (glance,) = engine.glance([frame], last=[before])
+            if embed:
+                refined = engine.refine([frame], [glance.faces])
+                found += engine.assess([frame], faces=refined, liveness=False)
+            else:
+                found.append(glance.evidence)
+        return found
+
     def whole(frames: Sequence[Frame]) -> Work:
         return lambda engine, _: [
             engine.assess([frame], references=[bench.reference])[0] for frame in frames
@@ -166,6 +180,13 @@ def _cases(bench: Bench) -> list[Case]:
             on=replace(NOTHING, track=True),
             off=NOTHING,
             work=sample(later, memory),
+        ),
+        Case(
+            name="glances",
+            words="the same, on a small copy, and close looks only where identity is looked at",
+            on=replace(NOTHING, track=True, glances=True),
+            off=replace(NOTHING, track=True),
+            work=presence,
         ),
         Case(
             name="duplicates",

@@ -42,6 +42,7 @@ from session_tracker.ledger import Context, HeadsFile, Ledger
 from session_tracker.live import Asked, Live
 from session_tracker.machine import Close, State
 from session_tracker.pictures import Pictures
+from session_tracker.playing import Playing
 from session_tracker.policy import Policy
 from session_tracker.records import Course, SessionRecord
 from session_tracker.review import BY_RULE, questions
@@ -115,7 +116,7 @@ class Stage:
         self.settlement = Settlement(database, self.registry.programmes, clock)
         self.certification = Certification(database, self.settlement, self.ledger, keyring, clock)
         self.scheduler = Scheduler(clock, self._on_deadline)
-        self.sessions: dict[str, Live] = {}
+        self.sessions = Playing()
         self._grading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def raise_curtain(self) -> None:
@@ -575,7 +576,7 @@ class Stage:
         """Give the facts of the sessions of a course that are in memory."""
         return {
             live.id: tuple(live.facts.values())
-            for live in self.sessions.values()
+            for live in self.sessions.of(course.learner_id)
             if live.course == course and not live.stale
         }
 

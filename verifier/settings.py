@@ -76,6 +76,8 @@ class Savings(Section):
     """Verify the boxes of a stream's last sample by a small look alone."""
     duplicates: bool = True
     """Take over the faces of a near duplicate; compute equal frames of one batch once."""
+    glances: bool = True
+    """Presence on a small copy; exact landmarks only where they are needed."""
     early_exit: bool = True
     """Do not embed, nor judge for liveness, a face that can be no evidence."""
 

@@ -2,8 +2,10 @@
 
 Every write of the process goes through one queue. Jobs that wait together are committed
 together, so that one fsync serves many events; where a batch fails, each of its jobs runs again
-alone, so that only the faulty one fails. A job may therefore run twice: it must have no effect
-but on its transaction. Nothing is acknowledged before the commit has returned.
+alone, so that only the faulty one fails. Where jobs of several callers come one after the other, a
+batch waits a moment for more (`GATHER_S`): a commit costs more than what is in it. A job may
+therefore run twice: it must have no effect but on its transaction. Nothing is acknowledged before
+the commit has returned.
 """
 
 from __future__ import annotations
@@ -30,6 +32,12 @@ from verifier.errors import Overloaded, StorageError
 
 T = TypeVar("T")
 
+GATHER_S: Final = 0.02
+"""So long a small batch waits for more, where the last ones were of several jobs."""
+CROWDED: Final = 1.1
+"""Mean jobs of a batch from which on it waits; whoever is alone never has two jobs at once."""
+ENOUGH: Final = 16
+"""Jobs that wait for no more."""
 _LOCK_ID: Final = 0x42454E52
 """Of PostgreSQL's advisory lock: one appender at a time among all processes ("BENR")."""
 
@@ -86,6 +94,8 @@ class Transaction:
 
     async def append(self, entries: Sequence[NewEntry]) -> list[int]:
         """Append to the ledger; returns the indices, counted from 0."""
+        if not entries:
+            return []
         if self._next is None:
             last = await self.connection.scalar(select(func.max(ledger_entries.c.idx)))
             self._next = 0 if last is None else last + 1
@@ -189,6 +199,8 @@ class Writer:
         self._batch = batch
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(queue)
         self._task: asyncio.Task[None] | None = None
+        self._crowd = 1.0
+        """Mean number of jobs of the last batches."""
 
     def start(self) -> None:
         """Begin to work."""
@@ -223,9 +235,12 @@ class Writer:
     async def _run(self) -> None:
         while True:
             batch = [await self._queue.get()]
-            while len(batch) < self._batch and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
             try:
+                if self._crowd > CROWDED and self._queue.qsize() < ENOUGH:
+                    await asyncio.sleep(GATHER_S)
+                while len(batch) < self._batch and not self._queue.empty():
+                    batch.append(self._queue.get_nowait())
+                self._crowd += (len(batch) - self._crowd) / 8
                 await self._commit(batch)
             finally:
                 for waiting in batch:

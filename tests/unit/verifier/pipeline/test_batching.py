@@ -512,3 +512,58 @@ async def test_nothing_to_do_is_done_at_once() -> None:
     async with Batcher(engine, decode=decode) as batcher:
         assert await batcher.assess([]) == []
     assert engine.batches == []
+
+
+REFERENCE = np.ones(4, np.float32)
+
+
+class Glancing(Engine):
+    """An engine that looks at presence, and moves landmarks where they are refined."""
+
+    def glance(self, frames: Sequence[Frame], **options: Any) -> list[Any]:
+        """Name the frame, and what came before it."""
+        before = options["last"] or [None] * len(frames)
+        self._ran(frames)
+        return [
+            (each.digest[:4], one, options["closely"])
+            for each, one in zip(frames, before, strict=True)
+        ]
+
+    def refine(self, frames: Sequence[Frame], faces: Sequence[Any], **_: Any) -> list[Any]:
+        """Say that they were refined."""
+        return [("refined", *some) for some in faces]
+
+
+async def test_glances_share_a_batch_and_a_broken_picture_disturbs_nobody() -> None:
+    """Each caller gets his own answer, or what is wrong with his own picture; once."""
+    engine = Glancing()
+    async with Batcher(engine, decode=decode, limits=BatchLimits(workers=1)) as batcher:
+        engine.gate.clear()
+        first = asyncio.create_task(batcher.glance(b"00", last=None))
+        await asyncio.sleep(0.05)
+        asked = [
+            asyncio.create_task(batcher.glance(data, last=last, owner=data.hex()))
+            for data, last in ((b"01", None), (b"bad", None), (b"02", "seen"))
+        ]
+        await asyncio.sleep(0.05)
+        engine.gate.set()
+        answers = await asyncio.gather(first, *asked, return_exceptions=True)
+        names = [frame(name).digest[:4] for name in ("00", "01", "02", "03")]
+        assert answers[0] == (names[0], None, False)
+        assert answers[1] == (names[1], None, False)
+        assert isinstance(answers[2], ImageUnreadable)
+        assert answers[3] == (names[2], "seen", False)
+        assert [[name[:4] for name in batch] for batch in engine.batches] == [names[:1], names[1:3]]
+        assert await batcher.glance(frame("03"), last=None, closely=True) == (names[3], None, True)
+
+
+async def test_pictures_are_inspected_under_their_names_with_refined_faces() -> None:
+    """Decoding, exact landmarks and identity are one job; a video frame needs no decoding."""
+    engine = Glancing()
+    async with Batcher(engine, decode=decode) as batcher:
+        found = await batcher.inspect(
+            [b"00", frame("01")], digests=["a", "b"], faces=[(1,), (2,)], reference=REFERENCE
+        )
+    assert [one.digest for one in found] == ["a", "b"]
+    assert engine.calls[0]["faces"] == [("refined", 1), ("refined", 2)]
+    assert engine.calls[0]["references"] == (REFERENCE, REFERENCE)

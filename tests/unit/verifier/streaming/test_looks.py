@@ -90,6 +90,6 @@ async def test_looks_are_bounded_and_in_order(make_studio) -> None:
     await looks.settled()
     assert taken == [1, *range(4, MOST_WAITING + 4)]
     assert looks.asked == 0
-    looks.add(Look(sample=sample, frame=frame, asked=9))
+    looks.add(Look(sample=sample, picture=b"", longer_side_px=640, asked=9))
     await looks.stop()
     await looks.settled()
