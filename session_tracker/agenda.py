@@ -87,6 +87,10 @@ def _pauses(m: Machine, policy: Policy) -> Iterator[Entry]:
         yield m.last_activity + policy.playback.idle_s * 1_000, Pause(reason=PauseReason.IDLE)
     if supervised(m):
         return
+    if policy.looking_away.enabled and m.away_since is not None and m.last_frame is not None:
+        away = policy.looking_away.after_s * 1_000
+        if m.last_frame - m.away_since >= away:
+            yield m.now, Pause(reason=PauseReason.LOOKING_AWAY)
     if m.last_frame is not None:
         gap = m.last_frame + policy.network.tolerated_s * 1_000
         yield gap, Pause(reason=PauseReason.NETWORK_GAP)

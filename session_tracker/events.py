@@ -67,6 +67,8 @@ class PauseReason(StrEnum):
     SYSTEM_ERROR = "system_error"
     CHALLENGE = "challenge"
     """An active challenge is shown, or was not answered."""
+    LOOKING_AWAY = "looking_away"
+    """The head was turned away for long, where a programme asks about that."""
 
 
 class CloseReason(StrEnum):
@@ -99,6 +101,7 @@ class VoidReason(StrEnum):
     SYSTEM_ERROR = "system_error"
     NOT_PLAYING = "not_playing"
     IDLE = "idle"
+    LOOKING_AWAY = "looking_away"
     MEDIA_REPEATED = "media_repeated"
     """This second of the medium was credited before."""
     MEDIA_TOO_FAST = "media_too_fast"
@@ -184,6 +187,15 @@ class Challenged:
     key: str
     t: int
     cause: CheckCause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """The learner turned away, or back; of a programme that asks about that only."""
+
+    key: str
+    t: int
+    away: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +307,7 @@ Fact: TypeAlias = (
     | Identity
     | Check
     | Challenged
+    | Looking
     | Playback
     | Paused
     | Resumed

@@ -97,6 +97,9 @@ class Machine:
     """Since when frames of the present track have come without a gap; None without a face."""
     no_face_since: int | None = None
 
+    away_since: int | None = None
+    """Since when he has looked away; None where he does not, or nobody asked."""
+
     last_pass: int | None = None
     last_check: int | None = None
     random_at: int | None = None

@@ -46,6 +46,7 @@ VOID_WHILE_PAUSED = {
     PauseReason.LEARNER: VoidReason.NOT_PLAYING,
     PauseReason.SYSTEM_ERROR: VoidReason.SYSTEM_ERROR,
     PauseReason.CHALLENGE: VoidReason.UNANSWERED,
+    PauseReason.LOOKING_AWAY: VoidReason.LOOKING_AWAY,
 }
 
 
@@ -106,7 +107,8 @@ def played(sessions: Mapping[str, Iterable[Playback]], policy: Policy) -> dict[s
             skipped = VoidReason.MEDIA_TOO_FAST
             kept[name].append((start, end, media_id, media_ms, skipped, reach_ms))
             continue
-        if reach_ms > mark:
+        # While it stood still it may have been moved anywhere: that is no way to get further.
+        if reach_ms > mark and media_ms <= mark + slack:
             high[media_id] = reach_ms
         kept[name].append(p)
     return {

@@ -309,11 +309,6 @@ class Policy(_Section):
                 "playback.rate: this build credits media at the speed of the clock only; "
                 "set it to 1.0",
             ),
-            (
-                self.looking_away.enabled,
-                "looking_away.enabled: this build does not judge where the learner looks; "
-                "set it to false",
-            ),
         )
 
     @cached_property
@@ -363,6 +358,7 @@ class Policy(_Section):
             check_frames=self.sampling.check_frames,
             gap_ms=self.sampling.gap_s * 1_000,
             pictures=self.evidence_pictures.store == "on_failure",
+            away_yaw_deg=self.looking_away.yaw_deg if self.looking_away.enabled else 0,
         )
 
     def by_challenge(self) -> Policy:

@@ -363,7 +363,10 @@ def _spans(s: Seen, policy: Policy) -> Iterator[_Span]:
         moves, plays, reach, on_line = took, True, there, False
         if not r.playing or not same or took > policy.lease.expiry_s * 1_000:
             moves, plays = 0, False
-            reach = n.position if r.playing and same and n.position <= there + slack else 0
+            # It may have played: as far as the clock allows from where it was known to be.
+            lost = not same or took > policy.lease.expiry_s * 1_000
+            may = same and (r.playing or (n.playing and not lost)) and n.position <= there + slack
+            reach = n.position if may else 0
         elif n.position > there + slack:
             moves, reach = 0, there + slack
         elif n.position < r.position - slack:
@@ -385,7 +388,7 @@ def _played(sessions: Sequence[Seen], policy: Policy) -> dict[str, list[_Span]]:
     kept: dict[str, list[_Span]] = {s.name: [] for s in sessions}
     every = [(span.t, s.name, span) for s in sessions for span in _spans(s, policy)]
     for _, name, span in sorted(every, key=lambda e: e[:2]):
-        if span.plays and span.position > reached[span.medium] + slack:
+        if span.position > reached[span.medium] + slack:
             continue
         reached[span.medium] = max(reached[span.medium], span.reach)
         kept[name].append(span)

@@ -63,6 +63,8 @@ class ScriptedStream:
     seen: list[tuple[Stamp, Decision]] = field(default_factory=list)
     """Frames of the present track."""
     answers: dict[str, StreamEvent] = field(default_factory=dict)
+    away: bool | None = None
+    """Whether whoever is there looks away; None: nobody asked."""
     obeys: bool = True
     """Whether whoever is there follows the arrows of a challenge."""
     challenge: ChallengeRequest | None = None
@@ -178,6 +180,8 @@ class ScriptedVerifier:
                 judged = identity or stream.owed
                 kind = EventKind.IDENTITY if judged else EventKind.PRESENCE
                 event = self._event(stream, kind, now, faces=stream.faces)
+                if not judged:
+                    event = replace(event, away=stream.away)
                 if judged:
                     event = _verdict(event, stream.shows)
                     stream.owed = stream.shows is Decision.NO_EVIDENCE

@@ -9,10 +9,9 @@ from session_tracker.events import (
     Check,
     CheckCause,
     Closed,
-    Disputed,
     Fact,
-    Granted,
     Identity,
+    Looking,
     Opened,
     Outcome,
     Paused,
@@ -24,13 +23,14 @@ from session_tracker.events import (
     Supervised,
     Suspended,
     SystemFault,
-    Upheld,
 )
 from session_tracker.machine import LIVE_STATES, AskCheck, Machine, State, Suspicion
 from session_tracker.policy import Policy
 from session_tracker.sampling import Draw, next_random_check_ms
 
-RESUMED_BY_SAMPLE = frozenset({PauseReason.ABSENT, PauseReason.NO_EVIDENCE, PauseReason.IDLE})
+RESUMED_BY_SAMPLE = frozenset(
+    {PauseReason.ABSENT, PauseReason.NO_EVIDENCE, PauseReason.IDLE, PauseReason.LOOKING_AWAY}
+)
 """Pauses that an identity sample may end; the others need a check."""
 STRUCK = {
     Outcome.MISMATCH: PauseReason.MISMATCH,
@@ -55,6 +55,8 @@ def absorb(machine: Machine, fact: Fact, policy: Policy, draw: Draw) -> Machine:
             m = _check(m, fact, policy, draw)
         case Challenged():
             m = _challenged(m, fact)
+        case Looking():
+            m = _looking(m, fact)
         case Playback():
             m = _playback(m, fact, policy)
         case Paused():
@@ -69,9 +71,7 @@ def absorb(machine: Machine, fact: Fact, policy: Policy, draw: Draw) -> Machine:
             m = replace(m, challenged_at=None, challenged_by=None)
         case Suspended() | Closed():
             m = _ended(m, fact)
-        case Opened() | Granted() | Disputed() | Upheld() | Supervised() | Settled():
-            pass
-    return m
+    return m  # what people decided, and the rest, changes nothing of what is done
 
 
 def _outside(m: Machine, fact: Fact) -> Machine:
@@ -114,7 +114,16 @@ def _frame(m: Machine, t: int, end: int, track: int, policy: Policy) -> Machine:
         track=track,
         fresh_since=fresh,
         no_face_since=no_face,
+        away_since=None if begins or not track else m.away_since,
     )
+
+
+def _looking(m: Machine, fact: Looking) -> Machine:
+    """Note where he looks; whoever was stopped for looking away goes on by looking back."""
+    if fact.away:
+        return replace(m, away_since=fact.t if m.away_since is None else m.away_since)
+    stopped = m.state is State.PAUSED and m.pause_reason is PauseReason.LOOKING_AWAY
+    return replace(m, away_since=None, may_resume=m.may_resume or stopped)
 
 
 def _passed(m: Machine, t: int, policy: Policy, draw: Draw) -> Machine:
@@ -187,10 +196,17 @@ def _sample_passed(m: Machine, fact: Identity, *, cued: bool) -> Machine:
         strikes = m.strikes if cued else 0
         return replace(m, answer_since=None, strikes=strikes)
     after = m.paused_at is not None and fact.t > m.paused_at
+    if _turned_away(m):
+        return m
     if m.state is State.PAUSED and after and m.pause_reason in RESUMED_BY_SAMPLE:
         touched = m.touched or m.pause_reason is not PauseReason.IDLE
         return replace(m, may_resume=m.may_resume or touched)
     return m
+
+
+def _turned_away(m: Machine) -> bool:
+    """Tell whether he was stopped for looking away, and still does."""
+    return m.pause_reason is PauseReason.LOOKING_AWAY and m.away_since is not None
 
 
 def _check(m: Machine, fact: Check, policy: Policy, draw: Draw) -> Machine:
@@ -215,6 +231,9 @@ def _check_passed(m: Machine, fact: Check, *, cued: bool) -> Machine:
         m = replace(m, challenges=0)
     if m.state is State.AWAITING_START_CHECK:
         return replace(m, may_resume=True)
+    if m.state is State.PAUSED and _turned_away(m):
+        # It closes the bracket, so that nothing is lost; he goes on by looking back.
+        return replace(m, attempts=m.attempts + 1, attempt_from=fact.t + 1)
     if m.state is State.PAUSED:
         after = m.paused_at is not None and fact.since >= m.paused_at
         touched = m.touched or m.pause_reason is not PauseReason.IDLE
@@ -335,6 +354,7 @@ def _resumed(m: Machine, fact: Resumed, policy: Policy, draw: Draw) -> Machine:
         pause_reason=None,
         paused_at=None,
         resumed_at=fact.t,
+        away_since=None,
         may_resume=False,
         attempts=0,
         attempt_from=None,

@@ -25,8 +25,10 @@ from session_tracker.events import (
     Decision,
     Fact,
     Identity,
+    Looking,
     Outcome,
     Paused,
+    PauseReason,
     Playback,
     Presence,
     Resumed,
@@ -258,11 +260,20 @@ class Turn:
             self.note(fact, evidence=_evidence(event), context=context)
         elif event.kind in (EventKind.CHECK, EventKind.CHALLENGE):
             self._take_check(event, at, since, event.track + stream.track_offset, context)
+        if event.kind is EventKind.PRESENCE and event.away is not None:
+            self._take_gaze(at, event.away, f"looking:{stream.number}:{event.event_id}")
         if event.faces > 1:
             # The verifier judged the enrolled face among them; where there is none, a mismatch.
             self.flag("several_faces", {"at": at, "faces": event.faces})
         self.stream = replace(stream, last_event_id=event.event_id)
         self.let_pass()
+
+    def _take_gaze(self, at: int, away: bool, key: str) -> None:
+        """Note that he turned away or back: an entry for each turn, not for each frame."""
+        m = self.machine
+        waits = m.pause_reason is PauseReason.LOOKING_AWAY and not m.may_resume
+        if away is not (m.away_since is not None) or (waits and not away):
+            self.note(Looking(key=key, t=at, away=away))
 
     def _take_check(
         self, event: StreamEvent, at: int, since: int, track: int, context: Context

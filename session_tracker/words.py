@@ -51,6 +51,9 @@ REASONS: Final[Mapping[VoidReason, Words]] = MappingProxyType(
         _R.IDLE: Words(
             zh="长时间没有任何操作或播放", en="Nothing moved and nothing was touched for long."
         ),
+        _R.LOOKING_AWAY: Words(
+            zh="长时间没有看屏幕", en="You looked away from the screen for long."
+        ),
         _R.MEDIA_REPEATED: Words(
             zh="这段课程已经计过学时", en="This part of the lesson was counted before."
         ),

@@ -229,6 +229,9 @@ class PresencePolicy:
     passive_vote: bool = True
     """Whether passive liveness speaks in verdicts; not for somebody whom it errs on, and whom
     staff have confirmed."""
+    away_yaw_deg: int = 0
+    """Yaw from the stream's own baseline beyond which a sample says *away*; 0: poses are not
+    measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,6 +335,8 @@ class StreamEvent:
     fingerprint: str = ""
     """Of the picture of a presence sample with a face, in hexadecimal: to be kept for a while, and
     handed in with the learner's next streams."""
+    away: bool | None = None
+    """Of a presence sample: whether the head is turned away; None where nobody asked or can say."""
     before: Stamp | None = None
     """Arrival of the oldest frame from before a challenge was shown that was judged and matched."""
     signature: str = ""

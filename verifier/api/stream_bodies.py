@@ -53,6 +53,9 @@ class PolicyBody(BaseModel):
     passive_vote: bool = Field(
         True, description="Whether passive liveness speaks: not for somebody whom it errs on."
     )
+    away_yaw_deg: int = Field(
+        0, ge=0, le=90, description="Yaw that counts as looking away; 0: poses are not measured."
+    )
 
 
 class OpenStream(BaseModel):

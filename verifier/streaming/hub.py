@@ -396,6 +396,7 @@ def _check_policy(policy: PresencePolicy) -> None:
         and 1_000 <= policy.window_ms <= 600_000
         and 1 <= policy.check_frames <= 32
         and policy.sample_period_ms <= policy.gap_ms <= 600_000
+        and 0 <= policy.away_yaw_deg <= 90
     )
     if not fits:
         raise BadRequest(

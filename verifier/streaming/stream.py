@@ -37,6 +37,7 @@ from verifier.streaming.challenge import BLINK_MS
 from verifier.streaming.challenges import Challenges
 from verifier.streaming.cues import CueBoard
 from verifier.streaming.eventlog import EventLog
+from verifier.streaming.gaze import Gaze
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.looks import Look, Looks
 from verifier.streaming.ports import Inference
@@ -100,6 +101,7 @@ class Stream:
         self._reference = reference
         self._adaptive = AdaptiveReference(reference)
         self._replays = ReplayWatch(spec.fingerprints)
+        self._gaze = Gaze(spec.policy.away_yaw_deg)
         self._inference = inference
         self._signer = signer
         self._clock = clock
@@ -240,12 +242,13 @@ class Stream:
         self._require_open()
         self.log.require_room()
         picture = arrival.data if arrival.frame is None else arrival.frame
-        shown = self._challenges.active is not None
+        closely = self._challenges.active is not None or self._gaze.measures
         glance = await self._inference.glance(
-            picture, last=self._seen, closely=shown, owner=self.session_id
+            picture, last=self._seen, closely=closely, owner=self.session_id
         )
+        away = await self._looks_away(arrival.seq, glance)
         self._require_open()
-        sample, sighting = self._record(arrival, glance)
+        sample, sighting = self._record(arrival, glance, away=away)
         receipt = self._arrivals.became_sample(arrival, advise(glance.evidence))
         if glance.frame is not None:
             face = _followed(glance.faces, sighting, glance.longer_side_px)
@@ -265,7 +268,17 @@ class Stream:
         self.cues.advise(receipt.advice)
         return receipt
 
-    def _record(self, arrival: Arrival, glance: Glance) -> tuple[Sample, Sighting]:
+    async def _looks_away(self, seq: int, glance: Glance) -> bool | None:
+        """Tell whether the one who is there looks away, where the programme asks."""
+        alone = len(glance.faces) == 1 and self._challenges.active is None
+        if not self._gaze.measures or not alone or glance.frame is None:
+            return None
+        (pose,) = await self._inference.poses([glance.frame], [glance.faces[0]])
+        return self._gaze.see(seq, pose)
+
+    def _record(
+        self, arrival: Arrival, glance: Glance, *, away: bool | None
+    ) -> tuple[Sample, Sighting]:
         """Make the frame a sample: event, window and track, without an await in between."""
         sighting = self._sight(glance, arrival.stamp)
         sample = Sample(
@@ -277,7 +290,7 @@ class Stream:
         )
         if glance.shown:
             self._replays.take(glance.shown, glance.evidence.digest, arrival.stamp)
-        self._append(EventKind.PRESENCE, sample, None, shown=glance.shown)
+        self._append(EventKind.PRESENCE, sample, None, shown=glance.shown, away=away)
         self._track = sighting.track
         self._seen = glance.seen
         self._anew = False
@@ -331,6 +344,8 @@ class Stream:
             self._asked += 1
         else:
             self._answered = max(self._answered, look.asked)
+        if verdict.decision is Decision.MATCH:
+            self._gaze.learn([sample.seq])
         if verdict.decision is Decision.MATCH and self._newest_seq == sample.seq:
             self._track = anchored(
                 self._track, evidence.faces[0], longer_side_px=look.longer_side_px
@@ -349,6 +364,8 @@ class Stream:
             self._require_open()
             verdict = self._verdict(evidence)
             failed = verdict.decision is not Decision.MATCH
+            if not failed:
+                self._gaze.learn([sample.seq for sample in chosen])
             picture = b""
             if failed and self._policy.pictures:
                 picture = await asyncio.to_thread(thumbnail, chosen[-1].data)
@@ -493,6 +510,7 @@ class Stream:
         since: Stamp | None = None,
         shown: bytes = b"",
         picture: bytes = b"",
+        away: bool | None = None,
     ) -> StreamEvent:
         bare = StreamEvent(
             stream_id=self.id,
@@ -506,6 +524,7 @@ class Stream:
             check_id=check_id,
             since=since,
             fingerprint=shown.hex(),
+            away=away,
             picture=picture,
             picture_sha256=digest_of(picture),
         )

@@ -28,6 +28,7 @@ from session_tracker.events import (
     CloseReason,
     Fact,
     Identity,
+    Looking,
     Outcome,
     Paused,
     PauseReason,
@@ -236,10 +237,80 @@ async def test_row_occlusion__is_no_evidence_and_no_strike(school: Studio) -> No
     assert not [fate for fate in await told(lesson) if fate.startswith("disputed")]
 
 
-def test_row_looking_away__is_off(policy: Policy) -> None:
-    """Nothing is judged of where he looks: as little data as possible."""
+async def test_row_looking_away__is_off(school: Studio, policy: Policy) -> None:
+    """Nothing is measured of where he looks: as little data as possible."""
     assert not policy.looking_away.enabled
     assert (policy.looking_away.yaw_deg, policy.looking_away.after_s) == (35, 60)
+    lesson = await begun(school)
+    assert school.verifier.stream_of(lesson.id).spec.policy.away_yaw_deg == 0
+
+
+@pytest_asyncio.fixture
+async def attentive(database_url: str) -> AsyncIterator[Studio]:
+    """A tracker whose programme asks where the learner looks."""
+    rules = FOSHAN.model_copy(
+        update={
+            "checks": FOSHAN.checks.model_copy(
+                update={"challenge_at_start": False, "challenge_share": 0.0}
+            ),
+            "looking_away": FOSHAN.looking_away.model_copy(update={"enabled": True}),
+        }
+    )
+    made = Studio(database_url, policy=rules)
+    made.draw = lambda: 0.9999
+    made.service = made._service()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def test_row_looking_away__a_minute_pauses_and_never_voids(attentive: Studio) -> None:
+    """Asked for: the player stands after 60 s, goes on by looking back, and nothing is lost."""
+    lesson = await begun(attentive)
+    stream = attentive.verifier.stream_of(lesson.id)
+    assert stream.spec.policy.away_yaw_deg == 35
+    stream.away = True
+    await lesson.watch(55, share=0.3)
+    assert (await lesson.view()).play
+    await lesson.watch(15, share=0.3)
+    view = await lesson.view()
+    assert (view.play, view.reason) == (False, "looking_away")
+    await lesson.watch(60, share=0.5)
+    assert not (await lesson.view()).play, "recognised he is, but he does not look"
+    stream.away = False
+    await lesson.watch(60, share=0.3)
+    assert (await lesson.view()).play
+    await lesson.close()
+    assert len(await facts_of(lesson, Looking)) == 2
+    (pause,) = await facts_of(lesson, Paused)
+    seconds = await told(lesson)
+    assert 60 <= seconds["void:looking_away"] <= 70
+    assert not {f"void:{why}" for why in ("max_gap", "track_break", "no_evidence")} & set(seconds)
+    credited = (await attentive.service.explain(lesson.id)).told.at(pause.t - 1_000)
+    assert str(credited.state) == "credited", "the minute before the pause counts"
+
+
+async def test_row_looking_away__whoever_walked_away_meanwhile_is_not_locked_out(
+    attentive: Studio,
+) -> None:
+    """Another track forgets where the last one looked; a restart rebuilds the same."""
+    lesson = await begun(attentive)
+    stream = attentive.verifier.stream_of(lesson.id)
+    stream.away = True
+    await lesson.watch(75, share=0.3)
+    assert (await lesson.view()).reason == "looking_away"
+    attentive.verifier.show(lesson.id, None)
+    await lesson.watch(10)
+    attentive.verifier.show(lesson.id, Decision.MATCH)
+    stream.away = False
+    await lesson.watch(30, share=0.3)
+    assert (await lesson.view()).play
+    stream.away = True
+    await lesson.watch(75, share=0.3)
+    before = await lesson.view()
+    await attentive.restart()
+    after = await lesson.view()
+    assert (before.reason, after.reason, after.play) == ("looking_away", "looking_away", False)
 
 
 async def test_row_mismatch__paused_and_disputed_and_twice_in_a_row_suspended(

@@ -128,3 +128,11 @@ def test_a_player_that_stood_still_cannot_have_moved_further_than_the_clock(tell
     assert skips.credited() == []
     silent = seen(tell).report(0, 0, playing=False).report(130, 100).report(150, 120)
     assert silent.credited() == []
+
+
+def test_a_player_moved_ahead_while_it_stood_still_earns_nothing(tell: Tell) -> None:
+    """Paused, moved beyond what was reached, and played from there: skipped is skipped."""
+    story = seen(tell).report(0, 0).report(20, 20, playing=False)
+    story.report(30, 60, playing=False).report(31, 60).report(51, 80).report(71, 100)
+    assert story.credited() == [(0, 20)]
+    assert (31, 71, "media_too_fast") in story.void()

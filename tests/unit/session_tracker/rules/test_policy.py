@@ -89,7 +89,6 @@ def test_equal_content_has_an_equal_digest(policy: Policy) -> None:
         ("\ngap_s = 12", "\ngap_s = 4", "sampling.period_s < sampling.gap_s"),
         ('accepted = ["id_photo", "vetted_live", "self_live"]', 'accepted = ["id_photo"]', "names"),
         ("rate = 1.0", "rate = 0.9", "playback.rate"),
-        ("enabled = false", "enabled = true", "looking_away.enabled"),
         ("[network]", "[network", "not valid TOML"),
     ],
 )
