@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,15 +107,17 @@ async def whole_service(
     pack_dir: Path,
     changes: dict[str, object] | None = None,
     *,
+    base: Mapping[str, object] = SHORT,
     api_keys: tuple[str, ...] = (),
     secret: str = "",
 ) -> AsyncIterator[Whole]:
     """Start the service with a short programme; WebRTC stays on loopback.
 
-    Of `api_keys` the `secret` is the client's.
+    The programme is the sample's with `base` and `changes`; of `api_keys` the `secret` is the
+    client's.
     """
     policy = place / "short.toml"
-    policy.write_text(short_policy(changes or {}), encoding="utf-8")
+    policy.write_text(short_policy({**base, **(changes or {})}), encoding="utf-8")
     config = load_settings(
         Config,
         data_directory=place / "data",
@@ -135,12 +137,12 @@ async def whole_service(
             await services.stop()
 
 
-def short_policy(changes: dict[str, object]) -> str:
-    """Write a policy that extends the sample's by shorter times."""
+def short_policy(changes: Mapping[str, object]) -> str:
+    """Write a policy that extends the sample's."""
     lines = ['extends = "sample"', f'name = "{PROGRAMME}"', 'version = "browser"']
     lines.append('title = "短课程 Short course"')
     sections: dict[str, list[str]] = {}
-    for key, value in {**SHORT, **changes}.items():
+    for key, value in changes.items():
         section, _, name = key.partition(".")
         sections.setdefault(section, []).append(f"{name} = {str(value).lower()}")
     for section, values in sections.items():

@@ -3,6 +3,7 @@
 
 import { fill, h } from "../shared/dom.js";
 import { label, languageButton, say, t } from "../shared/i18n.js";
+import { button, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
 import { certificateView } from "./certificate.js";
 import { consentView, privacyView, refusedView } from "./consent.js";
@@ -10,7 +11,6 @@ import { enrolView } from "./enrol.js";
 import { historyView, sessionView } from "./history.js";
 import { homeView } from "./home.js";
 import { lessonView } from "./lesson.js";
-import { trouble, waiting, button } from "./parts.js";
 import { signInView } from "./signin.js";
 import "./words.js";
 

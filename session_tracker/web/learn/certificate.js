@@ -2,8 +2,9 @@
 
 import { fill, h } from "../shared/dom.js";
 import { duration, label, say, when } from "../shared/i18n.js";
+import { button, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
-import { backLink, button, trouble, waiting } from "./parts.js";
+import { backLink } from "./parts.js";
 
 export function certificateView({ page }, number) {
   const place = h("div", {}, waiting());

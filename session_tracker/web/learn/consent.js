@@ -2,8 +2,9 @@
 
 import { fill, h } from "../shared/dom.js";
 import { languageNow, say, when } from "../shared/i18n.js";
+import { button, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
-import { backLink, button, question, trouble, waiting } from "./parts.js";
+import { backLink, question } from "./parts.js";
 
 export function consentView({ page, go }) {
   const { consent_text: text } = account.me;

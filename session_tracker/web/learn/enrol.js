@@ -4,8 +4,9 @@ import { Problem } from "../shared/api.js";
 import { fill, h } from "../shared/dom.js";
 import { known, say } from "../shared/i18n.js";
 import { Camera } from "../shared/benren-stream.js";
+import { button, note, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
-import { backLink, button, mirror, note, trouble, waiting } from "./parts.js";
+import { backLink, mirror } from "./parts.js";
 
 const LOOK_EVERY_MS = 900;
 const GOOD_IN_A_ROW = 2;

@@ -2,9 +2,10 @@
 
 import { fill, h } from "../shared/dom.js";
 import { duration, known, say, t, when } from "../shared/i18n.js";
+import { button, note, trouble, waiting } from "../shared/parts.js";
 import { timeline, titleOf } from "../shared/timeline.js";
 import { account } from "./account.js";
-import { backLink, button, note, trouble, waiting } from "./parts.js";
+import { backLink } from "./parts.js";
 
 export function historyView({ page }) {
   const list = h("div", {}, waiting());

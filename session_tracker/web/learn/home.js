@@ -2,8 +2,8 @@
 
 import { fill, h, icon, ICONS } from "../shared/dom.js";
 import { duration, languageNow, say } from "../shared/i18n.js";
+import { button, note, trouble } from "../shared/parts.js";
 import { account } from "./account.js";
-import { button, note, trouble } from "./parts.js";
 
 const CATCH_UP_FROM_MS = 10_000; // stretches that were not credited, worth going back for
 

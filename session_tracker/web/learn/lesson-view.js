@@ -2,7 +2,8 @@
 
 import { fill, h, icon, ICONS } from "../shared/dom.js";
 import { clock, duration, label, say, t } from "../shared/i18n.js";
-import { button, mirror, speak } from "./parts.js";
+import { button } from "../shared/parts.js";
+import { mirror, speak } from "./parts.js";
 
 const TURNS = new Set(["left", "right", "up", "down"]);
 const SIGNS = { good: ICONS.ok, attention: ICONS.warn, bad: ICONS.warn };

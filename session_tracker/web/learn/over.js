@@ -2,8 +2,8 @@
 
 import { fill, h } from "../shared/dom.js";
 import { duration, say } from "../shared/i18n.js";
+import { button, note } from "../shared/parts.js";
 import { account } from "./account.js";
-import { button, note } from "./parts.js";
 
 const GAP_MS = 110_000;
 

@@ -1,46 +1,8 @@
-// Pieces that several views use.
+// Pieces that several views of the learner's page use.
 
-import { Problem } from "../shared/api.js";
 import { h, icon, ICONS } from "../shared/dom.js";
-import { known as told, label, say } from "../shared/i18n.js";
-
-/** A button with a text of the vocabulary. */
-export function button(key, onclick, { kind = "", values, type = "button" } = {}) {
-  const made = h(`button${kind ? `.${kind.replace(/ /g, ".")}` : ""}`, { type, onclick });
-  return say(made, key, values);
-}
-
-/** A note: what happened and what to do. `tone`: good, attention, bad or "". */
-export function note(tone, title, text, values) {
-  const sign = tone === "good" ? ICONS.ok : tone ? ICONS.warn : ICONS.wait;
-  return h(
-    `div.note${tone ? `.${tone}` : ""}`,
-    { role: tone === "bad" ? "alert" : null },
-    icon(sign),
-    h(
-      "div",
-      {},
-      title && say(h("p"), title, values),
-      text && say(h("p.quiet"), text, values),
-    ),
-  );
-}
-
-/** What to say about an error of `ask`. */
-export function trouble(error, known = {}) {
-  if (!(error instanceof Problem)) throw error;
-  if (error.unreachable) return note("attention", "error.unreachable");
-  if (known[error.status]) return note("attention", known[error.status]);
-  if (told(`problem.${error.code}`)) return note("attention", `problem.${error.code}`);
-  if (error.status === 429 || error.status === 503) return note("attention", "error.busy");
-  const detail = [error.message, error.remedy].filter(Boolean).join(" ");
-  return note("bad", "error.other", null, { detail });
-}
-
-/** Something is on its way. */
-export function waiting(key = "app.loading") {
-  return h("div.row", { role: "status" }, h("span.spinner"), say(h("span"), key));
-}
+import { label, say } from "../shared/i18n.js";
+import { button } from "../shared/parts.js";
 
 /** A link back to where one came from. */
 export function backLink(href = "#/", key = "app.back") {

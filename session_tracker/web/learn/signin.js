@@ -2,8 +2,8 @@
 
 import { fill, h } from "../shared/dom.js";
 import { label, say } from "../shared/i18n.js";
+import { button, note, trouble } from "../shared/parts.js";
 import { account } from "./account.js";
-import { button, note, trouble } from "./parts.js";
 
 /** @param {string} [why]  what happened before, as a key of the vocabulary */
 export function signInView({ page, go }, why) {

@@ -4,8 +4,9 @@
 import { Problem } from "../shared/api.js";
 import { fill, h } from "../shared/dom.js";
 import { languageButton, say, t } from "../shared/i18n.js";
+import { note } from "../shared/parts.js";
 import "../shared/reasons.js";
-import { key, note, trouble } from "./desk.js";
+import { key, trouble } from "./desk.js";
 import { registrationsView, trailView } from "./registrations.js";
 import { caseView, listView } from "./reviews.js";
 import "./words.js";

@@ -1,8 +1,9 @@
 // Who reviews, and how it is asked: the key stays in this tab, and pieces that the views share.
 
 import { ask, Kept, Problem } from "../shared/api.js";
-import { h, icon, ICONS } from "../shared/dom.js";
+import { h } from "../shared/dom.js";
 import { known, say } from "../shared/i18n.js";
+import { note, trouble as troubleOf } from "../shared/parts.js";
 
 const kept = new Kept("staff-key");
 
@@ -26,27 +27,8 @@ export async function picture(path) {
 
 /** Say what went wrong. */
 export function trouble(error) {
-  if (!(error instanceof Problem)) throw error;
-  const title =
-    { 0: "error.unreachable", 403: "error.notAllowed", 429: "error.busy", 503: "error.busy" }[
-      error.status
-    ] ?? "error.failed";
-  const detail = [error.message, error.remedy].filter(Boolean).join(" ");
-  return note("bad", title, detail);
-}
-
-/** A note: title by key, and what the service said. */
-export function note(tone, title, detail) {
-  return h(
-    `div.note.${tone}`,
-    { role: tone === "bad" ? "alert" : "status" },
-    icon(tone === "good" ? ICONS.ok : ICONS.warn),
-    h("div", {}, say(h("p"), title), detail ? h("p.quiet", {}, detail) : null),
-  );
-}
-
-export function waiting() {
-  return h("div.row", { role: "status" }, h("span.spinner"), say(h("span"), "app.loading"));
+  if (error.status !== 403) return troubleOf(error);
+  return note("bad", "error.notAllowed", h("p.quiet", {}, error.message));
 }
 
 /** A word for a code; a code without a word shows itself. */

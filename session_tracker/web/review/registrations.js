@@ -2,7 +2,8 @@
 
 import { fill, h } from "../shared/dom.js";
 import { say, when } from "../shared/i18n.js";
-import { call, facts, trouble, waiting, word } from "./desk.js";
+import { waiting } from "../shared/parts.js";
+import { call, facts, trouble, word } from "./desk.js";
 
 const STATES = ["waiting", "approved", "refused"];
 

@@ -2,8 +2,9 @@
 
 import { fill, h } from "../shared/dom.js";
 import { say, when } from "../shared/i18n.js";
+import { note, waiting } from "../shared/parts.js";
 import { timeline } from "../shared/timeline.js";
-import { call, facts, note, picture, trouble, waiting, word } from "./desk.js";
+import { call, facts, picture, trouble, word } from "./desk.js";
 
 const FILTERS = {
   open: (one) => one.state !== "decided",
