@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -50,6 +50,8 @@ class Outcome:
     void_ms: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     checks: int = 0
+    cut_s: defaultdict[Who, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """How long lessons ran on after somebody had come for the first time."""
 
     def add(self, lesson: Lesson) -> None:
         """Count one more lesson."""
@@ -62,6 +64,14 @@ class Outcome:
         self.void_ms.update({str(why): ms for why, ms in session.void_ms.items()})
         self.ends[str(lesson.machine.state)] += 1
         self.checks += lesson.checks
+        for who in Who:
+            cut = lesson.cut_s(who)
+            if cut is not None:
+                self.cut_s[who].append(cut)
+
+    def time_to_cut(self, who: Who) -> dict[str, float | None]:
+        """Give quantiles of how long lessons ran on after somebody had come first."""
+        return quantiles(self.cut_s[who])
 
     def share(self, who: Who) -> float:
         """Share of somebody's seconds that were credited, 0..1; 0 where he had none."""
@@ -83,6 +93,19 @@ class Outcome:
             "ends": dict(self.ends),
             "checks_per_lesson": round(self.checks / max(self.lessons, 1), 1),
         }
+
+
+def quantiles(found: Sequence[float]) -> dict[str, float | None]:
+    """Give median, 95th percentile and the largest; None of nothing."""
+    if not found:
+        return dict.fromkeys(("p50", "p95", "max"))
+    ordered = sorted(found)
+    last = len(ordered) - 1
+    shares = {"p50": 0.5, "p95": 0.95, "max": 1.0}
+    return {
+        name: round(ordered[min(last, int(share * len(ordered)))], 1)
+        for name, share in shares.items()
+    }
 
 
 class Fetched(Actor):
@@ -156,6 +179,16 @@ def attacks() -> Iterable[Attack]:
         (Who.PICTURE, "picture held up, learner fetched"),
     ):
         yield Attack(name=name, cast=lambda _, who=who: Fetched(who), who=who)  # type: ignore[misc]
+    for cast_, name, length_s in (
+        ([(0, Who.PICTURE)], "picture held up throughout", 1_200),
+        ([(0, Who.LEARNER), (60_000, Who.PICTURE)], "picture held up later, nobody fetched", 5_400),
+    ):
+        yield Attack(
+            name=name,
+            cast=lambda _, plan=cast_: Actor(plan),  # type: ignore[misc]
+            who=Who.PICTURE,
+            length_s=length_s,
+        )
     for stay_s in (30, 120):
         cast, dark = swapping_in_gaps(stay_s)
         yield Attack(

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from session_tracker.ledger import HEAD_PURPOSE, Head, head_payload
+from session_tracker.ledger import HEAD_PURPOSE, RECORDS_PURGED, Head, head_payload
 from session_tracker.merkle import BLOCK, RunningRoot, leaf_hash
 from session_tracker.store.database import Database
 from session_tracker.store.schema import (
@@ -32,6 +32,7 @@ from verifier.keys import KeyRing
 _PAGE: Final = 4_096
 _MOST_FINDINGS: Final = 100
 _SESSIONS_AT_ONCE: Final = 100
+_NOTHING: Final = hashlib.sha256().hexdigest()
 _decode = json.JSONDecoder().decode
 
 
@@ -84,6 +85,8 @@ class Walk:
     """Those that nobody has compared yet."""
     settled: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """Settlements whose evidence nobody has compared yet: index and content."""
+    purged: frozenset[str] = frozenset()
+    """Sessions whose records were removed after their years: entries of the ledger say so."""
     findings: list[Finding] = field(default_factory=list)
     compared: int = 0
     size: int = 0
@@ -189,6 +192,7 @@ async def audit_connection(
 ) -> Audit:
     """Check the ledger as one connection sees it."""
     walk = Walk.begin(keyring, [*await read_heads(connection), *held])
+    walk.purged = await _purged(connection)
     nodes = _Nodes(connection, walk)
     async for rows in entry_pages(connection):
         for index, subject, key, kind, body, leaf in rows:
@@ -309,8 +313,16 @@ async def _compare_evidence(connection: AsyncConnection, walk: Walk) -> None:
         part = settled[start : start + _SESSIONS_AT_ONCE]
         digests = await _digests(connection, {content["subject"] for _, content in part})
         for index, content in part:
-            if content["data"].get("evidence_sha256") != digests[content["subject"]]:
+            session_id = content["subject"]
+            expected = content["data"].get("evidence_sha256")
+            if digests[session_id] != (_NOTHING if session_id in walk.purged else expected):
                 walk.note("evidence", index, "presence runs or playback reports were changed")
+
+
+async def _purged(connection: AsyncConnection) -> frozenset[str]:
+    query = select(ledger_entries.c.body).where(ledger_entries.c.kind == RECORDS_PURGED)
+    bodies = (await connection.scalars(query)).all()
+    return frozenset(name for body in bodies for name in json.loads(body)["data"]["sessions"])
 
 
 async def evidence_digest(connection: AsyncConnection, session_id: str) -> str:

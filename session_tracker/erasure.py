@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import delete, func, select, update
 
 from session_tracker import ledger
 from session_tracker.learner_keys import LearnerKeys, Realm
-from session_tracker.ledger import HEAD_PURPOSE, Context, Ledger, head_payload, read_head
+from session_tracker.ledger import (
+    HEAD_PURPOSE,
+    RECORDS_PURGED,
+    Context,
+    Ledger,
+    head_payload,
+    read_head,
+)
 from session_tracker.merkle import inclusion_holds, leaf_hash
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
+from session_tracker.store.purge import purge_learner
 from session_tracker.store.schema import ledger_entries, templates
 from session_tracker.store.tables_people import people
 from session_tracker.store.tables_reviews import pictures, review_votes, reviews
@@ -130,6 +138,24 @@ class Erasure:
             proof=await self._proof(learner_id, index),
         )
 
+    async def records(self, learner_id: str, *, actor: str, cause: str) -> Erased:
+        """Remove what is kept under the pseudonym too: every row, but no entry of the ledger.
+
+        The entry names the sessions, so that `ledger verify` knows why the frames and heartbeats
+        that their settlements speak of are gone. Raises NotFound.
+        """
+        person = await self.person(learner_id, actor=actor, cause=cause)
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> int:
+            gone = await purge_learner(tx.connection, learner_id)
+            data = {"sessions": list(gone.sessions), "rows": gone.rows, "actor": actor}
+            (index,) = await tx.append([_entry(learner_id, RECORDS_PURGED, now, data, cause)])
+            return index
+
+        index = await self._database.write(job)
+        return replace(person, proof=await self._proof(learner_id, index))
+
     async def _require(self, learner_id: str) -> None:
         async with self._database.read() as connection:
             await rows.read_learner(connection, learner_id)
@@ -169,7 +195,7 @@ def verify_erasure(proof: Mapping[str, Any], keyring: KeyRing) -> dict[str, Any]
         index=index, size=head.size, leaf=leaf_hash(body), path=path, root=head.root
     ):
         raise SignatureInvalid("The entry does not lie under the signed head.")
-    if kind not in (BIOMETRICS, PERSON) or subject != proof["learner_id"]:
+    if kind not in (BIOMETRICS, PERSON, RECORDS_PURGED) or subject != proof["learner_id"]:
         raise SignatureInvalid("The entry says something else than the proof.")
     return content
 

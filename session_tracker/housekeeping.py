@@ -1,8 +1,9 @@
 """What is done every day without being asked: what may no longer be kept is erased.
 
 Templates go at the end of the course plus the appeal window, or once the consent is withdrawn;
-pictures when their time is up; names and numbers after the years that records are kept. Whoever
-stores 100 000 faces has to file that: the count is looked at too.
+pictures when their time is up; names and numbers after the years that records are kept, and with
+them every row under the pseudonym, but for the entries of the ledger. Whoever stores 100 000 faces
+has to file that: the count is looked at too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker.enrolment import CONSENT_PURPOSE
@@ -21,8 +22,15 @@ from session_tracker.policy import Policy
 from session_tracker.programmes import Programmes
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
-from session_tracker.store.schema import certificates, consents, enrolments, sessions, templates
-from session_tracker.store.tables_people import people
+from session_tracker.store.schema import (
+    certificates,
+    consents,
+    enrolments,
+    learners,
+    sessions,
+    templates,
+)
+from session_tracker.store.tables_people import offline_hours, people
 from session_tracker.store.tables_reviews import pictures, reviews
 from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.store.writer import Transaction
@@ -46,6 +54,8 @@ class Swept:
     """Learners whose biometrics were erased."""
     persons: tuple[str, ...]
     """Learners of whom everything was erased."""
+    records_of: tuple[str, ...]
+    """Learners whose pseudonymous records were removed, too."""
     pictures: int
     faces_stored: int
 
@@ -116,6 +126,10 @@ class Housekeeping:
         for learner_id in await self._due_persons():
             await self._erasure.person(learner_id, actor=ACTOR, cause="records_kept_long_enough")
             forgotten.append(learner_id)
+        removed = []
+        for learner_id in await self._due_records():
+            await self._erasure.records(learner_id, actor=ACTOR, cause="records_kept_long_enough")
+            removed.append(learner_id)
         purged = await self._purge_pictures()
         await self._purge_fingerprints()
         async with self._database.read() as connection:
@@ -126,6 +140,7 @@ class Housekeeping:
         return Swept(
             templates_of=tuple(erased),
             persons=tuple(forgotten),
+            records_of=tuple(removed),
             pictures=purged,
             faces_stored=stored,
         )
@@ -193,10 +208,7 @@ class Housekeeping:
 
     async def _due_persons(self) -> list[str]:
         """Name whose records have been kept for their years, since the last thing that happened."""
-        years = max(
-            (p.retention.records_years for p in self._programmes.in_force().values()), default=0
-        )
-        limit = self._clock.stamp().utc_ms - years * _YEAR_MS
+        limit = self._records_limit()
         last = select(func.max(func.coalesce(sessions.c.closed_ms, sessions.c.opened_ms)))
         since = last.where(sessions.c.learner_id == people.c.learner_id).scalar_subquery()
         query = select(people.c.learner_id).where(
@@ -205,7 +217,39 @@ class Housekeeping:
             func.coalesce(since, 0) < limit,
         )
         async with self._database.read() as connection:
-            return list((await connection.scalars(query)).all()) if years else []
+            return [] if limit is None else list((await connection.scalars(query)).all())
+
+    def _records_limit(self) -> int | None:
+        """Give before when what happened last was long enough ago, UTC ms; None: never."""
+        years = [p.retention.records_years for p in self._programmes.in_force().values()]
+        return self._clock.stamp().utc_ms - max(years) * _YEAR_MS if years else None
+
+    async def _due_records(self) -> list[str]:
+        """Name whose every record is older than that, with nothing open about any of them."""
+        limit = self._records_limit()
+        newer = (
+            (sessions, func.coalesce(sessions.c.closed_ms, limit) >= limit),
+            (sessions, sessions.c.settled_ms.is_(None)),
+            (certificates, certificates.c.issued_ms >= limit),
+            (reviews, func.coalesce(reviews.c.decided_ms, limit) >= limit),
+            (offline_hours, offline_hours.c.entered_ms >= limit),
+            (enrolments, enrolments.c.started_ms >= limit),
+            (templates, templates.c.enrolled_ms >= limit),
+        )
+        query = (
+            select(learners.c.id)
+            .where(
+                learners.c.created_ms < limit,
+                *(
+                    ~exists().where(table.c.learner_id == learners.c.id, condition)
+                    for table, condition in newer
+                ),
+            )
+            .order_by(learners.c.id)
+            .limit(_PAGE)
+        )
+        async with self._database.read() as connection:
+            return [] if limit is None else list((await connection.scalars(query)).all())
 
     async def _purge_fingerprints(self) -> int:
         now = self._clock.stamp().utc_ms

@@ -29,6 +29,8 @@ T = TypeVar("T")
 _log = logging.getLogger("benren.tracker")
 
 HEAD_PURPOSE: Final = "ledger-head"
+RECORDS_PURGED: Final = "records_purged"
+"""Kind of the entry that names sessions whose rows were removed after the years of retention."""
 FORMAT: Final = 1
 
 

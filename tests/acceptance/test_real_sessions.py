@@ -59,7 +59,7 @@ def test_an_attack_on_real_scores_stays_within_its_bound(name: str, bank: Bank) 
     attack = BY_NAME[name]
     outcome = repeat(attack, FOSHAN, lessons=40, bank=bank)
     assert outcome.share(attack.who) <= BOUNDS[name]
-    if name != "impostor throughout":
+    if not name.endswith("throughout"):
         assert outcome.ran_ms[attack.who] > 400_000, "the attack was hardly played"
 
 

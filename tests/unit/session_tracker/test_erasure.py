@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from session_tracker.erasure import verify_erasure
 from session_tracker.housekeeping import CourseStanding, Standing, due
 from session_tracker.policy import Provenance, load_policy
+from session_tracker.review import Ruling
+from session_tracker.store.schema import metadata, presence_runs
+from session_tracker.store.testing import tamper
 from session_tracker.testing import Studio
 from verifier.errors import BadRequest, NotFound, SignatureInvalid
 from verifier.keys import KeyRing
+from verifier.types import Decision
 
 NUMBER = "11010519491231002X"
 DAY = 86_400_000
@@ -192,6 +197,85 @@ async def test_names_go_after_the_years_that_records_are_kept(studio: Studio) ->
     studio.clock.advance(370 * DAY)
     await studio.service.settled()
     assert await people.read(studio.learner_id) is None
+
+
+@pytest.mark.both_databases
+async def test_pseudonymous_records_go_too_and_the_ledger_says_so(studio: Studio) -> None:
+    """Every row is gone, the ledger is intact and whole, the entry is a proof; others stay."""
+    lesson = await studio.open()
+    await lesson.watch(120)
+    await lesson.close()
+    other, _ = await studio.enrol()
+    entries = await studio.service.ledger.size()
+    studio.clock.advance(3 * 366 * DAY - DAY)
+    assert (await studio.service.keep_house()).records_of == ()
+    studio.clock.advance(2 * DAY)
+    await studio.service.settled()
+    assert other not in (await studio.service.keep_house()).records_of  # gone by itself already
+    audit = await studio.service.audit()
+    assert audit.intact, audit.findings
+    assert audit.entries > entries
+    with pytest.raises(NotFound):
+        await studio.service.erase_person(studio.learner_id, actor="counter", cause="asked")
+    book = studio.service.ledger
+    (purged,) = [e for e in await book.of_subject(studio.learner_id) if e.kind == "records_purged"]
+    assert purged.content["data"]["sessions"] == [lesson.id]
+    assert purged.content["data"]["rows"] > 5
+    assert purged.content["data"]["actor"] == "housekeeping"
+    async with studio.service._database.read() as connection:
+        for table in metadata.sorted_tables:
+            if table.name.startswith("ledger_") or table.name in ("boots", "programmes"):
+                continue
+            for row in (await connection.execute(select(table))).mappings():
+                assert studio.learner_id not in row.values(), table.name
+                assert lesson.id not in row.values(), table.name
+
+
+async def test_a_purge_is_proven_offline(studio: Studio) -> None:
+    """As every erasure: the entry under a signed head."""
+    lesson = await studio.open()
+    await lesson.close()
+    gone = await studio.service._stage.erasure.records(
+        studio.learner_id, actor="counter", cause="records_kept_long_enough"
+    )
+    content = verify_erasure(gone.proof, studio.keyring)
+    assert (content["kind"], content["data"]["sessions"]) == ("records_purged", [lesson.id])
+
+
+async def test_rows_of_a_purged_session_that_come_back_are_found(studio: Studio) -> None:
+    """What the ledger calls removed has to be removed."""
+    lesson = await studio.open()
+    await lesson.watch(60)
+    await lesson.close()
+    async with studio.service._database.read() as connection:
+        run = dict((await connection.execute(select(presence_runs))).mappings().first() or {})
+    await studio.service._stage.erasure.records(studio.learner_id, actor="counter", cause="test")
+    names = ", ".join(run)
+    values = ", ".join(f":{name}" for name in run)
+    statement = f"INSERT INTO presence_runs ({names}) VALUES ({values})"  # noqa: S608
+    await tamper(studio.url, ("PRAGMA foreign_keys = OFF", {}), (statement, run))
+    assert {f.what for f in (await studio.service.audit()).findings} == {"evidence"}
+
+
+async def test_what_is_open_keeps_the_records(studio: Studio) -> None:
+    """A review that nobody has decided, or a newer certificate, holds everything."""
+    lesson = await studio.open()
+    await lesson.watch(120)
+    studio.verifier.show(lesson.id, Decision.MISMATCH)
+    await lesson.watch(600)
+    await studio.service.settled()
+    (review,) = await studio.service.casework.reviews.of_session(lesson.id)
+    studio.clock.advance(4 * 366 * DAY)
+    assert (await studio.service.keep_house()).records_of == ()
+    await studio.service.casework.decide(
+        review.id, actor="li", ruling=Ruling.UPHELD, reason="somebody else"
+    )
+    assert (await studio.service.keep_house()).records_of == ()
+    studio.clock.advance(4 * 366 * DAY)
+    await studio.service.settled()
+    assert (await studio.service.audit()).intact
+    with pytest.raises(NotFound):
+        await studio.service.erase_person(studio.learner_id, actor="counter", cause="asked")
 
 
 def standing(**more: Any) -> Standing:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -44,17 +45,27 @@ from session_tracker.policy import Policy, Provenance, Training, load_policy
 from session_tracker.review import ReviewKind, Ruling
 from session_tracker.sampling import truncated_exponential
 from session_tracker.store.schema import metadata
-from session_tracker.testing import Lesson, Studio
+from session_tracker.testing import PICTURE, Lesson, Studio
 from verifier.clock import Stamp
-from verifier.errors import Conflict, Overloaded, Refused
+from verifier.errors import Conflict, NotFound, Overloaded, Refused
 from verifier.keys import canonical_json
 from verifier.streaming.advice import Advice, FrameReceipt
 from verifier.streaming.arrivals import Arrival, Arrivals
+from verifier.streaming.hub import StreamHub
 from verifier.streaming.limits import StreamLimits
-from verifier.types import Comparison, Decision, Likeness, SubjectTemplate
+from verifier.streaming.testing import Person, ScriptedEngine, ScriptedVault, scene
+from verifier.types import (
+    Comparison,
+    Decision,
+    Likeness,
+    StreamGrant,
+    StreamSpec,
+    SubjectTemplate,
+)
 
 Tell = Callable[..., Any]
 FOSHAN = load_policy("foshan-2021")
+DAY_MS = 86_400_000
 
 
 @pytest_asyncio.fixture
@@ -816,6 +827,117 @@ def test_row_retention__three_years_of_records_and_no_video() -> None:
     assert FOSHAN.retention.records_years == 3
     assert FOSHAN.retention.templates_until == "course_end_and_appeal"
     assert not [t for t in metadata.tables if "video" in t]
+
+
+async def test_row_evidence_pictures__sealed_while_a_dispute_may_last(school: Studio) -> None:
+    """Of failed checks only, their digest in the ledger; 30 days after the term they go."""
+    lesson = await begun(school)
+    school.verifier.show(lesson.id, Decision.MISMATCH, new_track=False)
+    await lesson.watch(240, share=1)
+    await school.service.settled()
+    checks = [e["data"] for e in await entries(lesson, "check")]
+    failed = [c for c in checks if c["outcome"] != "pass"]
+    assert failed
+    digest = hashlib.sha256(PICTURE).hexdigest()
+    assert {c["evidence"]["picture_sha256"] for c in failed} == {digest}
+    assert {c["evidence"]["picture_sha256"] for c in checks if c not in failed} == {""}
+    casework = school.service.casework
+    kept = await casework.pictures.of_session(lesson.id)
+    assert len(kept) == len(failed)
+    (closed,) = await facts_of(lesson, Closed)
+    term = FOSHAN.appeal_until(closed.t)
+    assert all(0 <= one.keep_until_ms - term - 30 * DAY_MS <= 4 * DAY_MS for one in kept)
+    (review,) = await casework.reviews.of_session(lesson.id)
+    await casework.decide(review.id, actor="li", ruling=Ruling.UPHELD, reason="not him")
+    last = max(one.keep_until_ms for one in kept)
+    school.clock.advance(min(one.keep_until_ms for one in kept) - closed.t - DAY_MS)
+    await school.service.keep_house()
+    assert await casework.pictures.of_session(lesson.id) == kept
+    school.clock.advance(last - closed.t)
+    await school.service.keep_house()
+    assert await casework.pictures.of_session(lesson.id) == []
+
+
+async def test_row_retention__records_go_after_three_years_and_the_ledger_says_so(
+    school: Studio,
+) -> None:
+    """Every row under the pseudonym; the entries stay, intact, and one of them is the proof."""
+    lesson = await begun(school)
+    await lesson.close()
+    school.clock.advance(3 * 365 * DAY_MS)
+    await school.service.settled()
+    await school.service.registry.template(school.learner_id)
+    school.clock.advance(5 * DAY_MS)
+    await school.service.settled()
+    with pytest.raises(NotFound):
+        await school.service.registry.template(school.learner_id)
+    told = await school.service.ledger.of_subject(school.learner_id)
+    (purged,) = [e.content for e in told if e.kind == "records_purged"]
+    assert purged["reason"] == "records_kept_long_enough"
+    assert purged["data"]["sessions"] == [lesson.id]
+    assert (await school.service.audit()).intact
+
+
+class Filming(StreamHub):
+    """The verifier's own streams on drawn pictures, before a camera that films, or a film."""
+
+    def __init__(self, studio: Studio) -> None:
+        super().__init__(
+            ScriptedEngine(),
+            ScriptedVault(),
+            studio.keyring,
+            clock=studio.clock,
+            draw=Random(5).random,
+        )
+        self.shot = 0
+        self._grants: dict[str, tuple[StreamSpec, StreamGrant]] = {}
+        self._seqs: Counter[str] = Counter()
+
+    async def open_stream(self, spec: StreamSpec, *, listed: bool = False) -> StreamGrant:
+        """Remember who sits there."""
+        grant = await super().open_stream(spec, listed=listed)
+        self._grants[spec.session_id] = (spec, grant)
+        return grant
+
+    async def frame(self, session_id: str, *, identity: bool = False) -> None:
+        """Send the next picture, a new one or one from the film."""
+        del identity  # the stream draws for itself
+        spec, grant = self._grants[session_id]
+        self.shot += 1
+        self._seqs[grant.stream_id] += 1
+        picture = scene(Person(who=spec.subject), shot=self.shot)
+        seq = self._seqs[grant.stream_id]
+        await self.push_frame(grant.stream_id, grant.client_token, seq=seq, data=picture)
+        await self.settled()
+
+
+async def test_row_replay__yesterdays_recording_earns_nothing(school: Studio) -> None:
+    """Through the ledger: the same pictures next day are known, new ones of the same face count."""
+    camera: Any = Filming(school)
+    school.verifier = camera
+    await school.service.stop()
+    school.service = school._service()
+    await school.service.start()
+    registry, face = school.service.registry, f"template of {school.learner_id}".encode()
+    await registry.put_template(school.learner_id, face, Provenance.ID_PHOTO)
+    credited = []
+    for film in (0, 0, 1_000):
+        camera.shot = film
+        lesson = await school.open(media=f"lesson-{len(credited)}")
+        await lesson.watch(300)
+        await lesson.close()
+        await school.service.settled()
+        credited.append((await told(lesson))["credited"])
+        checks = [e["data"]["evidence"] for e in await entries(lesson, "identity")]
+        said = {reason for evidence in checks for reason in evidence["reasons"]}
+        assert ("duplicate_frame" in said) is (len(credited) == 2)
+        school.clock.advance(DAY_MS)
+        await school.service.settled()
+    assert credited[0] > 200
+    assert credited[1] == 0
+    assert credited[2] > 200
+    assert (await school.service.audit()).intact
+    await camera.aclose()
 
 
 async def test_row_deletion__the_ledger_keeps_the_hours_and_no_face(school: Studio) -> None:
