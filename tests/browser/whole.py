@@ -108,6 +108,7 @@ async def whole_service(
     changes: dict[str, object] | None = None,
     *,
     base: Mapping[str, object] = SHORT,
+    courses: tuple[str, ...] = (),
     api_keys: tuple[str, ...] = (),
     secret: str = "",
 ) -> AsyncIterator[Whole]:
@@ -123,6 +124,7 @@ async def whole_service(
         data_directory=place / "data",
         port=0,
         policies=(str(policy),),
+        courses=courses,
         api_keys=api_keys,
     )
     with pytest.MonkeyPatch.context() as patch:

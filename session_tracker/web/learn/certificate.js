@@ -1,7 +1,7 @@
 // The certificate of hours: what is on it, its QR code, to print or to save.
 
 import { fill, h } from "../shared/dom.js";
-import { duration, label, say, when } from "../shared/i18n.js";
+import { label, say, when } from "../shared/i18n.js";
 import { button, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
 import { backLink } from "./parts.js";
@@ -40,7 +40,7 @@ function sheet(certificate, base, proof) {
         "cert.hours",
         say(h("dd"), "cert.hours.value", {
           hours: certificate.class_hours,
-          time: duration(certificate.credited_s),
+          time: { duration: certificate.credited_s },
         }),
       ),
       row("cert.issued", when(certificate.issued_ms)),

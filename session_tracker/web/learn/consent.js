@@ -1,7 +1,7 @@
 // The separate consent: given, refused, withdrawn. Refusing is a way through, not a wall.
 
 import { fill, h } from "../shared/dom.js";
-import { languageNow, say, when } from "../shared/i18n.js";
+import { languageNow, say } from "../shared/i18n.js";
 import { button, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
 import { backLink, question } from "./parts.js";
@@ -71,7 +71,7 @@ export function privacyView({ page, go }) {
     }
   };
   const given = consent && {
-    when: when(consent.given_utc_ms),
+    when: { when: consent.given_utc_ms },
     version: consent.text_version,
   };
   fill(

@@ -1,7 +1,7 @@
 // My learning: every session, why each second counted or not, and the way to disagree.
 
 import { fill, h } from "../shared/dom.js";
-import { duration, known, say, t, when } from "../shared/i18n.js";
+import { known, say, t, when } from "../shared/i18n.js";
 import { button, note, trouble, waiting } from "../shared/parts.js";
 import { timeline, titleOf } from "../shared/timeline.js";
 import { account } from "./account.js";
@@ -31,7 +31,7 @@ function entry(session) {
     h(
       "div.row.spread",
       {},
-      say(h("span.number"), "history.credited", { time: duration(session.credited_s) }),
+      say(h("span.number"), "history.credited", { time: { duration: session.credited_s } }),
       session.closed_utc_ms === null && say(h("span.quiet"), "history.open"),
     ),
     say(h("a", { href }), "history.why"),
@@ -52,7 +52,7 @@ export function sessionView({ page }, sessionId) {
       };
       fill(
         place,
-        say(h("h1.whole"), "history.of", { when: when(explanation.from_ms) }),
+        say(h("h1.whole"), "history.of", { when: { when: explanation.from_ms } }),
         say(h("p.quiet"), "history.note"),
         timeline(explanation, { onAppeal }),
       );

@@ -1,7 +1,7 @@
 // Where the learner stands: progress, lessons, vouchers, certificate.
 
 import { fill, h, icon, ICONS } from "../shared/dom.js";
-import { duration, languageNow, say } from "../shared/i18n.js";
+import { languageNow, say } from "../shared/i18n.js";
 import { button, note, trouble } from "../shared/parts.js";
 import { account } from "./account.js";
 
@@ -59,17 +59,17 @@ function programmeCard(programme, go) {
     h(
       "p.progress-words",
       {},
-      say(h("strong.big.number"), "home.credited", { done: duration(done) }),
+      say(h("strong.big.number"), "home.credited", { done: { duration: done } }),
       " ",
       say(h("span.quiet"), "home.target", {
-        target: duration(target),
+        target: { duration: target },
         hours: Math.round(target / hour),
       }),
     ),
     bar,
     complete
       ? note("good", "home.complete")
-      : say(h("p.quiet.small"), "home.left", { left: duration(target - done) }),
+      : say(h("p.quiet.small"), "home.left", { left: { duration: target - done } }),
     certificate &&
       h(
         "p",
@@ -97,7 +97,7 @@ function lesson(programme, medium, go) {
     missed >= CATCH_UP_FROM_MS &&
     button("home.catchup", () => go(`${path}/again`), {
       kind: "plain",
-      values: { time: duration(missed / 1000) },
+      values: { time: { duration: missed / 1000 } },
     });
   if (again) again.disabled = !account.mayLearn;
   return h(
@@ -107,7 +107,7 @@ function lesson(programme, medium, go) {
       "div",
       {},
       title,
-      say(h("div.quiet.small.number"), "home.minutes", { time: duration(medium.duration_ms / 1000) }),
+      say(h("div.quiet.small.number"), "home.minutes", { time: { duration: medium.duration_ms / 1000 } }),
     ),
     start,
     again,

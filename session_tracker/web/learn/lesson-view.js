@@ -1,7 +1,7 @@
 // What a lesson looks like; what happens in it is in lesson.js.
 
 import { fill, h, icon, ICONS } from "../shared/dom.js";
-import { clock, duration, label, say, t } from "../shared/i18n.js";
+import { clock, label, say, t } from "../shared/i18n.js";
 import { button } from "../shared/parts.js";
 import { mirror, speak } from "./parts.js";
 
@@ -108,8 +108,8 @@ export function lessonParts(acts) {
       course.max = Math.max(view.target_s, 1);
       course.value = Math.min(view.course_credited_s, view.target_s);
       say(total, "lesson.all", {
-        done: duration(view.course_credited_s),
-        target: duration(view.target_s),
+        done: { duration: view.course_credited_s },
+        target: { duration: view.target_s },
       });
     },
 
@@ -123,6 +123,14 @@ function challengeIn(place, preview) {
   let ticking = null;
   let endsAt = 0;
   const seconds = h("p.quiet.number");
+  const lead = h("p.quiet");
+  const sign = h("div");
+  const words = h("strong.turn-words", { id: "turn" });
+  const glass = h("div.challenge-mirror");
+  const count = h("span.number");
+  const dots = h("div");
+  const row = h("div.row.spread", {}, count, seconds);
+  const card = h("div.challenge-card", {}, lead, sign, words, glass, row, dots);
   const tick = () => {
     say(seconds, "turn.left_s", { s: Math.max(0, Math.ceil((endsAt - Date.now()) / 1000)) });
   };
@@ -132,6 +140,7 @@ function challengeIn(place, preview) {
       before = null;
       place.hidden = true;
       fill(place);
+      fill(glass);
       fill(preview, stream ? mirror(stream) : icon(ICONS.camera));
       return;
     }
@@ -145,20 +154,14 @@ function challengeIn(place, preview) {
     const straight = !TURNS.has(challenge.turn);
     const arrow = icon(straight ? ICONS.centre : ICONS.arrow, "turn-arrow");
     if (!straight) arrow.dataset.turn = challenge.turn;
-    const words = say(h("strong.turn-words", { id: "turn" }), `turn.${challenge.turn}`);
-    fill(
-      place,
-      h(
-        "div.challenge-card",
-        {},
-        say(h("p.quiet"), again ? "turn.again" : "turn.lead"),
-        arrow,
-        words,
-        h("div.challenge-mirror", {}, stream && mirror(stream)),
-        h("div.row.spread", {}, say(h("span.number"), "turn.step", challenge), seconds),
-        steps(challenge),
-      ),
-    );
+    fill(sign, arrow);
+    if (fresh || again) say(lead, again ? "turn.again" : "turn.lead");
+    say(words, `turn.${challenge.turn}`);
+    say(count, "turn.step", { step: challenge.step, steps: challenge.steps });
+    fill(dots, steps(challenge));
+    // The mirror stays: a slow telephone takes its time to show a new one.
+    if (fresh) fill(glass, stream && mirror(stream));
+    if (fresh) fill(place, card);
     place.setAttribute("aria-labelledby", "turn");
     place.setAttribute("tabindex", "-1");
     place.hidden = false;

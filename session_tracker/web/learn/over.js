@@ -1,7 +1,7 @@
 // How a lesson ended, what was credited, and what can be done now.
 
 import { fill, h } from "../shared/dom.js";
-import { duration, say } from "../shared/i18n.js";
+import { say } from "../shared/i18n.js";
 import { button, note } from "../shared/parts.js";
 import { account } from "./account.js";
 
@@ -34,12 +34,12 @@ export function overView({ page, go, show, session }, { why, view, lostAt }) {
       "section.card",
       {},
       some
-        ? say(h("p.credited.number"), "over.credited", { time: duration(view.credited_s) })
+        ? say(h("p.credited.number"), "over.credited", { time: { duration: view.credited_s } })
         : say(h("p.big"), "over.none"),
       !some && known !== "suspended" && say(h("p"), "over.none.text"),
       say(h("p.quiet"), "over.total", {
-        done: duration(view.course_credited_s),
-        target: duration(view.target_s),
+        done: { duration: view.course_credited_s },
+        target: { duration: view.target_s },
       }),
     ),
     view.certificate && note("good", "over.certificate"),

@@ -4,6 +4,9 @@
 //   addWords({zh: {hello: "您好，{name}"}, en: {hello: "Hello, {name}"}});
 //   say(element, "hello", {name: "李"});   // sets and remembers
 //   t("hello", {name: "李"});              // only the text
+//
+// A value that has words of its own changes its language with the text: `{duration: seconds}` and
+// `{when: utcMs}`.
 
 export const LANGUAGES = { zh: "中文", en: "English" };
 const KEY = "benren.language";
@@ -23,7 +26,13 @@ export function languageNow() {
 /** Give a text. Unknown keys show themselves, so that a hole is seen and nothing breaks. */
 export function t(key, values = {}) {
   const text = words[language][key] ?? words.zh[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return text.replace(/\{(\w+)\}/g, (whole, name) => worded(values[name]) ?? whole);
+}
+
+function worded(value) {
+  if (value === null || value === undefined) return null;
+  if (typeof value !== "object") return String(value);
+  return "when" in value ? when(value.when) : duration(value.duration);
 }
 
 /** The names of all texts by language; a test holds them against each other. */
