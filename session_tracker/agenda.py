@@ -182,7 +182,7 @@ def _running_checks(m: Machine, policy: Policy) -> Iterator[Entry]:
         yield at, AskCheck(cause=CheckCause.RETRY, not_before=m.doubt)
     if m.owed is not None and (m.last_frame or 0) >= (m.owed.not_before or 0):
         yield m.now, m.owed
-    if not m.player_runs:
+    if not m.player_runs or not _shows_more(m):
         return
     # A track that has just begun had an identity sample of its own; a check wants more of it.
     settled = m.fresh_since + policy.checks.frames_needed_s * 1_000
@@ -194,6 +194,11 @@ def _running_checks(m: Machine, policy: Policy) -> Iterator[Entry]:
         # Of a challenge, which is a cue, the frame just before it has to match.
         since = m.last_frame if m.random_active else None
         yield at, _ask(m, CheckCause.RANDOM, since, policy, active=m.random_active)
+
+
+def _shows_more(m: Machine) -> bool:
+    """Tell whether a frame has come since the newest one that a check has judged."""
+    return m.last_frame is not None and (m.last_check is None or m.last_frame > m.last_check)
 
 
 def _retry(m: Machine, answer_since: int, policy: Policy) -> Entry:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Final
 
 from session_tracker.events import CheckCause, Fact, Playback, Presence, Resumed, Suspended
 from session_tracker.machine import LIVE_STATES, Machine
 from session_tracker.policy import Policy
 from session_tracker.records import Course, SessionRecord, StreamRecord, Totals
+from verifier.types import StreamEvent
+
+_REMEMBERED: Final = 256
+"""Events of a session whose contents are remembered, to know another one under the same number."""
+_SAID: Final = tuple(name for name in StreamEvent.__slots__ if name != "models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +73,8 @@ class Live:
     asked: dict[str, Asked] = field(default_factory=dict)
     answers: dict[int, tuple[str, str]] = field(default_factory=dict)
     """seq -> (digest, first answer) of every playback report."""
+    heard: OrderedDict[tuple[str, int], int] = field(default_factory=OrderedDict)
+    """(stream, event) -> what the newest events said, as a hash of this process."""
     flagged: set[str] = field(default_factory=set)
     """Kinds of flags already in the ledger."""
     top_track: int = 0
@@ -78,6 +87,17 @@ class Live:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     progress: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced, whenever a turn was applied."""
+
+    def hear(self, event: StreamEvent) -> None:
+        """Remember what an event said."""
+        self.heard[event.stream_id, event.event_id] = _hash_of(event)
+        while len(self.heard) > _REMEMBERED:
+            self.heard.popitem(last=False)
+
+    def contradicts(self, event: StreamEvent) -> bool:
+        """Tell whether another event was heard under this one's number, as far as remembered."""
+        known = self.heard.get((event.stream_id, event.event_id))
+        return known is not None and known != _hash_of(event)
 
     @property
     def id(self) -> str:
@@ -104,3 +124,8 @@ class Live:
         """The newest playback report that counted."""
         reports = [fact for fact in self.facts.values() if isinstance(fact, Playback)]
         return max(reports, key=lambda r: r.t, default=None)
+
+
+def _hash_of(event: StreamEvent) -> int:
+    said = tuple(getattr(event, name) for name in _SAID)
+    return hash((said, tuple(sorted(event.models.items()))))

@@ -305,7 +305,10 @@ class Stage:
     # --- the verifier ----------------------------------------------------------------------
 
     async def sink(self, event: StreamEvent) -> None:
-        """Take in a stream event; returns once it is durable. Repeats are welcome."""
+        """Take in a stream event; returns once it is durable. Repeats are welcome.
+
+        Raises Conflict for an event whose number another one had, or that is out of turn.
+        """
         live = self.sessions.get(event.session_id)
         if live is None:
             await self._late(event)
@@ -314,6 +317,15 @@ class Stage:
             stream = live.streams.get(event.stream_id)
             if stream is None:
                 raise NotFound(f"Session {live.id} has no stream {event.stream_id}.")
+            if live.contradicts(event):
+                _log.error(
+                    "session %s: stream %s said something else as event %d before: refused",
+                    *(live.id, event.stream_id, event.event_id),
+                )
+                raise Conflict(
+                    f"Another event {event.event_id} of stream {event.stream_id} was taken before.",
+                    remedy="Give every event a number of its own, and repeat it as it was.",
+                )
             if event.event_id <= stream.last_event_id or not live.open:
                 return
             if event.event_id != stream.last_event_id + 1:
@@ -349,6 +361,7 @@ class Stage:
                     await rows.insert_boot(tx.connection, stamp)
 
             await self.commit(live, turn, before)
+            live.hear(event)
             self.axis.learn(placed.news)
             if self.fingerprints.note(live, event):
                 self.scheduler.spawn(self.fingerprints.keep(live), what=f"frames of {live.id}")

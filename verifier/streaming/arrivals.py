@@ -63,6 +63,7 @@ class Arrivals:
         self._pace = Pace(limits.frames_per_s)
         self._answers: OrderedDict[int, tuple[str, FrameReceipt]] = OrderedDict()
         self._digests: OrderedDict[str, None] = OrderedDict()
+        """Of samples with a face."""
         self._highest = -1
         self._working: _Entry | None = None
         self._waiting: _Entry | None = None
@@ -79,7 +80,8 @@ class Arrivals:
         """Give the receipt of a frame. Raises Conflict, TooManyRequests and what `process` does.
 
         The same number gets its first answer again; the same number with other bytes is a
-        Conflict; a number below one already seen, or bytes already seen, are no sample.
+        Conflict; a number below one already seen, or bytes already seen with a face, are no sample.
+        (A covered lens may send the same bytes for ever: each time it says that nobody is seen.)
         """
         if not 0 <= seq <= _MAX_SEQ:
             raise BadRequest(
@@ -154,10 +156,11 @@ class Arrivals:
                 entry.receipt.set_result(receipt)
             self._working = None
 
-    def became_sample(self, arrival: Arrival, advice: Advice) -> FrameReceipt:
-        """Record that `arrival` is a sample: from now on its number and bytes are known."""
+    def became_sample(self, arrival: Arrival, advice: Advice, *, faces: int = 1) -> FrameReceipt:
+        """Record that `arrival` is a sample: its number is known, and with a face its bytes."""
         self._highest = max(self._highest, arrival.seq)
-        self._digests[arrival.digest] = None
+        if faces:
+            self._digests[arrival.digest] = None
         while len(self._digests) > self._remembered:
             self._digests.popitem(last=False)
         return self._answer(arrival.seq, arrival.digest, accepted=True, advice=advice)

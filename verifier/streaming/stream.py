@@ -249,7 +249,9 @@ class Stream:
         away = await self._looks_away(arrival.seq, glance)
         self._require_open()
         sample, sighting = self._record(arrival, glance, away=away)
-        receipt = self._arrivals.became_sample(arrival, advise(glance.evidence))
+        receipt = self._arrivals.became_sample(
+            arrival, advise(glance.evidence), faces=len(glance.faces)
+        )
         if glance.frame is not None:
             face = _followed(glance.faces, sighting, glance.longer_side_px)
             await self._challenges.take(sample, glance.frame, face)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from session_tracker import states
 from session_tracker.credit import derive
 from session_tracker.events import (
     Challenged,
@@ -40,7 +42,7 @@ from session_tracker.events import (
 from session_tracker.explain import fate_of
 from session_tracker.ledger_file import audit_export, export_ledger
 from session_tracker.live import Report
-from session_tracker.machine import LIVE_STATES, Machine
+from session_tracker.machine import LIVE_STATES, AskCheck, Machine, State
 from session_tracker.policy import Policy, Provenance, Training, load_policy
 from session_tracker.review import ReviewKind, Ruling
 from session_tracker.sampling import truncated_exponential
@@ -225,6 +227,50 @@ def test_row_absent__only_frames_that_arrived_speak(tell: Tell) -> None:
     long = tell().opened().frames(0, 50).frames(52, 67, track=0).frames(70, 200, track=2)
     long.plays(0, 200).closed(200).sample(40).sample(70, 120, track=2)
     assert (40, 70, "absent") in long.void()
+
+
+async def test_row_absent__a_covered_lens_may_send_the_same_bytes_for_ever() -> None:
+    """Each of them says that nobody is seen: absent, and no gap of the network."""
+
+    async def process(arrival: Arrival) -> FrameReceipt:
+        return line.became_sample(arrival, Advice.NO_FACE, faces=0)
+
+    async def confirm() -> None:
+        pass
+
+    line = Arrivals(process, confirm, StreamLimits())
+    for seq in range(1, 9):
+        at = Stamp(boot_id="b", monotonic_ms=seq * 5_000, utc_ms=1_800_000_000_000 + seq * 5_000)
+        receipt = await line.push(seq, b"black", at)
+        assert (receipt.accepted, receipt.advice) == (True, Advice.NO_FACE)
+
+
+def test_row_random_checks__a_frame_is_judged_by_one_of_them() -> None:
+    """While no frame comes since the last check, none is asked for: it would see nothing new."""
+    running = Machine(
+        state=State.RUNNING,
+        now=125_000,
+        last_frame=100_000,
+        track=1,
+        fresh_since=20_000,
+        last_pass=30_000,
+        random_at=50_000,
+        last_activity=100_000,
+        player_runs=True,
+    )
+    for judged, causes in (
+        (None, [CheckCause.MAX_GAP]),
+        (95_000, [CheckCause.MAX_GAP]),
+        (100_000, []),
+        (110_000, []),  # one that saw nobody, after the newest frame
+    ):
+        _, actions = states.due(replace(running, last_check=judged), 125_000, FOSHAN)
+        assert [one.cause for one in actions if isinstance(one, AskCheck)] == causes
+    passed = replace(running, last_check=100_000, last_pass=100_000, random_at=120_000)
+    assert states.due(passed, 125_000, FOSHAN)[1] == ()
+    _, (asked,) = states.due(replace(passed, last_frame=126_000), 126_000, FOSHAN)
+    assert isinstance(asked, AskCheck)
+    assert asked.cause is CheckCause.RANDOM
 
 
 async def test_row_several_faces__flagged_once_and_nothing_withheld(school: Studio) -> None:
@@ -562,6 +608,9 @@ async def test_row_idempotency__a_repeat_gets_the_first_answer_another_body_a_co
     event = await school.verifier.frame(lesson.id, identity=True)
     size = len(await school.service.facts(lesson.id))
     await school.verifier.again(event)
+    assert len(await school.service.facts(lesson.id)) == size
+    with pytest.raises(Conflict, match="was taken before"):
+        await school.verifier.again(replace(event, decision=Decision.MISMATCH))
     assert len(await school.service.facts(lesson.id)) == size
 
 

@@ -483,3 +483,15 @@ async def test_closing_during_a_frame_makes_it_no_sample(studio) -> None:
     with pytest.raises(StreamGone):
         await upload
     assert studio.events == []
+
+
+async def test_the_same_dark_picture_again_and_again_shows_nobody(make_studio) -> None:
+    """A covered lens may be perfectly constant; a face that does not change a byte is no sample."""
+    studio = make_studio()
+    grant = await studio.open()
+    for seq, picture in enumerate([scene("li"), scene("li"), *[scene()] * 3], start=1):
+        studio.clock.advance(5_000)
+        await studio.hub.push_frame(grant.stream_id, grant.client_token, seq=seq, data=picture)
+        await studio.hub.settled()
+    seen = [event for event in studio.events if event.kind is EventKind.PRESENCE]
+    assert [(event.frame_seq, event.faces) for event in seen] == [(1, 1), (3, 0), (4, 0), (5, 0)]
