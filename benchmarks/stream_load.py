@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import random
 import sys
 import time
@@ -32,6 +33,8 @@ JITTER: Final = 0.1
 REPORT_S: Final = 15.0
 LINES: Final = 8
 """HTTP connections for reports."""
+ENTRIES_PER_S: Final = 4.0
+"""Learners who come in, at most: a whole county does not begin its lesson in one second."""
 _COMMENT: Final = b"\xff\xfe"  # JPEG, T.81, B.2.4.5: a comment; makes equal pictures differ
 
 
@@ -59,6 +62,8 @@ class Report:
 
     waits_ms: list[float] = field(default_factory=list)
     """From sending a frame to its cue."""
+    frames: list[tuple[str, int]] = field(default_factory=list)
+    """Stream and number of each of these frames."""
     probes_ms: list[float] = field(default_factory=list)
     """Answers of ``/healthz``: what everybody waits at least."""
     advice: dict[str, int] = field(default_factory=dict)
@@ -75,6 +80,10 @@ class Report:
     """Of this process, while it counts."""
     service_cpu_s: float = 0.0
     """Of the service, meanwhile."""
+    memory_mb: list[float] = field(default_factory=list)
+    """Resident memory of the service, when it begins to count and at the end."""
+    put_off: int = 0
+    """Requests that were answered 503, and sent again."""
 
 
 class _Http:
@@ -82,6 +91,7 @@ class _Http:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
+        self.put_off = 0
         self._free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
             asyncio.Queue()
         )
@@ -99,6 +109,7 @@ class _Http:
             status, answer = await self._ask(method, path, body, token)
             if status != 503:
                 break
+            self.put_off += 1
             await asyncio.sleep(1.0)
         if status >= 400:
             raise RuntimeError(f"{method} {path}: {status} {answer}")
@@ -214,6 +225,7 @@ class _Learner:
                 sent_ms = self._waiting.pop(cue["seq"], None)
                 if sent_ms is not None and self._run.counts:
                     report.waits_ms.append(work_time_ms() - sent_ms)
+                    report.frames.append((self._stream["stream_id"], cue["seq"]))
                     report.advice[cue["advice"]] = report.advice.get(cue["advice"], 0) + 1
         finally:
             report.lost += not self._run.over.is_set()
@@ -256,19 +268,22 @@ class _Run:
         studying: list[asyncio.Task[None]] = []
         for start in range(0, len(learners), LINES):
             some = learners[start : start + LINES]
-            await asyncio.gather(*(learner.enter() for learner in some))
+            pause = asyncio.create_task(asyncio.sleep(LINES / ENTRIES_PER_S))
+            await asyncio.gather(pause, *(learner.enter() for learner in some))
             studying += [asyncio.create_task(learner.study()) for learner in some]
         probe = asyncio.create_task(self._probe())
         await asyncio.sleep(self.orders.warm_up_s)
         self.counts = True
         service = Server(pid=self.orders.pid, host="", port=0)
         began_ms, cpu_s, service_s = work_time_ms(), time.process_time(), service.cpu_s() or 0.0
+        self.report.memory_mb.append(resident_mb(self.orders.pid))
         self.report.began_utc_ms = time.time_ns() // 1_000_000
         await asyncio.sleep(self.orders.seconds)
         self.counts = False
         self.report.elapsed_s = (work_time_ms() - began_ms) / 1_000
         self.report.cpu_s = time.process_time() - cpu_s
         self.report.service_cpu_s = (service.cpu_s() or 0.0) - service_s
+        self.report.memory_mb.append(resident_mb(self.orders.pid))
         await asyncio.sleep(2.0)  # for cues that are on their way
         self.over.set()
         failures = Counter(
@@ -278,6 +293,7 @@ class _Run:
             sys.stderr.write(f"learners failed: {failures.most_common(3)}\n")
         probe.cancel()
         await asyncio.gather(probe, return_exceptions=True)
+        self.report.put_off = self.http.put_off
         return self.report
 
     async def _passes(self, pictures: Sequence[bytes]) -> bool:
@@ -305,6 +321,12 @@ class _Run:
             if self.counts:
                 self.report.probes_ms.append(work_time_ms() - began_ms)
             await asyncio.sleep(0.5)
+
+
+def resident_mb(pid: int) -> float:
+    """Read the resident memory of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main(argv: Sequence[str] = ()) -> int:

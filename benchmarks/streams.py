@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -21,10 +20,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from benchmarks.frames import find_faces
 from benchmarks.job import Job
 from benchmarks.service import serving
-from benchmarks.stream_load import Orders, Report
+from benchmarks.stream_load import Orders, Report, resident_mb
 from benchmarks.stream_video import idle_memory, measure
 from benchmarks.timing import Json, percentiles
 from benren.demo.cameras import VGA, Camera, Handheld, Lens, read_photograph
@@ -68,11 +69,11 @@ def capacity(
                 programme=POLICY,
                 pid=server.pid,
             )
-            memory_mb = [_resident_mb(server.pid)]
+            memory_mb = [resident_mb(server.pid)]
             report = _run(orders)
-            memory_mb.append(_resident_mb(server.pid))
         checks = _checks(data / "benren.sqlite3", report.began_utc_ms)
-    return _told(orders, report, checks, memory_mb=memory_mb)
+        due = _looked_at(data / "benren.sqlite3")
+    return _told(orders, report, checks, due=due, memory_mb=[*memory_mb, *report.memory_mb])
 
 
 def pictures_of(faces: Path, folder: Path, *, count: int) -> list[list[str]]:
@@ -128,11 +129,6 @@ def _run(orders: Orders) -> Report:
     return Report(**json.loads(done.stdout))
 
 
-def _resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def _checks(database: Path, since_ms: int) -> list[dict[str, Any]]:
     """Read from the ledger when each check was asked for and when its decision was recorded."""
     asked: dict[str, int] = {}
@@ -154,11 +150,46 @@ def _checks(database: Path, since_ms: int) -> list[dict[str, Any]]:
     return found
 
 
+def _looked_at(database: Path) -> set[tuple[str, int]]:
+    """Read from the ledger which frames became identity samples, or the newest of a check."""
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute(
+            "SELECT body FROM ledger_entries WHERE kind IN ('identity', 'check')"
+        )
+        evidence = [json.loads(body)["data"].get("evidence") or {} for (body,) in rows]
+    return {(one["stream"], one["frame_seq"]) for one in evidence if "frame_seq" in one}
+
+
+def _separated(report: Report, due: set[tuple[str, int]]) -> Json:
+    """Tell how well the time of an answer tells whether its frame was looked at.
+
+    `auc` is the probability that a frame that was looked at waited longer than one that was not:
+    0.5 tells nothing. Its standard error is that of chance (Mann, Whitney 1947).
+    """
+    known = [tuple(one) in due for one in report.frames]
+    n, m = sum(known), len(known) - sum(known)
+    if not n or not m:
+        return {"looked_at": n, "others": m, "auc": None}
+    waits = np.asarray(report.waits_ms)
+    _, place, count = np.unique(waits, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+    auc = (float(ranks[np.asarray(known)].sum()) - n * (n + 1) / 2) / (n * m)
+    return {
+        "looked_at": n,
+        "others": m,
+        "auc": auc,
+        "auc_by_chance": ((n + m + 1) / (12 * n * m)) ** 0.5,
+        "looked_at_ms": percentiles([w for w, k in zip(report.waits_ms, known, strict=True) if k]),
+        "others_ms": percentiles([w for w, k in zip(report.waits_ms, known, strict=True) if not k]),
+    }
+
+
 def _told(
     orders: Orders,
     report: Report,
     checks: Sequence[dict[str, Any]],
     *,
+    due: set[tuple[str, int]],
     memory_mb: Sequence[float],
 ) -> Json:
     cores = available_processors()
@@ -191,7 +222,10 @@ def _told(
         "generator_share": report.cpu_s / report.elapsed_s / cores,
         "service_cores": report.service_cpu_s / report.elapsed_s,
         "service_ms_per_frame": report.service_cpu_s * 1_000 / max(frames, 1),
+        "put_off": report.put_off,
+        "answers_tell": _separated(report, due),
         "service_memory_mb": list(memory_mb),
+        "memory_mb_per_learner": (memory_mb[-1] - memory_mb[0]) / orders.learners,
     }
 
 

@@ -17,6 +17,21 @@ behind the frames; then the oldest that waits is passed over, and its place in t
 asked."""
 
 
+TURNS: Final = 24
+"""Turns of the event loop within which the answer to a frame has been handed to its connection, on
+every transport: fewer than ten are needed."""
+
+
+async def answered() -> None:
+    """Let the answer to the frame that is in hand leave, before work on it begins.
+
+    Otherwise the threads of that work would hold up the answer, by a millisecond or so: enough to
+    tell, in the long run, which frames are looked at.
+    """
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """A frame that is to be looked at."""
@@ -67,6 +82,7 @@ class Looks:
         try:
             while self._waiting:
                 self._current = self._waiting.popleft()
+                await answered()
                 await self._take(self._current)
         finally:
             self._current = None

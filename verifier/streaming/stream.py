@@ -39,7 +39,7 @@ from verifier.streaming.cues import CueBoard
 from verifier.streaming.eventlog import EventLog
 from verifier.streaming.gaze import Gaze
 from verifier.streaming.limits import StreamLimits
-from verifier.streaming.looks import Look, Looks
+from verifier.streaming.looks import Look, Looks, answered
 from verifier.streaming.ports import Inference
 from verifier.streaming.replay import ReplayWatch
 from verifier.streaming.thumbnails import digest_of, thumbnail
@@ -361,6 +361,7 @@ class Stream:
         self.log.require_room()
         now = self._clock.stamp()
         chosen = self._chosen(request.not_before)
+        await answered()
         if chosen:
             evidence = await self._evidence_of(chosen)
             self._require_open()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from verifier.streaming.looks import MOST_WAITING, Look, Looks
+from verifier.streaming.looks import MOST_WAITING, Look, Looks, answered
 from verifier.streaming.testing import ScriptedEngine, scene
 from verifier.streaming.window import Sample
 from verifier.types import Evidence, Frame
@@ -46,6 +46,7 @@ async def test_a_frame_is_answered_before_it_is_looked_at(make_studio) -> None:
             "challenge": None,
         }
         assert [event.kind.value for event in studio.events] == ["presence"] * seq
+    await answered()
     await asyncio.sleep(0)
     assert studio.engine.begun == 1
     studio.engine.gate.set()
