@@ -8,7 +8,8 @@ of one is kept when the next one is read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,8 @@ from session_tracker.store.database import Database
 from session_tracker.store.schema import enrolments
 
 _PAGE: Final = 500
+_AT_ONCE: Final = 4
+"""Courses whose facts are in memory: while one is derived, the database reads the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +77,14 @@ async def settle_all(
 
     Give a `Settlement` that keeps nothing (`kept_facts=0`): no course is looked at twice.
     """
-    async for course in courses(database):
+
+    async def settle(course: Course) -> CourseOutcome:
         state = await settlement.course_credit(course, now_ms=now_ms, running={})
         if context is None:
             regraded = await settlement.differing(state)
         else:
             regraded = await settlement.regrade(state, context)
-        yield CourseOutcome(
+        return CourseOutcome(
             course=course,
             sessions=len(state.records),
             open_sessions=sum(record.settled_ms is None for record in state.records),
@@ -91,3 +95,20 @@ async def settle_all(
             certificate=state.certificate_number,
             regraded=regraded,
         )
+
+    waiting: list[Course] = []
+    async for course in courses(database):
+        waiting.append(course)
+        if len(waiting) == _AT_ONCE:
+            for outcome in await _each(settle, waiting):
+                yield outcome
+            waiting = []
+    for outcome in await _each(settle, waiting):
+        yield outcome
+
+
+async def _each(
+    settle: Callable[[Course], Awaitable[CourseOutcome]], found: Sequence[Course]
+) -> Sequence[CourseOutcome]:
+    """Settle a few courses beside each other, in their order; what one raises is raised."""
+    return await asyncio.gather(*(settle(course) for course in found))

@@ -180,11 +180,11 @@ class Settlement:
     async def _outdated(
         self, state: CourseCredit
     ) -> AsyncIterator[tuple[SessionRecord, Sequence[Segment], ledger.Entry]]:
-        for record in state.records:
-            if record.settled_ms is None:
-                continue
+        settled = [record for record in state.records if record.settled_ms is not None]
+        newest = await self._last_settlements([record.id for record in settled])
+        for record in settled:
             session = state.of(record.id)
-            last = await self.last_settlement(record.id)
+            last = newest[record.id]
             cut = segments_of(session, state.facts[record.id])
             if not _as_settled(last.content["data"], session, cut):
                 yield record, cut, last
@@ -234,14 +234,18 @@ class Settlement:
 
     async def last_settlement(self, session_id: str) -> ledger.Entry:
         """Give the newest settlement of a session that has one."""
+        return (await self._last_settlements([session_id]))[session_id]
+
+    async def _last_settlements(self, ids: Sequence[str]) -> Mapping[str, ledger.Entry]:
+        """Give the newest settlement of each of a course's sessions, in one query."""
+        query = (
+            select(ledger_entries)
+            .where(ledger_entries.c.subject.in_(ids), ledger_entries.c.kind == "settled")
+            .order_by(ledger_entries.c.idx)
+        )
         async with self._database.read() as connection:
-            query = (
-                select(ledger_entries)
-                .where(ledger_entries.c.subject == session_id, ledger_entries.c.kind == "settled")
-                .order_by(ledger_entries.c.idx.desc())
-                .limit(1)
-            )
-            return ledger.to_entry((await connection.execute(query)).one())
+            found = (await connection.execute(query)).all()
+        return {row.subject: ledger.to_entry(row) for row in found}
 
 
 def settlement_data(
