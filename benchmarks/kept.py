@@ -18,14 +18,14 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.accuracy import BATCH, Photograph, families, lfw10, people
 from verifier.models.packs import Pack, load_pack
-from verifier.models.runtime import Runtime
+from verifier.models.runtime import Provider, Runtime
 from verifier.models.store import Store
 from verifier.pipeline.engine import Engine
 from verifier.pipeline.intake import decode
@@ -132,15 +132,15 @@ def compare(
     )
 
 
-def measure(faces: Path, pack: str, persons: int) -> Kept:
+def measure(faces: Path, pack: str, persons: int, provider: Provider = "cpu") -> Kept:
     """Run both engines over the photographs."""
     mated = [*lfw10(faces), *families(faces), *people(faces)]
     photographs = [*mated, *many_persons(faces, persons)]
     profile = load_profile(None)
-    production = embed_all(Engine(_load(pack), profile), photographs)
+    production = embed_all(Engine(_load(pack, provider), profile), photographs)
     # What production rewrites when it loads a graph stays as it was prepared.
     with patch("verifier.models.ort.optimise", lambda content: content):
-        plain = _load(pack)
+        plain = _load(pack, "cpu")
     full = embed_all(Engine(plain, profile, savings=Savings(small_looks=False)), photographs)
     names = frozenset(p.name for p in mated)
     threshold, fnmr, difference, interval, count, genuine, impostor = compare(
@@ -159,8 +159,8 @@ def measure(faces: Path, pack: str, persons: int) -> Kept:
     )
 
 
-def _load(pack: str) -> Pack:
-    return load_pack(pack, Store.default(), Runtime("cpu", threads=1))
+def _load(pack: str, provider: Provider) -> Pack:
+    return load_pack(pack, Store.default(), Runtime(provider, threads=1))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -169,8 +169,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--faces", type=Path, required=True, help="folder of the photographs")
     parser.add_argument("--pack", default="open")
     parser.add_argument("--persons", type=int, default=1_500, help="of lfw90, for the threshold")
+    parser.add_argument(
+        "--provider", default="cpu", choices=get_args(Provider), help="of production's engine"
+    )
     given = parser.parse_args(argv)
-    found = measure(given.faces, given.pack, given.persons)
+    found = measure(given.faces, given.pack, given.persons, given.provider)
     sys.stdout.write(json.dumps({n: getattr(found, n) for n in found.__slots__}) + "\n")
     return 0
 

@@ -30,11 +30,14 @@ if TYPE_CHECKING:
 BATCH: Final = 8
 TOGETHER: Final = f"batch{BATCH}"
 AUTO: Final = "auto"
+BF16: Final = "openvino-bf16"
 INSIGHTFACE: Final = "insightface"
 OPENCV: Final = "opencv"
 PAIRS: Final = (("edgeface", INSIGHTFACE), ("open", INSIGHTFACE), ("open", OPENCV))
 """Pack and peer; the first and the last have the same embedder, the second is our default."""
-MODES: Final = ("", f".{TOGETHER}", f".{AUTO}", f".{AUTO}.{TOGETHER}")
+MODES: Final = tuple(
+    f"{mode}{many}" for mode in ("", f".{AUTO}", f".{BF16}") for many in ("", f".{TOGETHER}")
+)
 """Ways in which ours may run."""
 WORDS: Final[Mapping[str, str]] = {
     INSIGHTFACE: "insightface FaceAnalysis: SCRFD-500M at 640 × 640, EdgeFace-XS",
@@ -103,11 +106,13 @@ def _field(job: Job, store: Store) -> Field:
         "open": lambda: Ours("open", store, job.provider),
         f"edgeface.{AUTO}": lambda: Ours("edgeface", store, AUTO),
         f"open.{AUTO}": lambda: Ours("open", store, AUTO),
+        f"edgeface.{BF16}": lambda: Ours("edgeface", store, BF16),
+        f"open.{BF16}": lambda: Ours("open", store, BF16),
         INSIGHTFACE: lambda: InsightFace(store, scrfd_path(store)),
         OPENCV: lambda: OpenCv(store),
     }
     for name, make in makers.items():
-        if name.endswith(AUTO) and job.provider == AUTO:
+        if name.partition(".")[2] == job.provider:
             continue
         try:
             made = make()
@@ -152,6 +157,8 @@ def words_of(name: str) -> str:
     words = WORDS[system]
     if AUTO in more:
         words += ", fastest engine for each network"
+    if BF16 in more:
+        words += ", in bfloat16"
     return words + (f", {BATCH} frames at a time" if TOGETHER in more else "")
 
 

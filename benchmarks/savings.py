@@ -34,7 +34,12 @@ Work: TypeAlias = Callable[[Engine, bool], list["Evidence"]]
 REENCODED: Final = 75
 """JPEG quality of a picture that is sent again."""
 NOTHING: Final = Savings(
-    small_looks=True, track=False, duplicates=False, glances=False, early_exit=False
+    small_looks=True,
+    small_first=False,
+    track=False,
+    duplicates=False,
+    glances=False,
+    early_exit=False,
 )
 
 
@@ -172,6 +177,13 @@ def _cases(bench: Bench) -> list[Case]:
             words="small looks and close ones, instead of one at 640 px",
             on=NOTHING,
             off=replace(NOTHING, small_looks=False),
+            work=sample(first),
+        ),
+        Case(
+            name="small_first",
+            words="no large look where the small one plainly shows one face",
+            on=replace(NOTHING, small_first=True),
+            off=NOTHING,
             work=sample(first),
         ),
         Case(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from benchmarks.peers import AUTO, BF16
 from benchmarks.timing import Json
 
 MB_OF_WORKER: Final = 600.0
@@ -62,13 +63,14 @@ def _peers(sections: Mapping[str, Json]) -> list[Target]:
         wanted = f"≥ {least:g} ×" if least else "state it"
         found = {
             mode: values[name]
-            for mode in ("", ".auto")
+            for mode in ("", f".{AUTO}", f".{BF16}")
             if (name := f"speedup.{ours}{mode}_over_{peer}") in values
         }
         if not found:
             rows.append(_unmeasured(what, wanted))
             continue
-        best = max(found, key=lambda mode: found[mode])
+        exact = [mode for mode in found if mode != f".{BF16}"]
+        best = max(exact or found, key=lambda mode: found[mode])
         theirs = values[f"check.{peer}.wall_ms"]
         met = None if least is None else found[best] >= least
         rows.append(
@@ -90,15 +92,17 @@ def _told_speedup(
     single, theirs = values[f"check.{ours}{best}.wall_ms"], values[f"check.{peer}.wall_ms"]
     told = [f"{single:.1f} against {theirs:.1f} ms"]
     told += [
-        f"{ratio:.2f} × with {'provider auto' if mode else 'the provider of the run'}"
-        for mode, ratio in found.items()
-        if mode != best
+        f"{ratio:.2f} × with {_provider(mode)}" for mode, ratio in found.items() if mode != best
     ]
     together = values.get(f"speedup.{ours}{best}.batch8_over_{peer}")
     if together is not None:
         told.append(f"{together:.2f} × in batches of 8")
-    with_auto = " with provider auto" if best else ""
-    return f"{found[best]:.2f} ×{with_auto} ({'; '.join(told)})"
+    how = f" with {_provider(best)}" if best else ""
+    return f"{found[best]:.2f} ×{how} ({'; '.join(told)})"
+
+
+def _provider(mode: str) -> str:
+    return f"provider {mode.removeprefix('.')}" if mode else "the provider of the run"
 
 
 def _what_binds(sections: Mapping[str, Json], pack: str, needed_ms: float) -> str:

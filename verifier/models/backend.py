@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from verifier.models.network import Session
     from verifier.models.weights import Weights
 
-Engine: TypeAlias = Literal["cpu", "openvino", "cuda"]
+Engine: TypeAlias = Literal["cpu", "openvino", "cuda", "openvino-bf16"]
 """What can run a network; `cpu` and `cuda` are onnxruntime's."""
+EXACT: Final[tuple[Engine, ...]] = ("cpu", "openvino", "cuda")
+"""Those that compute in float32, as the thresholds were measured: `auto` chooses among them."""
 
 LADDER: Final = (1, 2, 4, 8)
 """Batch sizes that run on a CPU; beyond 8 it loses (DESIGN, facts measured)."""

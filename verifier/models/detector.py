@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     Candidates: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
     """Scores (n,), boxes (n, 4) as x, y, width, height, landmarks (n, 5, 2)."""
-    Level: TypeAlias = tuple[int, Sequence[NDArray[np.float32]]]
-    """A stride, and the outputs (B, cells, .) that belong to it."""
 
 SCORE_THRESHOLD = 0.6
 """Least confidence of a face; the value of OpenCV's YuNet demonstration is 0.6 to 0.9."""
@@ -53,6 +52,21 @@ class Detector(Protocol):
     def detect(self, images: Image) -> list[tuple[Face, ...]]:
         """Find the faces in each picture of (B, H, W, 3) uint8 BGR, highest score first."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What YuNet says at one stride of a batch of pictures."""
+
+    stride: int
+    grid: NDArray[np.float32]
+    """(cells, 2): column and row."""
+    scores: NDArray[np.float32]
+    """(B, cells)"""
+    boxes: NDArray[np.float32]
+    """(B, cells, 4): offset of the centre, logarithm of the size; in strides."""
+    points: NDArray[np.float32]
+    """(B, cells, 10): offsets of the landmarks, in strides."""
 
 
 class YuNet:
@@ -88,40 +102,45 @@ class YuNet:
                 remedy="Use the file that the manifest names.",
             )
         n = len(self.STRIDES)
-        levels = list(zip(self.STRIDES, (outputs[i::n] for i in range(n)), strict=True))
-        return [self._faces(levels, picture, (height, width)) for picture in range(len(images))]
-
-    def _faces(
-        self, levels: Sequence[Level], picture: int, shape: tuple[int, int]
-    ) -> tuple[Face, ...]:
-        """Collect the faces of one picture from all levels."""
-        candidates = [
-            self._decode(
-                [output[picture] for output in outputs],
-                stride,
-                (shape[0] // stride, shape[1] // stride),
-            )
-            for stride, outputs in levels
+        levels = [
+            self._level(stride, outputs[i::n], (height // stride, width // stride))
+            for i, stride in enumerate(self.STRIDES)
         ]
-        scores, boxes, points = (np.concatenate(part) for part in zip(*candidates, strict=True))
+        return [self._faces(levels, picture) for picture in range(len(images))]
+
+    def _level(
+        self, stride: int, outputs: Sequence[NDArray[np.float32]], cells: tuple[int, int]
+    ) -> Level:
+        """Score all cells of one level in all pictures, once for the batch."""
+        kind, obj, boxes, points = outputs
+        scores = np.sqrt(np.clip(kind[:, :, 0], 0, 1) * np.clip(obj[:, :, 0], 0, 1))
+        return Level(stride=stride, grid=_grid(*cells), scores=scores, boxes=boxes, points=points)
+
+    def _faces(self, levels: Sequence[Level], picture: int) -> tuple[Face, ...]:
+        """Collect the faces of one picture from all levels.
+
+        Only cells that reach the threshold are turned into pixels: of some thousand a handful.
+        """
+        found = []
+        for level in levels:
+            above = np.flatnonzero(level.scores[picture] >= self._score_threshold)
+            if above.size:
+                found.append(_decoded(level, picture, above))
+        if not found:
+            return ()
+        scores, boxes, points = (np.concatenate(part) for part in zip(*found, strict=True))
         return suppress(scores, boxes, points, self._score_threshold)
 
-    def _decode(
-        self, outputs: Sequence[NDArray[np.float32]], stride: int, cells: tuple[int, int]
-    ) -> Candidates:
-        """Decode class, object, box and landmark outputs of one level into pixels.
 
-        Only cells that reach the threshold: of some thousand they are a handful.
-        """
-        kind, obj, bbox, kps = outputs
-        scores = np.sqrt(np.clip(kind[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
-        above = np.flatnonzero(scores >= self._score_threshold)
-        grid, bbox = _grid(*cells)[above], bbox[above]
-        centres = (grid + bbox[:, :2]) * stride
-        sizes = np.exp(np.minimum(bbox[:, 2:], MAX_LOG_SIZE)) * stride
-        boxes = np.concatenate([centres - sizes / 2, sizes], axis=1)
-        points = (grid[:, None, :] + kps[above].reshape(-1, 5, 2)) * stride
-        return scores[above], boxes, points
+def _decoded(level: Level, picture: int, cells: NDArray[np.intp]) -> Candidates:
+    """Turn class, object, box and landmark outputs of some cells of YuNet into pixels."""
+    grid, boxes = level.grid[cells], level.boxes[picture][cells]
+    centres = (grid + boxes[:, :2]) * level.stride
+    sizes = np.exp(np.minimum(boxes[:, 2:], MAX_LOG_SIZE)) * level.stride
+    offsets = level.points[picture][cells].reshape(-1, 5, 2)
+    points = (grid[:, None, :] + offsets) * level.stride
+    boxes = np.concatenate([centres - sizes / 2, sizes], axis=1)
+    return level.scores[picture][cells], boxes, points
 
 
 class Scrfd:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
+from verifier.models.warp import halved, halvings
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -124,6 +126,7 @@ def crop_square(pixels: Image, box: Box, scale: float, side: int) -> Image:
     box_x, box_y, box_width, box_height = box
     # A box beyond all reason must not allocate a picture beyond all reason.
     length = min(max(int(max(box_width, box_height) * scale), 1), 3 * max(height, width))
+    length -= length % halvings(length / side)
     left = int(box_x + box_width / 2 - length / 2)
     top = int(box_y + box_height / 2 - length / 2)
     # Where the face lies so far outside that nothing can be reflected, clamp the square's place.
@@ -131,11 +134,16 @@ def crop_square(pixels: Image, box: Box, scale: float, side: int) -> Image:
     top = min(max(top, 1 - length), height - 1)
     x, across = _reach(left, length, width)
     y, down = _reach(top, length, height)
-    part = cv2.copyMakeBorder(pixels[y, x], *down, *across, cv2.BORDER_REFLECT_101)
+    part = pixels[y, x]
+    if any((*down, *across)):
+        part = np.asarray(
+            cv2.copyMakeBorder(part, *down, *across, cv2.BORDER_REFLECT_101), dtype=np.uint8
+        )
     row, column = top - (y.start - down[0]), left - (x.start - across[0])
     part = part[row : row + length, column : column + length]
-    shrink = length > side
-    method = cv2.INTER_AREA if shrink else cv2.INTER_LANCZOS4
+    # By halves first, as far as they go: five times as fast, and as good as the same mean.
+    part, _ = halved(part, length / side)
+    method = cv2.INTER_AREA if length > side else cv2.INTER_LANCZOS4
     return np.asarray(cv2.resize(part, (side, side), interpolation=method), dtype=np.uint8)
 
 

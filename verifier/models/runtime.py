@@ -17,9 +17,9 @@ from verifier.errors import (
     ModelTooLarge,
     ProviderUnavailable,
 )
-from verifier.models.backend import GPU_LADDER, LADDER, Backend, Engine, does_not_fit
+from verifier.models.backend import EXACT, GPU_LADDER, LADDER, Backend, Engine, does_not_fit
 from verifier.models.network import Network
-from verifier.models.openvino import OpenVino
+from verifier.models.openvino import OpenVino, Precision
 from verifier.models.ort import OnnxRuntime
 from verifier.models.processors import available_processors
 from verifier.models.selection import Choice, choose
@@ -31,8 +31,8 @@ __all__ = ["GPU_LADDER", "LADDER", "Network", "Provider", "Runtime"]
 
 _log = logging.getLogger("benren.models")
 
-Provider: TypeAlias = Literal["cpu", "openvino", "cuda", "auto"]
-"""An `Engine`, or for each network the one that is measured to be the fastest here."""
+Provider: TypeAlias = Literal["cpu", "openvino", "cuda", "openvino-bf16", "auto"]
+"""An `Engine`, or for each network the exact one that is measured to be the fastest here."""
 
 MAX_STEP: Final = 1024
 """No ladder goes beyond: a batch is held in memory several times."""
@@ -119,7 +119,7 @@ class Runtime:
     def _installed(self) -> list[Backend]:
         """Start every engine that is there, onnxruntime on the CPU first: it always has to be."""
         backends = [self._start("cpu")]
-        for engine in get_args(Engine)[1:]:
+        for engine in EXACT[1:]:
             try:
                 backends.append(self._start(engine))
             except ProviderUnavailable as absent:
@@ -145,9 +145,10 @@ class Runtime:
         return chosen
 
     def _start(self, engine: Engine) -> Backend:
-        if engine == "openvino":
+        if engine == "openvino" or engine == "openvino-bf16":  # noqa: PLR1714 - mypy narrows this
             workers = max(1, available_processors() // self.threads)
-            return OpenVino(threads=self.threads, workers=workers)
+            precision: Precision = "bf16" if engine == "openvino-bf16" else "f32"
+            return OpenVino(threads=self.threads, workers=workers, precision=precision)
         return OnnxRuntime(engine, threads=self.threads, memory_limit_mb=self._memory_limit_mb)
 
     def _load_on(self, backend: Backend, weights: Weights) -> Network:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from verifier.models.warp import crop_matrix, warp
+from verifier.models.warp import crop_matrix, halved, warp
 from verifier.types import Face, Frame
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Look:
 
 
 SMALL_LOOK = Look(inner=112, margin=24)
-LOOKS = (Look(inner=288, margin=16), SMALL_LOOK)
+LARGE_LOOK = Look(inner=288, margin=16)
+LOOKS = (LARGE_LOOK, SMALL_LOOK)
 """Together they find faces of 8 % to more than 100 % of the frame's height."""
 LARGE_LOOKS = (Look(inner=608, margin=16), SMALL_LOOK)
 """What is looked at where nothing is saved: landmarks as a 640 px look gives them."""
@@ -53,6 +54,8 @@ CLOSE_FACES = 8
 """The largest faces get a second look; further ones keep the first."""
 MIRRORED = (1, 0, 2, 4, 3)
 """Order of the landmarks in a mirror image."""
+PLAIN_SHARE = 0.25
+"""A face of this share of the picture's longer side is plain to the small look alone."""
 SURE_SCORE = 0.85
 """A first look at or above this stands even where the second finds nothing."""
 SAME_IOU = 0.35
@@ -63,10 +66,14 @@ INSIDE = 0.75
 """A box that lies so far inside a larger one is part of the same face."""
 
 
-def detect(frames: Sequence[Frame], detector: Detector) -> list[tuple[Face, ...]]:
+def detect(
+    frames: Sequence[Frame], detector: Detector, *, small_first: bool = False
+) -> list[tuple[Face, ...]]:
     """Find the faces of each frame, in full-frame coordinates, the largest first.
 
-    Frames of any shapes; those of one letterboxed shape share a batch.
+    Frames of any shapes; those of one letterboxed shape share a batch. With `small_first` the
+    large look is spared where the small one plainly shows one face; further faces of less than a
+    sixth of the longer side are then not seen.
     """
     looks: tuple[Look, ...] = LOOKS
     close_side = CLOSE_SIDE
@@ -74,8 +81,33 @@ def detect(frames: Sequence[Frame], detector: Detector) -> list[tuple[Face, ...]
     if detector.sides:
         canvas = close_side = max(detector.sides)
         looks = tuple(Look(inner=round(canvas * share), margin=0) for share in (0.9, 0.4))
-    first = _first_looks(frames, detector, looks, canvas)
+        small_first = False
+    if small_first:
+        first = _small_first(frames, detector)
+    else:
+        first = _first_looks(frames, detector, looks, canvas)
     return [ordered(faces) for faces in _close_looks(frames, first, detector, close_side)]
+
+
+def _small_first(frames: Sequence[Frame], detector: Detector) -> list[list[Face]]:
+    """Look small, and large only where that does not plainly show one face."""
+    found = _first_looks(frames, detector, (SMALL_LOOK,), None)
+    rest = [
+        index
+        for index, (frame, faces) in enumerate(zip(frames, found, strict=True))
+        if not _is_plain(faces, frame)
+    ]
+    large = _first_looks([frames[index] for index in rest], detector, (LARGE_LOOK,), None)
+    for index, faces in zip(rest, large, strict=True):
+        found[index] = merge([*found[index], *faces])
+    return found
+
+
+def _is_plain(faces: Sequence[Face], frame: Frame) -> bool:
+    if len(faces) != 1 or faces[0].score < SURE_SCORE:
+        return False
+    height, width = frame.pixels.shape[:2]
+    return bool(max(faces[0].box[2:]) >= PLAIN_SHARE * max(height, width))
 
 
 def detect_large(frames: Sequence[Frame], detector: Detector) -> list[tuple[Face, ...]]:
@@ -202,27 +234,13 @@ def letterbox(
     ]
     out = np.zeros((shape[0], shape[1], 3), dtype=np.uint8)
     top, left = (shape[0] - inner[0]) // 2, (shape[1] - inner[1]) // 2
-    out[top : top + inner[0], left : left + inner[1]] = _resized(pixels, inner)
-    sx, sy = inner[1] / width, inner[0] / height
+    small, times = halved(pixels, 1 / scale)
+    out[top : top + inner[0], left : left + inner[1]] = cv2.resize(
+        small, (inner[1], inner[0]), interpolation=cv2.INTER_LINEAR
+    )
+    sx, sy = inner[1] / (times * small.shape[1]), inner[0] / (times * small.shape[0])
     # Pixel centres at whole numbers: (x + 0.5) * s - 0.5 + left.
     return out, np.array([[sx, 0, sx / 2 - 0.5 + left], [0, sy, sy / 2 - 0.5 + top]])
-
-
-def _resized(pixels: Image, inner: tuple[int, int]) -> cv2.typing.MatLike:
-    """Resize to (height, width) without aliasing.
-
-    OpenCV averages areas fast only where they are whole pixels: what can be is shrunk by a whole
-    factor first, and then by the rest: 0.5 instead of 1.4 ms for a VGA frame.
-    """
-    height, width = pixels.shape[:2]
-    shrink = min(height // inner[0], width // inner[1])
-    size = (inner[1], inner[0])
-    if shrink >= 2 and height % shrink == width % shrink == 0:
-        whole = (width // shrink, height // shrink)
-        smaller = cv2.resize(pixels, whole, interpolation=cv2.INTER_AREA)
-        return cv2.resize(smaller, size, interpolation=cv2.INTER_AREA)
-    shrinks = height > inner[0] or width > inner[1]
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def to_frame(face: Face, matrix: NDArray[np.float64]) -> Face:

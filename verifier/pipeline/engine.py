@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from verifier.pipeline.savings import LastSeen, Savings
     from verifier.types import Points, Vector
 
+ENROLMENT = saving.Savings(small_first=False)
+"""Whether there is company is looked for at both scales, once and for good."""
 MAX_CANDIDATES = 4
 """The largest faces of a frame that are looked at closely, a bound on the work per frame."""
 
@@ -316,7 +318,7 @@ class Engine:
         Strict, as a template needs it: limits of enrolment, and one face only. Otherwise, as a
         reference for a single comparison: limits of a probe, covers allowed, the largest face.
         """
-        (faces,) = self.detect([frame])
+        (faces,) = saving.detect([frame], self._pack.detector, ENROLMENT)
         if not faces:
             return Enrolment(embedding=None, quality=None, reasons=(Reason.NO_FACE,), face=None)
         levels = self._profile.quality

@@ -1,5 +1,9 @@
 """Savings: what is not computed because the answer is known already. Each can be switched off.
 
+A face that is plain to the small look needs no large one; what that could add is a further face of
+less than a sixth of the picture, which is a flag at most (and of enrolments, where it is a reason,
+nothing is saved).
+
 A stream remembers of its last sample where the faces were and some hundred of its pixels
 (`last_seen`), and hands that in with the next one. A near duplicate shows the same faces in the
 same places. Otherwise the last boxes are verified by the small look alone, a fifth of the work of
@@ -44,6 +48,8 @@ class Savings:
 
     small_looks: bool = True
     """Detect small and place landmarks in close looks; else look at 640 px, once."""
+    small_first: bool = True
+    """Spare the large look where the small one plainly shows one face."""
     track: bool = True
     """Verify the boxes of the last sample by the small look."""
     duplicates: bool = True
@@ -140,7 +146,7 @@ def _search(
     frames: Sequence[Frame], detector: Detector, savings: Savings
 ) -> list[tuple[Face, ...]]:
     if savings.small_looks or detector.sides:
-        return detection.detect(frames, detector)
+        return detection.detect(frames, detector, small_first=savings.small_first)
     return detection.detect_large(frames, detector)
 
 

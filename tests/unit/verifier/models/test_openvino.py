@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from verifier.errors import InferenceFailed, ModelError, ModelTooLarge, ProviderUnavailable
 from verifier.models import openvino as module
 from verifier.models.manifest import bundled_manifest
-from verifier.models.openvino import NAME, STEPS, OpenVino
+from verifier.models.openvino import NAME, SHAPES, STEPS, OpenVino
 from verifier.models.runtime import Runtime
 
 installed = pytest.mark.skipif(
@@ -54,7 +54,7 @@ class FakeModel:
 
     def clone(self):
         """A model that may be reshaped."""
-        return FakeModel()
+        return FakeModel(tuple(axis.get_length() for axis in self.inputs[0].partial_shape))
 
     def reshape(self, shape):
         """Fix all sizes."""
@@ -92,12 +92,18 @@ class FakeCore:
 
     def __init__(self):
         self.compiled = []
+        self.capabilities = ["FP32", "BF16"]
         self.model = FakeModel()
 
     def read_model(self, content):
         """Take bytes only."""
         assert isinstance(content, bytes)
         return self.model
+
+    def get_property(self, device, name):
+        """Tell what the processor computes in."""
+        assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+        return self.capabilities
 
     def compile_model(self, model, device, settings):
         """Note batch and settings."""
@@ -182,17 +188,40 @@ def test_threads_have_requests_of_their_own(core, doubling):
         np.testing.assert_array_equal(doubled, 2 * batch)
 
 
-def test_open_pictures_have_one_graph_for_all(core, graph):
-    """Where height and width are open nothing is compiled at a request."""
+def test_open_pictures_have_a_graph_for_each_of_the_first_shapes(core, graph):
+    """Where height and width are open the usual shapes are fast, and their number has a bound."""
     core.model = FakeModel(shape=(None, 3, None, None))
     weights = graph(
         [helper.make_node("Identity", ["x"], ["y"])],
         shape=("N", 3, "H", "W"),
         outputs=[("y", ("N", 3, "H", "W"))],
     )
-    network = Runtime("openvino", threads=1).load(weights)
+    network = Runtime("openvino", threads=1, warm_up=False).load(weights)
     assert network.input_shape == (None, 3, None, None)
-    assert [batch for batch, _, _ in core.compiled] == [None]
+    assert [batch for batch, _, _ in core.compiled] == [None], "one that takes any shape"
+    for _ in range(2):
+        for side in range(SHAPES + 3):
+            picture = np.full((1, 3, 32, 32 + side), side, np.float32)
+            np.testing.assert_array_equal(network.run(picture)[0], 2 * picture)
+    assert [batch for batch, _, _ in core.compiled] == [None] + [1] * SHAPES
+
+
+def test_bfloat16_is_asked_for_by_name(core, doubling):
+    """No other provider computes in it, and what runs says so."""
+    network = Runtime("openvino-bf16", threads=1).load(doubling)
+    assert network.provider == "OpenVINO CPU bf16"
+    assert {told["INFERENCE_PRECISION_HINT"] for _, _, told in core.compiled} == {"bf16"}
+    core.compiled.clear()
+    Runtime("openvino", threads=1).load(doubling)
+    assert {told["INFERENCE_PRECISION_HINT"] for _, _, told in core.compiled} == {"f32"}
+
+
+def test_bfloat16_needs_a_processor_that_has_it(core):
+    """Emulated it would be slower than float32: refused, with what to set instead."""
+    core.capabilities = ["FP32", "INT8"]
+    with pytest.raises(ProviderUnavailable, match="does not compute in bfloat16") as caught:
+        Runtime("openvino-bf16", threads=1)
+    assert "cpu" in caught.value.remedy
 
 
 def test_an_output_that_openvino_lost_is_told(core, doubling):

@@ -154,13 +154,16 @@ def test_a_detector_of_one_size_only_is_asked_at_that_size() -> None:
 
 @given(height=st.integers(32, 3000), width=st.integers(32, 3000), look=st.sampled_from(LOOKS))
 def test_letterboxes_keep_everything_and_a_margin(height: int, width: int, look: Look) -> None:
-    """Sides are multiples of 32, the whole picture is inside, the margin is kept."""
+    """Sides are multiples of 32, the whole picture is inside, the margin is kept.
+
+    Halving may leave out odd last rows and columns of the frame: less than a pixel of the look.
+    """
     picture, matrix = letterbox(np.full((height, width, 3), 255, dtype=np.uint8), look)
     assert picture.shape[0] % 32 == picture.shape[1] % 32 == 0
     assert max(picture.shape) <= 320
     corners = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]]) @ matrix[:, :2].T + matrix[:, 2]
     assert corners.min() >= look.margin - 0.51
-    assert (np.array(picture.shape[1::-1]) - corners[1]).min() >= look.margin - 0.01
+    assert (np.array(picture.shape[1::-1]) - corners[1]).min() >= look.margin - 1.0
     assert picture[: look.margin].max() == 0
 
 

@@ -59,8 +59,11 @@ class MarkerDetector:
         self.calls: list[int] = []
         self.score = 0.93
 
-    def find(self, frames: list[Frame], _: object) -> list[tuple[Face, ...]]:
+    def find(
+        self, frames: list[Frame], _: object, *, small_first: bool = False
+    ) -> list[tuple[Face, ...]]:
         """Give the faces of every frame, the largest first."""
+        self.small_first = small_first
         self.calls.append(len(frames))
         return [self._of(frame) for frame in frames]
 

@@ -19,8 +19,11 @@ from verifier.pipeline.savings import (
 from verifier.types import Frame
 
 BOX = (200, 100, 150, 200)
+FAR = (285, 200, 45, 60)
+"""Too small to be plain."""
 FULL = [1, 1, 2]
 """Pictures per inference of a search in full: two looks, and one face close, with its mirror."""
+ALWAYS_LARGE = Savings(small_first=False)
 
 
 def seen(*boxes: tuple[int, int, int, int]) -> LastSeen:
@@ -52,6 +55,42 @@ def test_a_picture_that_is_sent_again_is_a_near_duplicate() -> None:
     assert not is_near_duplicate(replace(frame, pixels=pixels[:-2].copy()), before)
 
 
+def test_one_plain_face_needs_no_large_look() -> None:
+    """The small look and the close one place it as exactly as all three do."""
+    finder, spared = RedFinder(), RedFinder()
+    ((face,),) = detect([photo((480, 640), BOX)], finder, ALWAYS_LARGE)
+    ((same,),) = detect([photo((480, 640), BOX)], spared, Savings())
+    check(face, BOX)
+    check(same, BOX)
+    assert [shape[0] for shape in finder.batches] == FULL
+    assert [shape[:3] for shape in spared.batches] == [(1, 160, 160), (2, 160, 160)]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "score"),
+    [((), 0.9), ((FAR,), 0.9), ((BOX, (420, 120, 120, 160)), 0.9), ((BOX,), 0.7)],
+    ids=["nobody", "far", "two", "unsure"],
+)
+def test_what_is_not_plain_is_looked_at_large(
+    boxes: tuple[tuple[int, int, int, int], ...], score: float
+) -> None:
+    """Nobody, somebody far, two people or a doubtful face: found as without the saving."""
+    frame, finder = photo((480, 640), *boxes), RedFinder(score)
+    found = [one.box for one in detect([frame], finder, Savings())[0]]
+    expected = [one.box for one in detect([frame], RedFinder(score), ALWAYS_LARGE)[0]]
+    assert np.array(found) == pytest.approx(np.array(expected), abs=2.0)
+    assert max(shape[2] for shape in finder.batches) == 320
+
+
+def test_frames_plain_and_not_share_their_looks() -> None:
+    """Each frame keeps its own faces; only those that need it are looked at large."""
+    finder = RedFinder()
+    found = detect([photo((480, 640), one) for one in (BOX, FAR, BOX)], finder, Savings())
+    for (face,), box in zip(found, (BOX, FAR, BOX), strict=True):
+        check(face, box)
+    assert [shape[:3] for shape in finder.batches] == [(3, 160, 160), (1, 256, 320), (6, 160, 160)]
+
+
 def test_a_near_duplicate_keeps_its_faces() -> None:
     """No network runs; the faces are those of the last sample."""
     before, finder = seen(BOX), RedFinder()
@@ -78,8 +117,8 @@ def test_what_has_changed_is_searched_in_full(boxes: tuple[tuple[int, int, int, 
     """Faces that left, moved or joined: the answer is that of a search without a memory."""
     frame = noisy(photo((480, 640), *boxes), 5.0)
     finder = RedFinder()
-    assert str(detect([frame], finder, Savings(), [seen(BOX)])) == str(
-        detect([frame], RedFinder(), Savings())
+    assert str(detect([frame], finder, ALWAYS_LARGE, [seen(BOX)])) == str(
+        detect([frame], RedFinder(), ALWAYS_LARGE)
     )
     assert max(shape[2] for shape in finder.batches) == 320, "the large look was taken"
 
@@ -116,7 +155,8 @@ def test_every_sixth_sample_is_searched_in_full() -> None:
     for number in range(13):
         frame = noisy(photo((480, 640), (200 + 3 * number, 100, 150, 200)), 5.0)
         finder.batches.clear()
-        (faces,) = detect([frame], finder, Savings(duplicates=False), [before])
+        savings = Savings(duplicates=False, small_first=False)
+        (faces,) = detect([frame], finder, savings, [before])
         before = last_seen(frame, faces, before)
         large.append(max(shape[2] for shape in finder.batches) == 320)
     assert [number for number, full in enumerate(large) if full] == [0, 6, 12]
@@ -127,8 +167,8 @@ def test_each_saving_can_be_switched_off() -> None:
     before, same = seen(BOX), photo((480, 640), BOX)
     moved = noisy(same, 5.0)
     for savings, frame in (
-        (Savings(duplicates=False, track=False), same),
-        (Savings(track=False), moved),
+        (Savings(duplicates=False, track=False, small_first=False), same),
+        (Savings(track=False, small_first=False), moved),
     ):
         finder = RedFinder()
         ((face,),) = detect([frame], finder, savings, [before])
