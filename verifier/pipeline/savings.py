@@ -16,7 +16,7 @@ sample of a camera is searched in full.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -99,7 +99,9 @@ def detect(
         found = _tracked(frames, detector, found, memory)
     rest = [index for index, faces in enumerate(found) if faces is None]
     if rest:
-        searched = _search([frames[index] for index in rest], detector, savings)
+        # Of a camera that is followed the full search is full: the small look sees the others.
+        how = savings if last is None else replace(savings, small_first=False)
+        searched = _search([frames[index] for index in rest], detector, how)
         for index, faces in zip(rest, searched, strict=True):
             found[index] = faces
     return [faces or () for faces in found]

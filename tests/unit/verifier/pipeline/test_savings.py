@@ -117,7 +117,7 @@ def test_what_has_changed_is_searched_in_full(boxes: tuple[tuple[int, int, int, 
     """Faces that left, moved or joined: the answer is that of a search without a memory."""
     frame = noisy(photo((480, 640), *boxes), 5.0)
     finder = RedFinder()
-    assert str(detect([frame], finder, ALWAYS_LARGE, [seen(BOX)])) == str(
+    assert str(detect([frame], finder, Savings(), [seen(BOX)])) == str(
         detect([frame], RedFinder(), ALWAYS_LARGE)
     )
     assert max(shape[2] for shape in finder.batches) == 320, "the large look was taken"
@@ -155,8 +155,7 @@ def test_every_sixth_sample_is_searched_in_full() -> None:
     for number in range(13):
         frame = noisy(photo((480, 640), (200 + 3 * number, 100, 150, 200)), 5.0)
         finder.batches.clear()
-        savings = Savings(duplicates=False, small_first=False)
-        (faces,) = detect([frame], finder, savings, [before])
+        (faces,) = detect([frame], finder, Savings(duplicates=False), [before])
         before = last_seen(frame, faces, before)
         large.append(max(shape[2] for shape in finder.batches) == 320)
     assert [number for number, full in enumerate(large) if full] == [0, 6, 12]
@@ -167,8 +166,8 @@ def test_each_saving_can_be_switched_off() -> None:
     before, same = seen(BOX), photo((480, 640), BOX)
     moved = noisy(same, 5.0)
     for savings, frame in (
-        (Savings(duplicates=False, track=False, small_first=False), same),
-        (Savings(track=False, small_first=False), moved),
+        (Savings(duplicates=False, track=False), same),
+        (Savings(track=False), moved),
     ):
         finder = RedFinder()
         ((face,),) = detect([frame], finder, savings, [before])
