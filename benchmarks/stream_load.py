@@ -207,6 +207,8 @@ class _Learner:
         due = loop.time() + self._random.random() * PERIOD_S
         for seq in range(1, 1_000_000):
             await asyncio.sleep(max(due - loop.time(), 0))
+            if self._run.ending:
+                return
             due += PERIOD_S * self._random.uniform(1 - JITTER, 1 + JITTER)
             picture = self._pictures[seq % len(self._pictures)]
             number = self._random.randbytes(8).hex().encode()
@@ -257,6 +259,8 @@ class _Run:
         self.report = Report()
         self.over = asyncio.Event()
         self.counts = False
+        self.ending = False
+        """Whether no further frame is sent: what is on its way is still answered."""
 
     async def go(self) -> Report:
         """Let everybody enter, warm up, count, and end."""
@@ -284,6 +288,7 @@ class _Run:
         self.report.cpu_s = time.process_time() - cpu_s
         self.report.service_cpu_s = (service.cpu_s() or 0.0) - service_s
         self.report.memory_mb.append(resident_mb(self.orders.pid))
+        self.ending = True
         await asyncio.sleep(2.0)  # for cues that are on their way
         self.over.set()
         failures = Counter(
