@@ -69,7 +69,7 @@ def run(job: Job, tell: Tell) -> Found:
     tell(0.0, "loading")
     store = Store.default()
     field = _field(job, store)
-    rounds = job.count(3, 15)
+    rounds = job.count(3, 12)
     taken: dict[str, list[Clocked]] = {}
     runs = _runs(field)
     for done, (name, clocked) in enumerate(interleaved(runs, rounds), start=1):
