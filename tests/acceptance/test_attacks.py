@@ -111,8 +111,12 @@ def test_an_impostor_who_is_never_mistaken_earns_nothing_by_swaps() -> None:
     assert repeat(attack, FOSHAN, lessons=100, scores=clean).share(Who.IMPOSTOR) <= 0.005
 
 
-def test_a_picture_that_fools_the_passive_networks_earns_nothing() -> None:
-    """It would have to turn its head: the start check is a challenge."""
+def test_a_picture_that_fools_the_passive_networks_is_hardly_ever_let_in() -> None:
+    """It would have to turn its head: the start check is a challenge.
+
+    The simulation grants every try the odds of guessing all turns, four to the power of their
+    number to one: of thirty lessons of tries one may be let in.
+    """
     fooled = Scores(attack=(4.0, 0.0, 0.5))
     attack = Attack(
         name="picture",
@@ -121,7 +125,7 @@ def test_a_picture_that_fools_the_passive_networks_earns_nothing() -> None:
         length_s=1_200,
     )
     outcome = repeat(attack, FOSHAN, lessons=30, scores=fooled)
-    assert outcome.share(Who.PICTURE) == 0.0
+    assert outcome.credited_ms[Who.PICTURE] <= 0.05 * outcome.lessons * attack.length_s * 1_000
     assert outcome.ends["suspended"] == 0, "it is not called a spoof, it is just not let in"
 
 

@@ -202,7 +202,8 @@ async def test_the_receipt_of_a_frame(school: School) -> None:
     """Advice comes as a value of the closed list; a bad picture is an exception."""
     _, session = await school.enter()
     assert (await session.push_frame(scene())).advice is Advice.NO_FACE
-    assert (await session.push_frame(scene())).advice is Advice.DUPLICATE
+    await session.push_frame(scene("li"))
+    assert (await session.push_frame(scene("li"))).advice is Advice.DUPLICATE
     with pytest.raises(ImageUnreadable):
         await session.push_frame(b"no picture", captured_utc_ms=1)
 
