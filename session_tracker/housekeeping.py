@@ -227,6 +227,8 @@ class Housekeeping:
     async def _due_records(self) -> list[str]:
         """Name whose every record is older than that, with nothing open about any of them."""
         limit = self._records_limit()
+        if limit is None:
+            return []
         newer = (
             (sessions, func.coalesce(sessions.c.closed_ms, limit) >= limit),
             (sessions, sessions.c.settled_ms.is_(None)),
@@ -249,7 +251,7 @@ class Housekeeping:
             .limit(_PAGE)
         )
         async with self._database.read() as connection:
-            return [] if limit is None else list((await connection.scalars(query)).all())
+            return list((await connection.scalars(query)).all())
 
     async def _purge_fingerprints(self) -> int:
         now = self._clock.stamp().utc_ms

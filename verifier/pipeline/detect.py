@@ -85,19 +85,19 @@ def detect(
     if small_first:
         first = _small_first(frames, detector)
     else:
-        first = _first_looks(frames, detector, looks, canvas)
+        first = first_looks(frames, detector, looks, canvas)
     return [ordered(faces) for faces in _close_looks(frames, first, detector, close_side)]
 
 
 def _small_first(frames: Sequence[Frame], detector: Detector) -> list[list[Face]]:
     """Look small, and large only where that does not plainly show one face."""
-    found = _first_looks(frames, detector, (SMALL_LOOK,), None)
+    found = first_looks(frames, detector, (SMALL_LOOK,))
     rest = [
         index
         for index, (frame, faces) in enumerate(zip(frames, found, strict=True))
         if not _is_plain(faces, frame)
     ]
-    large = _first_looks([frames[index] for index in rest], detector, (LARGE_LOOK,), None)
+    large = first_looks([frames[index] for index in rest], detector, (LARGE_LOOK,))
     for index, faces in zip(rest, large, strict=True):
         found[index] = merge([*found[index], *faces])
     return found
@@ -112,7 +112,7 @@ def _is_plain(faces: Sequence[Face], frame: Frame) -> bool:
 
 def detect_large(frames: Sequence[Frame], detector: Detector) -> list[tuple[Face, ...]]:
     """Find the same faces by a large look at once, and no close one: three times the work."""
-    return [ordered(faces) for faces in _first_looks(frames, detector, LARGE_LOOKS, None)]
+    return [ordered(faces) for faces in first_looks(frames, detector, LARGE_LOOKS)]
 
 
 def verify(
@@ -122,7 +122,7 @@ def verify(
 
     None for a frame that does not plainly show these faces and no other.
     """
-    seen = _first_looks(frames, detector, (SMALL_LOOK,), None)
+    seen = first_looks(frames, detector, (SMALL_LOOK,))
     as_before = [same_faces(faces, some) for some, faces in zip(seen, known, strict=True)]
     confirmed = iter(
         _close_looks(
@@ -139,13 +139,6 @@ def verify(
     ]
 
 
-def first_looks(
-    frames: Sequence[Frame], detector: Detector, looks: Sequence[Look]
-) -> list[list[Face]]:
-    """Look at every frame at some scales, and at nothing closely."""
-    return _first_looks(frames, detector, looks, None)
-
-
 def refine(
     frames: Sequence[Frame], seen: Sequence[Sequence[Face]], detector: Detector
 ) -> list[tuple[Face, ...]]:
@@ -159,8 +152,11 @@ def same_faces(known: Sequence[Face], seen: Sequence[Face]) -> bool:
     return len(seen) == len(known) and all(_same(face, seen) for face in known)
 
 
-def _first_looks(
-    frames: Sequence[Frame], detector: Detector, looks: Sequence[Look], canvas: int | None
+def first_looks(
+    frames: Sequence[Frame],
+    detector: Detector,
+    looks: Sequence[Look],
+    canvas: int | None = None,
 ) -> list[list[Face]]:
     """Look at every frame at every scale; doubles between the scales are merged."""
     by_shape: dict[tuple[int, ...], list[tuple[int, Image, NDArray[np.float64]]]] = defaultdict(

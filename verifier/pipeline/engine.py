@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from verifier.pipeline.savings import LastSeen, Savings
     from verifier.types import Points, Vector
 
-ENROLMENT = saving.Savings(small_first=False)
-"""Whether there is company is looked for at both scales, once and for good."""
 MAX_CANDIDATES = 4
 """The largest faces of a frame that are looked at closely, a bound on the work per frame."""
 
@@ -318,7 +316,9 @@ class Engine:
         Strict, as a template needs it: limits of enrolment, and one face only. Otherwise, as a
         reference for a single comparison: limits of a probe, covers allowed, the largest face.
         """
-        (faces,) = saving.detect([frame], self._pack.detector, ENROLMENT)
+        # Whether there is company is looked for at both scales, once and for good.
+        thorough = replace(self._savings, small_first=False)
+        (faces,) = saving.detect([frame], self._pack.detector, thorough)
         if not faces:
             return Enrolment(embedding=None, quality=None, reasons=(Reason.NO_FACE,), face=None)
         levels = self._profile.quality

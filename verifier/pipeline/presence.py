@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 
-from verifier.models.warp import warp
+from verifier.models.warp import halved, warp
 from verifier.pipeline import detect as detection
 from verifier.pipeline.align import align, similarity
 from verifier.pipeline.quality import SIDE
@@ -72,8 +71,7 @@ def shrink(frame: Frame) -> Small:
         factor *= 2
     if factor == 1:
         return Small(frame=frame, copy=frame, factor=1)
-    size = (width // factor, height // factor)
-    pixels = np.asarray(cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    pixels, _ = halved(frame.pixels, factor)
     pixels.setflags(write=False)
     return Small(frame=frame, copy=replace(frame, pixels=pixels), factor=factor)
 

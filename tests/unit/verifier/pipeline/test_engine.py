@@ -16,6 +16,7 @@ import pytest
 from verifier.errors import ConfigurationError, InferenceFailed
 from verifier.models.embedder import ARCFACE, ARCFACE_TEMPLATE
 from verifier.models.packs import Pack
+from verifier.pipeline import savings as saving
 from verifier.pipeline.align import align
 from verifier.pipeline.engine import MAX_CANDIDATES, Engine
 from verifier.pipeline.profile import load_profile
@@ -327,6 +328,31 @@ def test_a_reference_of_another_model_reaches_the_decision(parts: Parts) -> None
     (one,) = parts.engine.assess([frame_of(("anna", 320))], references=[foreign])
     with pytest.raises(Exception, match="512"):
         parts.engine.judge([one], foreign)
+
+
+def test_only_enrolments_always_look_for_company_at_both_scales(parts: Parts) -> None:
+    """A small bystander is a flag of a check, and a reason against a template."""
+    parts.engine.detect([frame_of(("anna", 320))])
+    assert parts.detector.small_first
+    parts.engine.enrol(frame_of(("anna", 320)))
+    assert not parts.detector.small_first
+
+
+def test_an_enrolment_saves_nothing_that_was_switched_off(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has photographs looked at large has them looked at so for templates, too."""
+    asked: list[Savings] = []
+    look = saving.detect
+    monkeypatch.setattr(
+        "verifier.pipeline.savings.detect",
+        lambda frames, detector, savings, last=None: (
+            asked.append(savings)
+            or look(frames, detector, replace(savings, small_looks=True), last)
+        ),
+    )
+    parts.engine.with_savings(Savings(small_looks=False)).enrol(frame_of(("anna", 320)))
+    assert asked == [Savings(small_looks=False, small_first=False)]
 
 
 def test_enrolment_gives_an_embedding_or_reasons(parts: Parts) -> None:
