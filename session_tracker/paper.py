@@ -100,9 +100,12 @@ def render(document: bytes, paper: Paper, *, holder: str | None = None) -> bytes
 
 
 def qr_svg(content: str) -> bytes:
-    """Draw a QR code (error correction M) as an SVG document with a quiet zone around it."""
+    """Draw a QR code (error correction M, quiet zone 4) as an SVG document, 5 px a module.
+
+    Shown at its own size it has modules of whole pixels, which every reader can tell apart.
+    """
     out = io.BytesIO()
-    segno.make(content, error="m", micro=False).save(out, kind="svg", border=4, scale=4)
+    segno.make(content, error="m", micro=False).save(out, kind="svg", border=4, scale=5)
     return out.getvalue()
 
 

@@ -196,7 +196,7 @@ async def certificate_checks(whole: Whole, page: Page, number: str) -> None:
     shot = np.frombuffer(await page.locator(".qr").screenshot(), np.uint8)
     picture = cv2.imdecode(shot, cv2.IMREAD_GRAYSCALE)
     framed = cv2.copyMakeBorder(picture, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=255)
-    decoded, *_ = cv2.QRCodeDetector().detectAndDecode(framed)
+    decoded, *_ = cv2.QRCodeDetectorAruco().detectAndDecode(framed)
     assert number in decoded, decoded
     path = decoded[decoded.index("/check/") :]
     await page.goto(f"{whole.url}{path}")

@@ -26,7 +26,7 @@ async function show(number, place) {
 function sheet(certificate, base, proof) {
   const valid = certificate.state === "valid";
   const row = (key, value) => [say(h("dt"), key), value instanceof Node ? value : h("dd", {}, value)];
-  const picture = h("img.qr", { src: `${base}/qr.svg${proof}`, width: 220, height: 220 });
+  const picture = h("img.qr", { src: `${base}/qr.svg${proof}` });
   return h(
     `article.certificate.card${valid ? "" : ".revoked"}`,
     {},
