@@ -85,7 +85,7 @@ async def events_per_second(url: str, *, sessions: int, rounds: int) -> dict[str
 
 async def _open(studio: Studio) -> str:
     learner, consent = await studio.enrol()
-    opened = await studio.service.open_session(
+    opened = await studio.service.openings.open_session(
         learner_id=learner, consent_id=consent, programme=studio.policy.name, media=["m"]
     )
     return opened.session_id

@@ -31,8 +31,9 @@ from session_tracker.records import SessionRecord
 from session_tracker.review import Review, ReviewState, Ruling
 from session_tracker.reviews import Reviews
 from session_tracker.segments import Segment, segments_of
-from session_tracker.stage import Stage, unknown_session
+from session_tracker.stage import Stage
 from session_tracker.store import sessions as rows
+from session_tracker.turns import unknown_session
 from verifier.errors import BadRequest, BenrenError, NotFound
 
 MOST_AHEAD_MS: Final = 60 * 60_000
@@ -80,7 +81,7 @@ class Casework:
         made, before = await self.reviews.appeal(
             record,
             policy,
-            self._stage.context(policy),
+            self._stage.turns.context(policy),
             start=start,
             end=end,
             text=text,
@@ -103,7 +104,7 @@ class Casework:
     async def answer(self, review_id: str, *, actor: str, text: str) -> Review:
         """Tell the learner that somebody looks at it. Raises NotFound, Conflict."""
         found = await self.reviews.get(review_id)
-        context = self._stage.context(await self._policy(found))
+        context = self._stage.turns.context(await self._policy(found))
         return await self.reviews.answer(review_id, actor=actor, text=text, context=context)
 
     async def decide(
@@ -131,7 +132,7 @@ class Casework:
             start=start,
             end=end,
             policy=policy,
-            context=self._stage.context(policy),
+            context=self._stage.turns.context(policy),
             barred=await self.reviews.judges_of(found),
         )
         if after.state is ReviewState.DECIDED:
@@ -168,7 +169,7 @@ class Casework:
                 await self._office.refuse(
                     review.learner_id, actor=review.votes[-1].actor, reasons=[SAME_FACE]
                 )
-            await self._stage.grade_all(review.learner_id)
+            await self._stage.grading.grade_all(review.learner_id)
         await self.reviews.mark_applied(review.id)
 
     async def _session(self, session_id: str) -> tuple[SessionRecord, Policy]:
@@ -189,10 +190,10 @@ class Casework:
 
     async def _is_spoof(self, record: SessionRecord, start: int, end: int) -> bool:
         """Tell whether granting an interval would overturn a spoof decision."""
-        async with self._stage.held(record.id, token=None) as live:
+        async with self._stage.turns.held(record.id, token=None) as live:
             facts = tuple(live.facts.values())
             course = live.course
-        state = await self._stage.course_credit(course)
+        state = await self._stage.grading.course_credit(course)
         cut = segments_of(state.of(record.id), facts)
         return _touches_spoof(facts, cut, start, end)
 

@@ -11,6 +11,7 @@ from session_tracker.consent_text import ConsentText
 from session_tracker.enroller import Enroller
 from session_tracker.explain import Explanation, for_learner
 from session_tracker.intervals import Interval, Intervals, subtract, total_ms, union
+from session_tracker.openings import OpenedSession
 from session_tracker.policy import Policy, Provenance, Training
 from session_tracker.records import Consent, Learner, RegistrationState, Template
 from session_tracker.refusals import (
@@ -20,9 +21,9 @@ from session_tracker.refusals import (
     FaceThere,
     WrongProvenance,
 )
-from session_tracker.service import OpenedSession, SessionService
+from session_tracker.service import SessionService
 from session_tracker.settlement import CourseCredit
-from session_tracker.stage import unknown_session
+from session_tracker.turns import unknown_session
 from verifier.errors import NotFound, TooManyRequests
 
 _LOOK_EVERY_MS: Final = 250
@@ -245,7 +246,7 @@ class Desk:
         """Open a session under the learner's consent. Raises as `SessionService.open_session`."""
         consent = await self._require_consent(learner_id)
         self._service.catalogue.require(programme, media, offered=True)
-        return await self._service.open_session(
+        return await self._service.openings.open_session(
             learner_id=learner_id,
             consent_id=consent.id,
             programme=programme,

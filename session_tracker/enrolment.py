@@ -1,4 +1,4 @@
-"""Learners, their templates and consents, and who may study what: admission to a session."""
+"""Learners, their templates and their consents."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from weakref import WeakValueDictionary
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker import ledger
 from session_tracker.learner_keys import LearnerKeys, Realm, is_sealed
@@ -25,18 +24,17 @@ from session_tracker.records import (
     Learner,
     Registration,
     RegistrationState,
-    SessionRecord,
     Template,
 )
-from session_tracker.refusals import EnrolmentRefused, FaceNeeded, FaceWaits, ProgrammeComplete
+from session_tracker.refusals import FaceNeeded
 from session_tracker.reviews import Reviews
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.reviews import read_held_templates
-from session_tracker.store.schema import consents, enrolments, learners, templates
+from session_tracker.store.schema import consents, learners, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
-from verifier.errors import ConfigurationError, Refused
+from verifier.errors import ConfigurationError
 from verifier.types import Comparison, SubjectTemplate, TemplateComparer
 
 CONSENT_PURPOSE: Final = "face_verification"
@@ -49,33 +47,8 @@ _log = logging.getLogger("benren.tracker")
 _NOTHING = Context(policy="", models={}, profile="")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """Everything that a session needs, checked."""
-
-    learner: Learner
-    template: Template
-    blob: bytes
-    consent: Consent
-    course: Course
-    policy: Policy
-    begins: bool
-    """Whether the course begins with this session."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisedAdmission:
-    """Everything that a session without a face needs, checked."""
-
-    consent: Consent
-    """That the learner chose to be supervised instead."""
-    course: Course
-    policy: Policy
-    begins: bool
-
-
 class Registry:
-    """Reads and writes learners, templates and consents; admits to sessions."""
+    """Reads and writes learners, templates and consents."""
 
     def __init__(
         self,
@@ -154,10 +127,10 @@ class Registry:
             await rows.read_learner(connection, learner_id)
             found = await rows.read_template(connection, learner_id)
         if found is None:
-            raise _no_template(learner_id)
-        return await self._opened(found)
+            raise no_template(learner_id)
+        return await self.opened(found)
 
-    async def _opened(self, template: Template) -> Template:
+    async def opened(self, template: Template) -> Template:
         """Take the learner's own seal off a template; without the key it is gone."""
         if template.blob is None or not is_sealed(template.blob):
             return template
@@ -290,7 +263,7 @@ class Registry:
         async def job(tx: Transaction) -> None:
             found = await rows.read_template(tx.connection, learner_id)
             if found is None:
-                raise _no_template(learner_id)
+                raise no_template(learner_id)
             if found.confirmed_ms is not None:
                 return
             await tx.connection.execute(
@@ -380,131 +353,6 @@ class Registry:
         async with self._database.read() as connection:
             return await rows.read_course(connection, learner_id, programme)
 
-    async def admit(self, *, learner_id: str, consent_id: str, programme: str) -> Admission:
-        """Check that this learner may study this programme online, under this consent.
-
-        Raises NotFound for what is unknown and Refused, with the reason, for what is not allowed.
-        """
-        async with self._database.read() as connection:
-            learner = await rows.read_learner(connection, learner_id)
-            consent = await rows.read_consent(connection, learner_id, consent_id)
-            template = await rows.read_template(connection, learner_id)
-            recorded = await rows.read_registration(connection, learner_id)
-            course = await rows.read_course(connection, learner_id, programme)
-            certified = course is not None and await rows.is_certified(connection, course)
-        if template is not None:
-            template = await self._opened(template)
-        policy = self.programmes.policy(programme, course.policy_version if course else None)
-        _check_rules(learner, policy)
-        _check_consent(consent)
-        _check_registration(learner, recorded, policy)
-        if certified:
-            raise ProgrammeComplete(
-                "The online part of this programme is complete: the certificate was issued.",
-                remedy="Nothing more is needed; GET /v1/learners/{id}/credit names it.",
-            )
-        if template is None or template.blob is None:
-            raise _no_template(learner_id)
-        if template.provenance not in policy.enrolment.accepted:
-            raise Refused(
-                f"This programme does not accept an enrolment by {template.provenance}.",
-                remedy=f"Enrol by one of: {', '.join(policy.enrolment.accepted)}.",
-            )
-        return Admission(
-            learner=learner,
-            template=template,
-            blob=template.blob,
-            consent=consent,
-            course=course or _fresh(learner, policy),
-            policy=policy,
-            begins=course is None,
-        )
-
-    async def admit_supervised(self, *, learner_id: str, programme: str) -> SupervisedAdmission:
-        """Check that this learner may study under supervision: no face, and no consent to one.
-
-        The same rules but those about the face. That the learner chose this route is recorded.
-        Raises NotFound, Refused, Conflict.
-        """
-        async with self._database.read() as connection:
-            learner = await rows.read_learner(connection, learner_id)
-            recorded = await rows.read_registration(connection, learner_id)
-            course = await rows.read_course(connection, learner_id, programme)
-            certified = course is not None and await rows.is_certified(connection, course)
-        policy = self.programmes.policy(programme, course.policy_version if course else None)
-        _check_rules(learner, policy)
-        _check_registration(learner, recorded, policy)
-        if certified:
-            raise ProgrammeComplete(remedy="Nothing more is needed.")
-        chosen = await self.give_consent(learner_id, text_version="-", purpose=SUPERVISION_PURPOSE)
-        return SupervisedAdmission(
-            consent=chosen,
-            course=course or _fresh(learner, policy),
-            policy=policy,
-            begins=course is None,
-        )
-
-
-async def begin_course(tx: Transaction, course: Course, now_ms: int) -> None:
-    """Record that the course begins; harmless where it has begun meanwhile."""
-    values = {name: getattr(course, name) for name in Course.__slots__}
-    if await rows.read_course(tx.connection, course.learner_id, course.programme) is None:
-        await tx.connection.execute(insert(enrolments), {**values, "started_ms": now_ms})
-
-
-async def course_of(connection: AsyncConnection, record: SessionRecord) -> Course:
-    """Give the course that a session belongs to."""
-    query = select(enrolments).where(
-        enrolments.c.learner_id == record.learner_id,
-        enrolments.c.programme == record.programme,
-        enrolments.c.course == record.course,
-    )
-    row = (await connection.execute(query)).mappings().one()
-    values = {name: row[name] for name in Course.__slots__}
-    return Course(**{**values, "track": Training(row["track"])})
-
-
-def _fresh(learner: Learner, policy: Policy) -> Course:
-    return Course(
-        learner_id=learner.id,
-        programme=policy.name,
-        course=1,
-        policy_version=policy.version,
-        track=learner.track,
-    )
-
-
-def _check_consent(consent: Consent) -> None:
-    if consent.withdrawn_ms is not None or consent.purpose != CONSENT_PURPOSE:
-        raise Refused(
-            "The consent to face verification was withdrawn.",
-            remedy="Record a new consent, or use the supervised route without a face.",
-        )
-
-
-def _check_rules(learner: Learner, policy: Policy) -> None:
-    if learner.industry in policy.admission.refused_industries:
-        raise Refused(
-            f"Learners of the industry {learner.industry} train offline only.",
-            remedy="Register with a training institution for the offline course.",
-        )
-    if learner.category not in policy.admission.categories:
-        raise Refused(
-            f"The programme is not for the category {learner.category}.",
-            remedy=f"It is for: {', '.join(policy.admission.categories)}.",
-        )
-
-
-def _check_registration(learner: Learner, recorded: Registration | None, policy: Policy) -> None:
-    if recorded is not None and recorded.state is RegistrationState.REFUSED:
-        raise EnrolmentRefused(
-            f"The registration was refused: {'; '.join(recorded.reasons)}.",
-            remedy="Correct what was named and enrol again; staff will look at it anew.",
-        )
-    approved = recorded is not None and recorded.state is RegistrationState.APPROVED
-    if learner.track in policy.enrolment.approval_tracks and not approved:
-        raise FaceWaits(remedy="Wait until staff have approved the registration.")
-
 
 def _entry(
     subject: str, key: str, kind: str, at_ms: int, data: Mapping[str, object], *, reason: str = ""
@@ -520,20 +368,9 @@ def _entry(
     )
 
 
-def _no_template(learner_id: str) -> FaceNeeded:
+def no_template(learner_id: str) -> FaceNeeded:
+    """Say that the learner has no face enrolled."""
     return FaceNeeded(
         f"No face is enrolled for {learner_id}.",
         remedy="Enrol one with PUT /v1/learners/{id}/template.",
     )
-
-
-__all__ = [
-    "CONSENT_PURPOSE",
-    "Admission",
-    "Consent",
-    "Course",
-    "Learner",
-    "Registry",
-    "Template",
-    "begin_course",
-]

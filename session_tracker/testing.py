@@ -13,8 +13,9 @@ from typing import Final
 from session_tracker.catalogue import Catalogue
 from session_tracker.enroller import FaceTaken
 from session_tracker.live import Report
+from session_tracker.openings import OpenedSession
 from session_tracker.policy import Policy, Provenance, Training
-from session_tracker.service import OpenedSession, SessionService
+from session_tracker.service import SessionService
 from session_tracker.store.database import Database
 from session_tracker.views import SessionView
 from verifier.clock import Clock, ManualClock, Stamp
@@ -438,7 +439,7 @@ class Studio:
 
     async def open(self, *, take_over: bool = False, media: str = "lesson-1") -> Lesson:
         """Open a session of the learner."""
-        opened = await self.service.open_session(
+        opened = await self.service.openings.open_session(
             learner_id=self.learner_id,
             consent_id=self.consent_id,
             programme=self.policy.name,

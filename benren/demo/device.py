@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from benren.client import BenrenClient, SessionStatus, StudySession
-from benren.demo.cameras import Camera
 from benren.demo.cast import LESSON_S, Role, Sitter
 from benren.demo.outcome import Thumbnail
 from verifier.clock import Clock
@@ -30,13 +30,25 @@ _LOOK_S = 5
 """How often a player that stands still asks whether it may go on."""
 
 
+class Films(Protocol):
+    """A camera, as a device uses it."""
+
+    def frame(self, n: int, t_s: float) -> bytes:
+        """Take the `n`-th frame at `t_s` seconds of the lesson, as a JPEG."""
+        ...
+
+    def told(self, turn: str | None, t_s: float) -> None:
+        """Pass on what the screen asks for; None: nothing any more."""
+        ...
+
+
 class Device:
     """A device during one lesson; the player calls `act` once for every second."""
 
     def __init__(
         self,
         role: Role,
-        camera: Camera,
+        camera: Films,
         client: BenrenClient,
         clock: Clock,
         *,
@@ -45,6 +57,7 @@ class Device:
     ) -> None:
         self.role = role
         self.learner_id = learner_id
+        self.consent_id = consent_id
         self.sessions: list[str] = []
         """Ids, in order: a session that was ended may be followed by another."""
         self.watched_s = 0
@@ -56,7 +69,6 @@ class Device:
         self._camera = camera
         self._client = client
         self._clock = clock
-        self._consent_id = consent_id
         self._dice = random.Random(role.seed)  # noqa: S311 - jitter of a simulation, no secret
         self._session: StudySession | None = None
         self._next_frame_s = self._dice.randrange(0, 4)
@@ -72,7 +84,7 @@ class Device:
         """Open a session, and go on in the medium where the last one was seen to be."""
         self._session = await self._client.open_session(
             learner_id=self.learner_id,
-            consent_id=self._consent_id,
+            consent_id=self.consent_id,
             programme=PROGRAMME,
             media=[MEDIUM],
         )

@@ -13,7 +13,7 @@ from typing import Any
 from benren.client import BenrenClient
 from benren.demo.album import Album
 from benren.demo.cast import LESSON_S, Role, camera_of
-from benren.demo.device import Device
+from benren.demo.device import Device, Films
 from benren.demo.outcome import Mark, Outcome, Span, VoidSpan
 from benren.demo.poses import PoseStudio
 from verifier.clock import ManualClock
@@ -47,8 +47,15 @@ class Player:
         self, roles: Sequence[Role], progress: Callable[[int], None] = lambda _: None
     ) -> list[Outcome]:
         """Play the lesson of every role side by side; `progress` is told each second."""
-        devices = await asyncio.gather(*(self._admit(role) for role in roles))
+        devices = await asyncio.gather(*(self.admit(role) for role in roles))
         began_ms = self._clock.stamp().utc_ms
+        await self.study(devices, progress)
+        return [await self._outcome(device, began_ms) for device in devices]
+
+    async def study(
+        self, devices: Sequence[Device], progress: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Let devices whose sessions are open study side by side, to the end of the lesson."""
         for second in range(LESSON_S + 1):
             if second:
                 self._clock.advance(_TICK_MS)
@@ -58,10 +65,12 @@ class Player:
             progress(second)
         await asyncio.gather(*(device.leave() for device in devices))
         await self._settled()
-        return [await self._outcome(device, began_ms) for device in devices]
 
-    async def _admit(self, role: Role) -> Device:
-        """Register, enrol, record the consent, and open the session."""
+    async def admit(self, role: Role, camera: Films | None = None) -> Device:
+        """Register, enrol, record the consent, and open the session.
+
+        Without a `camera` it shows what the script says.
+        """
         learner_id = await self._client.register(
             category="principal",
             track="initial",
@@ -71,9 +80,11 @@ class Player:
         face = await self._client.enrol(learner_id, self._album.people[role.learner].id_photo)
         await self._client.put_template(learner_id, face.template, provenance="id_photo")
         await self._client.approve(learner_id, reason="a demonstration")
+        if camera is None:
+            camera = await asyncio.to_thread(camera_of, role, self._album, self._studio)
         device = Device(
             role,
-            await asyncio.to_thread(camera_of, role, self._album, self._studio),
+            camera,
             self._client,
             self._clock,
             learner_id=learner_id,

@@ -19,9 +19,9 @@ from session_tracker.api.bodies import (
     SessionCreditBody,
     TemplateBody,
 )
-from session_tracker.enrolment import Consent, Learner, Template
 from session_tracker.erasure import Erased
 from session_tracker.policy import Policy, Training
+from session_tracker.records import Consent, Learner, Template
 from session_tracker.service import SessionService
 from session_tracker.settlement import CourseCredit
 from verifier.edge import actor_of

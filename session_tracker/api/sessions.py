@@ -17,7 +17,8 @@ from session_tracker.api.bodies import (
 )
 from session_tracker.api.explanations import for_staff
 from session_tracker.live import Report
-from session_tracker.service import OpenedSession, SessionService
+from session_tracker.openings import OpenedSession
+from session_tracker.service import SessionService
 from session_tracker.views import SessionView
 from verifier.types import StreamGrant
 
@@ -36,7 +37,7 @@ def _add_server_routes(router: APIRouter, service: SessionService) -> None:
     @router.post("/v1/sessions", status_code=201, summary="Open a session")
     async def open_session(body: NewSession) -> OpenedBody:
         """Open a session under a recorded consent; one at a time for each learner."""
-        return opened_body(await service.open_session(**body.model_dump()))
+        return opened_body(await service.openings.open_session(**body.model_dump()))
 
     @router.get("/v1/sessions/{session_id}/explain", summary="Explain every second")
     async def explain(session_id: SessionId) -> ExplainBody:
@@ -61,7 +62,7 @@ def _add_device_routes(router: APIRouter, service: SessionService) -> None:
     @router.post("/v1/sessions/{session_id}/stream", summary="Open the stream anew")
     async def stream(session_id: SessionId, authorization: Authorization = None) -> StreamGrantBody:
         """Open a new stream after the old one was lost; the old one ends."""
-        return _grant(await service.reopen_stream(session_id, _token(authorization)))
+        return _grant(await service.openings.reopen_stream(session_id, _token(authorization)))
 
     @router.post("/v1/sessions/{session_id}/close", summary="End a session")
     async def close(session_id: SessionId, authorization: Authorization = None) -> SessionBody:

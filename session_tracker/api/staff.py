@@ -259,7 +259,7 @@ def _add_route_routes(router: APIRouter, service: SessionService) -> None:
         nobody answers for is not credited.
         """
         actor = actor_of(request).name
-        opened = await service.open_supervised(actor=actor, **body.model_dump())
+        opened = await service.openings.open_supervised(actor=actor, **body.model_dump())
         return SupervisedSessionBody(
             session_id=opened.session_id,
             session_token=opened.session_token,

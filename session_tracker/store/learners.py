@@ -17,6 +17,7 @@ from session_tracker.records import (
     Learner,
     Registration,
     RegistrationState,
+    SessionRecord,
     Template,
 )
 from session_tracker.store.schema import certificates, consents, enrolments, learners, templates
@@ -191,3 +192,15 @@ async def erasures(connection: AsyncConnection) -> dict[Realm, dict[str, int]]:
         query = query.where(table.c.erased_ms.is_not(None)).group_by(table.c.learner_id)
         found[realm] = {row.learner_id: int(row.at) for row in await connection.execute(query)}
     return found
+
+
+async def read_course_of(connection: AsyncConnection, record: SessionRecord) -> Course:
+    """Give the course that a session belongs to."""
+    query = select(enrolments).where(
+        enrolments.c.learner_id == record.learner_id,
+        enrolments.c.programme == record.programme,
+        enrolments.c.course == record.course,
+    )
+    row = (await connection.execute(query)).mappings().one()
+    values = {name: row[name] for name in Course.__slots__}
+    return Course(**{**values, "track": Training(row["track"])})

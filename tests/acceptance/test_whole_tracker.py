@@ -42,6 +42,7 @@ from session_tracker.events import (
 )
 from session_tracker.explain import fate_of
 from session_tracker.live import Report
+from session_tracker.openings import OpenedSession
 from session_tracker.policy import Policy, load_policy
 from session_tracker.reference import (
     SHOWN,
@@ -55,7 +56,6 @@ from session_tracker.reference import (
     middles,
 )
 from session_tracker.review import ReviewKind, ReviewState, Ruling
-from session_tracker.service import OpenedSession
 from session_tracker.testing import ScriptedVerifier, Studio
 from session_tracker.views import SessionView
 from verifier.clock import Stamp
@@ -549,7 +549,7 @@ class Tracked(RuleBasedStateMachine):
         """Open a session and use its device from now on."""
         learner_id, consent_id = self.learner
         opened = self.run(
-            self.service.open_session(
+            self.service.openings.open_session(
                 learner_id=learner_id,
                 consent_id=consent_id,
                 programme=self.yard.policy.name,
@@ -567,7 +567,9 @@ class Tracked(RuleBasedStateMachine):
         self.gather()
         top = max((f.track for f in device.seen.frames), default=top)
         try:
-            self.run(self.service.reopen_stream(device.seen.name, device.opened.session_token))
+            self.run(
+                self.service.openings.reopen_stream(device.seen.name, device.opened.session_token)
+            )
         except Conflict:
             return
         device.offset = top

@@ -91,7 +91,7 @@ def with_frames(app: FastAPI, service: SessionService, verifier: ScriptedVerifie
     @app.post("/test/frame/{session_id}")
     async def frame(session_id: str, identity: bool = False) -> dict[str, object]:
         event = await verifier.frame(session_id, identity=identity)
-        number = service._stage.sessions[session_id].streams[event.stream_id].number
+        number = service._stage.turns.sessions[session_id].streams[event.stream_id].number
         return {"kind": event.kind.value, "key": f"{event.kind.value}:{number}:{event.event_id}"}
 
     @app.post("/test/settled")

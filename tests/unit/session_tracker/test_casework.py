@@ -13,12 +13,12 @@ from session_tracker.credit import EvidenceType
 from session_tracker.events import Granted, Supervised, Upheld
 from session_tracker.live import Report
 from session_tracker.office import Office, OfflineHours
+from session_tracker.openings import OpenedSupervised
 from session_tracker.policy import Provenance, Training, load_policy
 from session_tracker.records import RegistrationState
 from session_tracker.refusals import EnrolmentRefused, FaceWaits
 from session_tracker.review import Review, ReviewKind, ReviewState, Ruling
 from session_tracker.segments import SegmentState
-from session_tracker.service import OpenedSupervised
 from session_tracker.testing import PICTURE, Lesson, Studio
 from verifier.errors import BadRequest, Conflict, NotFound, Refused
 from verifier.types import Comparison, Decision, Likeness, SubjectTemplate
@@ -430,7 +430,7 @@ async def test_a_session_without_a_face(studio: Studio) -> None:
     )
 
     async def opened() -> OpenedSupervised:
-        return await service.open_supervised(
+        return await service.openings.open_supervised(
             learner_id=learner.id,
             programme="demo",
             media=["lesson-1"],
@@ -494,7 +494,7 @@ async def test_high_risk_industries_are_refused_on_every_path(
     with pytest.raises(Refused, match="offline only"):
         await studio.open()
     with pytest.raises(Refused, match="offline only"):
-        await service.open_supervised(
+        await service.openings.open_supervised(
             learner_id=learner.id,
             programme="demo",
             media=["lesson-1"],

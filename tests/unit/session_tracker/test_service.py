@@ -362,7 +362,7 @@ async def test_high_risk_industries_are_refused_with_the_reason(studio: Studio) 
     await registry.put_template(miner.id, b"blob", Provenance.ID_PHOTO)
     consent = await registry.give_consent(miner.id, text_version="1")
     with pytest.raises(Refused, match="coal_mine train offline"):
-        await studio.service.open_session(
+        await studio.service.openings.open_session(
             learner_id=miner.id, consent_id=consent.id, programme="demo", media=["m"]
         )
 
@@ -372,7 +372,7 @@ async def test_without_consent_nothing_opens(studio: Studio) -> None:
     _, foreign = await studio.enrol()
     for consent in ("cns_unknown", foreign):
         with pytest.raises(NotFound, match="consent"):
-            await studio.service.open_session(
+            await studio.service.openings.open_session(
                 learner_id=studio.learner_id, consent_id=consent, programme="demo", media=["m"]
             )
     lesson = await studio.open()
@@ -387,11 +387,11 @@ async def test_unknown_learners_programmes_and_faces(studio: Studio) -> None:
     """Each thing that is missing is named."""
     service = studio.service
     with pytest.raises(NotFound, match="no learner"):
-        await service.open_session(
+        await service.openings.open_session(
             learner_id="lrn_x", consent_id="c", programme="demo", media=["m"]
         )
     with pytest.raises(NotFound, match="no programme"):
-        await service.open_session(
+        await service.openings.open_session(
             learner_id=studio.learner_id,
             consent_id=studio.consent_id,
             programme="other",
@@ -557,7 +557,7 @@ async def test_a_restart_loses_no_fact_and_the_lesson_goes_on(studio: Studio) ->
     assert any(isinstance(fact, SystemFault) for fact in after)
     view = await lesson.view()
     assert (view.state, view.reason) == ("paused", "system_error")
-    await studio.service.reopen_stream(lesson.id, lesson.token)
+    await studio.service.openings.reopen_stream(lesson.id, lesson.token)
     await lesson.watch(120)
     view = await lesson.view()
     assert view.play
@@ -585,11 +585,11 @@ async def test_rebuilding_gives_the_same_session(studio: Studio) -> None:
     lesson = await studio.open()
     await lesson.watch(200)
     service = studio.service
-    live = service._stage.sessions[lesson.id]
+    live = service._stage.turns.sessions[lesson.id]
     was = (dict(live.facts), live.run, live.runs, dict(live.answers), live.top_track, live.streams)
     state, reason = live.machine.state, live.machine.pause_reason
     live.stale = True
-    async with service._stage.fresh(live):
+    async with service._stage.turns.fresh(live):
         pass
     now = (dict(live.facts), live.run, live.runs, dict(live.answers), live.top_track, live.streams)
     assert now == was

@@ -744,7 +744,7 @@ async def test_row_flagged_person__his_checks_use_the_challenge(school: Studio) 
         school.learner_id, actor="counter", reason="three times him"
     )
     school.draw = lambda: 0.1
-    school.service._stage._draw = school.draw
+    school.service._stage.turns._draw = school.draw
     lesson = await school.open()
     await lesson.watch(300, share=0)
     assert not school.verifier.stream_of(lesson.id).spec.policy.passive_vote
@@ -752,7 +752,7 @@ async def test_row_flagged_person__his_checks_use_the_challenge(school: Studio) 
     assert asked
     assert all(data["turns"] for data in asked)
     await school.restart()
-    assert school.service._stage.sessions[lesson.id].policy.checks.challenge_share == 1.0
+    assert school.service._stage.turns.sessions[lesson.id].policy.checks.challenge_share == 1.0
 
 
 async def test_row_start_and_end_check__the_start_check_is_a_challenge(database_url: str) -> None:

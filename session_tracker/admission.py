@@ -1,0 +1,181 @@
+"""Who may study what: admission to a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import insert
+
+from session_tracker.enrolment import (
+    CONSENT_PURPOSE,
+    SUPERVISION_PURPOSE,
+    Registry,
+    no_template,
+)
+from session_tracker.policy import Policy
+from session_tracker.records import (
+    Consent,
+    Course,
+    Learner,
+    Registration,
+    RegistrationState,
+    Template,
+)
+from session_tracker.refusals import EnrolmentRefused, FaceWaits, ProgrammeComplete
+from session_tracker.store import learners as rows
+from session_tracker.store.database import Database
+from session_tracker.store.schema import enrolments
+from session_tracker.store.writer import Transaction
+from verifier.errors import Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Everything that a session needs, checked."""
+
+    learner: Learner
+    template: Template
+    blob: bytes
+    consent: Consent
+    course: Course
+    policy: Policy
+    begins: bool
+    """Whether the course begins with this session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisedAdmission:
+    """Everything that a session without a face needs, checked."""
+
+    consent: Consent
+    """That the learner chose to be supervised instead."""
+    course: Course
+    policy: Policy
+    begins: bool
+
+
+class Admissions:
+    """Checks everything that a session needs before it begins."""
+
+    def __init__(self, database: Database, registry: Registry) -> None:
+        self._database = database
+        self._registry = registry
+
+    async def admit(self, *, learner_id: str, consent_id: str, programme: str) -> Admission:
+        """Check that this learner may study this programme online, under this consent.
+
+        Raises NotFound for what is unknown and Refused, with the reason, for what is not allowed.
+        """
+        async with self._database.read() as connection:
+            learner = await rows.read_learner(connection, learner_id)
+            consent = await rows.read_consent(connection, learner_id, consent_id)
+            template = await rows.read_template(connection, learner_id)
+            recorded = await rows.read_registration(connection, learner_id)
+            course = await rows.read_course(connection, learner_id, programme)
+            certified = course is not None and await rows.is_certified(connection, course)
+        if template is not None:
+            template = await self._registry.opened(template)
+        policy = self._registry.programmes.policy(
+            programme, course.policy_version if course else None
+        )
+        _check_rules(learner, policy)
+        _check_consent(consent)
+        _check_registration(learner, recorded, policy)
+        if certified:
+            raise ProgrammeComplete(
+                "The online part of this programme is complete: the certificate was issued.",
+                remedy="Nothing more is needed; GET /v1/learners/{id}/credit names it.",
+            )
+        if template is None or template.blob is None:
+            raise no_template(learner_id)
+        if template.provenance not in policy.enrolment.accepted:
+            raise Refused(
+                f"This programme does not accept an enrolment by {template.provenance}.",
+                remedy=f"Enrol by one of: {', '.join(policy.enrolment.accepted)}.",
+            )
+        return Admission(
+            learner=learner,
+            template=template,
+            blob=template.blob,
+            consent=consent,
+            course=course or _fresh(learner, policy),
+            policy=policy,
+            begins=course is None,
+        )
+
+    async def admit_supervised(self, *, learner_id: str, programme: str) -> SupervisedAdmission:
+        """Check that this learner may study under supervision: no face, and no consent to one.
+
+        The same rules but those about the face. That the learner chose this route is recorded.
+        Raises NotFound, Refused, Conflict.
+        """
+        async with self._database.read() as connection:
+            learner = await rows.read_learner(connection, learner_id)
+            recorded = await rows.read_registration(connection, learner_id)
+            course = await rows.read_course(connection, learner_id, programme)
+            certified = course is not None and await rows.is_certified(connection, course)
+        policy = self._registry.programmes.policy(
+            programme, course.policy_version if course else None
+        )
+        _check_rules(learner, policy)
+        _check_registration(learner, recorded, policy)
+        if certified:
+            raise ProgrammeComplete(remedy="Nothing more is needed.")
+        chosen = await self._registry.give_consent(
+            learner_id, text_version="-", purpose=SUPERVISION_PURPOSE
+        )
+        return SupervisedAdmission(
+            consent=chosen,
+            course=course or _fresh(learner, policy),
+            policy=policy,
+            begins=course is None,
+        )
+
+
+async def begin_course(tx: Transaction, course: Course, now_ms: int) -> None:
+    """Record that the course begins; harmless where it has begun meanwhile."""
+    values = {name: getattr(course, name) for name in Course.__slots__}
+    if await rows.read_course(tx.connection, course.learner_id, course.programme) is None:
+        await tx.connection.execute(insert(enrolments), {**values, "started_ms": now_ms})
+
+
+def _fresh(learner: Learner, policy: Policy) -> Course:
+    return Course(
+        learner_id=learner.id,
+        programme=policy.name,
+        course=1,
+        policy_version=policy.version,
+        track=learner.track,
+    )
+
+
+def _check_consent(consent: Consent) -> None:
+    if consent.withdrawn_ms is not None or consent.purpose != CONSENT_PURPOSE:
+        raise Refused(
+            "The consent to face verification was withdrawn.",
+            remedy="Record a new consent, or use the supervised route without a face.",
+        )
+
+
+def _check_rules(learner: Learner, policy: Policy) -> None:
+    if learner.industry in policy.admission.refused_industries:
+        raise Refused(
+            f"Learners of the industry {learner.industry} train offline only.",
+            remedy="Register with a training institution for the offline course.",
+        )
+    if learner.category not in policy.admission.categories:
+        raise Refused(
+            f"The programme is not for the category {learner.category}.",
+            remedy=f"It is for: {', '.join(policy.admission.categories)}.",
+        )
+
+
+def _check_registration(learner: Learner, recorded: Registration | None, policy: Policy) -> None:
+    if recorded is not None and recorded.state is RegistrationState.REFUSED:
+        raise EnrolmentRefused(
+            f"The registration was refused: {'; '.join(recorded.reasons)}.",
+            remedy="Correct what was named and enrol again; staff will look at it anew.",
+        )
+    approved = recorded is not None and recorded.state is RegistrationState.APPROVED
+    if learner.track in policy.enrolment.approval_tracks and not approved:
+        raise FaceWaits(remedy="Wait until staff have approved the registration.")

@@ -1,0 +1,84 @@
+"""What sessions come to: credit derived, settled anew where it changed, certified where due."""
+
+from __future__ import annotations
+
+import asyncio
+from weakref import WeakValueDictionary
+
+from session_tracker.certification import Certification
+from session_tracker.enrolment import Registry
+from session_tracker.events import Fact
+from session_tracker.live import Live
+from session_tracker.records import Course
+from session_tracker.settlement import CourseCredit, Settlement
+from session_tracker.turn import Turn
+from session_tracker.turns import Turns
+from session_tracker.views import SessionView, totals_of, view_of
+
+
+class Grading:
+    """Derives credit, with the sessions in memory as they stand."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        *,
+        settlement: Settlement,
+        certification: Certification,
+        registry: Registry,
+    ) -> None:
+        self._turns = turns
+        self._settlement = settlement
+        self._certification = certification
+        self._registry = registry
+        self._grading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def grade(self, course: Course) -> None:
+        """Settle anew what has changed, and certify what is due; one at a time."""
+        lock = self._grading.setdefault(course.learner_id, asyncio.Lock())
+        async with lock:
+            state = await self.course_credit(course)
+            context = self._turns.context(state.policy)
+            await self._settlement.regrade(state, context)
+            await self._certification.certify(state, context)
+
+    async def grade_all(self, learner_id: str) -> None:
+        """Settle anew what a decision about the learner changes in his courses."""
+        for programme in self._registry.programmes.in_force():
+            course = await self._registry.course(learner_id, programme)
+            if course is not None:
+                await self.grade(course)
+
+    async def course_credit(self, course: Course) -> CourseCredit:
+        """Derive a learner's credit in a course, now."""
+        return await self._settlement.course_credit(
+            course, now_ms=self._turns.axis.now(), running=self._running(course)
+        )
+
+    def _running(self, course: Course) -> dict[str, tuple[Fact, ...]]:
+        """Give the facts of the sessions of a course that are in memory."""
+        return {
+            live.id: tuple(live.facts.values())
+            for live in self._turns.sessions.of(course.learner_id)
+            if live.course == course and not live.stale
+        }
+
+    async def view(self, live: Live, turn: Turn | None = None) -> SessionView:
+        """Show a session as it stands, or as it will stand once `turn` is durable."""
+        if turn is None and live.totals is not None:
+            return view_of(live.id, live.machine, live.suspended, live.totals, live.policy)
+        facts = live.facts
+        if turn is not None:
+            facts = {**facts, **{fact.key: fact for fact in turn.facts}}
+        state = await self._settlement.course_credit(
+            live.course,
+            now_ms=self._turns.axis.now(),
+            running={**self._running(live.course), live.id: tuple(facts.values())},
+            glance=live.record.settled_ms is None,
+        )
+        totals = totals_of(live.id, state)
+        if turn is None:
+            live.totals = totals
+            return view_of(live.id, live.machine, live.suspended, totals, live.policy)
+        turn.totals = totals
+        return view_of(live.id, turn.machine, turn.suspended, totals, live.policy)
