@@ -166,6 +166,19 @@ class LearnerCredit:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """Sessions that are over, derived once, for those that come after all of them."""
+
+    sessions: tuple[SessionCredit, ...]
+    end: int
+    """UTC ms; no later session begins before."""
+    high: Mapping[str, int]
+    """How far each medium was played."""
+    shares: Shares
+    """What of media and days is used up."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Session:
     given: SessionFacts
     facts: tuple[Fact, ...]
@@ -175,24 +188,24 @@ class _Session:
     closed: bool
 
 
-def derive(sessions: Sequence[SessionFacts], policy: Policy, *, now: int) -> LearnerCredit:
+def derive(
+    sessions: Sequence[SessionFacts], policy: Policy, *, now: int, past: Past | None = None
+) -> LearnerCredit:
     """Derive the credit of one learner from all of his sessions, at `now` (UTC ms).
 
-    A session without an `Opened` has no time of its own and comes out empty. Two sessions of one
-    id raise ValueError.
+    `past` stands for sessions that are not among `sessions` and were over before these began: the
+    outcome is the same as with their facts. A session without an `Opened` has no time of its own
+    and comes out empty. Two sessions of one id raise ValueError, and so does one that begins
+    before the end of `past`.
     """
-    if len({s.session_id for s in sessions}) != len(sessions):
-        raise ValueError("two sessions have the same id; give the facts of a session together")
-    known = sorted((_known(s, now) for s in sessions), key=lambda s: (s.begun, s.given.session_id))
-    by_player = played(
-        {s.given.session_id: [f for f in s.facts if isinstance(f, Playback)] for s in known},
-        policy,
-    )
-    drafts = [_draft(i, known, by_player, policy) for i in range(len(known))]
-    shares = Shares(policy)
-    for piece in sorted((p for d in drafts for p in d.slices), key=lambda p: (p.start, p.session)):
-        shares.take(piece, provisional=known[piece.session].given.provisional)
-    done = [draft.finish(shares.credited[i], shares.refused[i]) for i, draft in enumerate(drafts)]
+    known = _all_known(sessions, now)
+    before = past if past is not None else _nothing(policy)
+    if {s.session_id for s in before.sessions} & {s.session_id for s in sessions}:
+        raise ValueError("a session of the past is given again")
+    if any(s.wall[0] < before.end for s in known):
+        raise ValueError("a session began before the past was over")
+    done, shares, _ = _derived(known, policy, before)
+    done = [*before.sessions, *done]
     days = {day: ms // 1_000 for day, ms in sorted(shares.days.items()) if ms >= 1_000}
     confirmed = sum(ms // 1_000 for ms in shares.confirmed_days.values())
     return LearnerCredit(
@@ -202,6 +215,44 @@ def derive(sessions: Sequence[SessionFacts], policy: Policy, *, now: int) -> Lea
         provisional_s=sum(days.values()) - confirmed,
         pending_ms=sum(s.pending_ms for s in done),
     )
+
+
+def past_of(sessions: Sequence[SessionFacts], policy: Policy) -> Past:
+    """Derive sessions that are over, for those to come. Raises ValueError where one still runs."""
+    known = _all_known(sessions, now=0)
+    if not all(s.closed and s.wall[0] for s in known):
+        raise ValueError("a session that still runs, or never began, is no past")
+    done, shares, high = _derived(known, policy, _nothing(policy))
+    end = max((s.wall[1] for s in known), default=0)
+    return Past(sessions=tuple(done), end=end, high=MappingProxyType(high), shares=shares)
+
+
+def _nothing(policy: Policy) -> Past:
+    return Past(sessions=(), end=0, high={}, shares=Shares(policy))
+
+
+def _all_known(sessions: Sequence[SessionFacts], now: int) -> list[_Session]:
+    if len({s.session_id for s in sessions}) != len(sessions):
+        raise ValueError("two sessions have the same id; give the facts of a session together")
+    return sorted((_known(s, now) for s in sessions), key=lambda s: (s.begun, s.given.session_id))
+
+
+def _derived(
+    known: Sequence[_Session], policy: Policy, past: Past
+) -> tuple[list[SessionCredit], Shares, dict[str, int]]:
+    """Derive sessions in order of their beginning; gives what is used up after them, too."""
+    high = dict(past.high)
+    by_player = played(
+        {s.given.session_id: [f for f in s.facts if isinstance(f, Playback)] for s in known},
+        policy,
+        high,
+    )
+    drafts = [_draft(i, known, by_player, policy) for i in range(len(known))]
+    shares = past.shares.copy()
+    for piece in sorted((p for d in drafts for p in d.slices), key=lambda p: (p.start, p.session)):
+        shares.take(piece, provisional=known[piece.session].given.provisional)
+    done = [draft.finish(shares.credited[i], shares.refused[i]) for i, draft in enumerate(drafts)]
+    return done, shares, high
 
 
 def without_repeats(facts: Iterable[Fact]) -> tuple[Fact, ...]:

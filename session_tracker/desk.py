@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from session_tracker import shown
 from session_tracker.catalogue import Medium
 from session_tracker.consent_text import ConsentText
 from session_tracker.enroller import Enroller
-from session_tracker.explain import Explanation, for_learner
+from session_tracker.explain import Explanation, explain, for_learner
 from session_tracker.intervals import Interval, Intervals, subtract, total_ms, union
 from session_tracker.openings import OpenedSession
 from session_tracker.policy import Policy, Provenance, Training
@@ -293,11 +294,12 @@ class Desk:
     async def _programme(self, learner: Learner, policy: Policy) -> ProgrammeStanding:
         state = await self._course(learner.id, policy.name)
         ruling = policy if state is None else state.policy
+        seen = None if state is None else shown.course(state.credit, state.policy)
         return ProgrammeStanding(
             policy=ruling,
             target_s=ruling.target_s(learner.track) if state is None else state.target_s,
-            credited_s=0 if state is None else state.credit.credited_s,
-            provisional_s=0 if state is None else state.credit.provisional_s,
+            credited_s=0 if seen is None else seen.credited_s,
+            provisional_s=0 if seen is None else seen.provisional_s,
             certificate=None if state is None else state.certificate_number,
             media=tuple(
                 _medium(medium, _credited(state, medium.id))
@@ -313,7 +315,7 @@ def _credited(state: CourseCredit | None, media_id: str) -> Intervals:
     parts: list[Interval] = [
         (i.media_ms, i.media_ms + i.end - i.start)
         for session in state.credit.sessions
-        for i in session.credited
+        for i in shown.credited(session, state.policy)
         if i.media_id == media_id
     ]
     return union(parts)
@@ -335,7 +337,9 @@ def _past(state: CourseCredit) -> list[PastSession]:
     past = []
     for session in state.credit.sessions:
         record = records[session.session_id]
-        credited_s, void_s = session.in_seconds()
+        facts = state.facts[record.id]
+        told = for_learner(explain(session, facts), facts, state.policy)
+        credited_s, void_s = told.in_seconds()
         past.append(
             PastSession(
                 session_id=record.id,
@@ -345,7 +349,7 @@ def _past(state: CourseCredit) -> list[PastSession]:
                 settled=record.settled_ms is not None,
                 wall_s=session.wall_ms // 1_000,
                 credited_s=credited_s,
-                void_s={str(reason): seconds for reason, seconds in void_s.items()},
+                void_s=void_s,
                 provisional=session.provisional,
             )
         )

@@ -32,6 +32,7 @@ from session_tracker.events import (
 )
 from session_tracker.policy import Policy
 from session_tracker.segments import Segment, SegmentState, segments_of
+from session_tracker.shown import horizon
 
 _BEFORE_HIS_EYES: Final = (
     Opened,
@@ -77,6 +78,19 @@ class Explanation:
             passed += by_fate[fate]
         return {fate: s for fate, s in whole.items() if s}
 
+    def in_seconds(self) -> tuple[int, dict[str, int]]:
+        """Whole seconds that count, and the others by reason; they add up to the session's."""
+        passed = sum(s.end - s.start for s in self.spans if s.evidence is not None)
+        void: Counter[str] = Counter()
+        for s in self.spans:
+            if s.evidence is None and s.reason is not None:
+                void[str(s.reason)] += s.end - s.start
+        credited_s, whole = passed // 1_000, {}
+        for reason in sorted(void):
+            whole[reason] = (passed + void[reason]) // 1_000 - passed // 1_000
+            passed += void[reason]
+        return credited_s, {reason: s for reason, s in whole.items() if s}
+
     def at(self, t: int) -> Segment:
         """Give the span that an instant lies in. Raises LookupError outside of the session."""
         for span in self.spans:
@@ -112,7 +126,7 @@ def for_learner(told: Explanation, facts: Iterable[Fact], policy: Policy) -> Exp
         replace(s, keys=tuple(key for key in s.keys if key in seen)) for s in told.spans
     )
     if not told.closed:
-        spans = _blurred(spans, told, told.end - policy.brackets.max_gap_s * 1_000)
+        spans = _blurred(spans, told, horizon(told.end, policy))
     return replace(told, spans=tuple(spans))
 
 

@@ -65,20 +65,21 @@ class Grading:
 
     async def view(self, live: Live, turn: Turn | None = None) -> SessionView:
         """Show a session as it stands, or as it will stand once `turn` is durable."""
+        now = self._turns.axis.now()
         if turn is None and live.totals is not None:
-            return view_of(live.id, live.machine, live.suspended, live.totals, live.policy)
+            return view_of(live.id, live.machine, live.suspended, live.totals, live.policy, now=now)
         facts = live.facts
         if turn is not None:
             facts = {**facts, **{fact.key: fact for fact in turn.facts}}
         state = await self._settlement.course_credit(
             live.course,
-            now_ms=self._turns.axis.now(),
+            now_ms=now,
             running={**self._running(live.course), live.id: tuple(facts.values())},
             glance=live.record.settled_ms is None,
         )
         totals = totals_of(live.id, state)
         if turn is None:
             live.totals = totals
-            return view_of(live.id, live.machine, live.suspended, totals, live.policy)
+            return view_of(live.id, live.machine, live.suspended, totals, live.policy, now=now)
         turn.totals = totals
-        return view_of(live.id, turn.machine, turn.suspended, totals, live.policy)
+        return view_of(live.id, turn.machine, turn.suspended, totals, live.policy, now=now)

@@ -15,7 +15,7 @@ from session_tracker.policy import Policy
 from session_tracker.records import Course, SessionRecord, StreamRecord, Totals
 from verifier.types import StreamEvent
 
-_REMEMBERED: Final = 256
+_REMEMBERED: Final = 64
 """Events of a session whose contents are remembered, to know another one under the same number."""
 _SAID: Final = tuple(name for name in StreamEvent.__slots__ if name != "models")
 

@@ -85,8 +85,14 @@ _Piece: TypeAlias = tuple[int, int, str, int, VoidReason | None, int]
 high-water mark may move by it."""
 
 
-def played(sessions: Mapping[str, Iterable[Playback]], policy: Policy) -> dict[str, Played]:
-    """Follow the players of all sessions of one learner; reports in any order, without repeats."""
+def played(
+    sessions: Mapping[str, Iterable[Playback]], policy: Policy, high: dict[str, int] | None = None
+) -> dict[str, Played]:
+    """Follow the players of all sessions of one learner; reports in any order, without repeats.
+
+    `high` are the high-water marks of media from sessions that lie before all of these; they are
+    moved on.
+    """
     jumps: dict[str, list[Jump]] = {name: [] for name in sessions}
     raw: list[tuple[int, str, _Piece]] = []
     for name, reports in sessions.items():
@@ -95,7 +101,7 @@ def played(sessions: Mapping[str, Iterable[Playback]], policy: Policy) -> dict[s
     raw.sort(key=lambda r: r[:2])
     kept: dict[str, list[_Piece]] = {name: [] for name in sessions}
     slack = policy.playback.slack_s * 1_000
-    high: dict[str, int] = {}
+    high = {} if high is None else high
     for _, name, p in raw:
         start, end, media_id, media_ms, void, reach_ms = p
         mark = high.get(media_id, 0)

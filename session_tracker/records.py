@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from session_tracker.policy import Provenance, Training
+from session_tracker.shown import Growing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,6 @@ class Course:
 class Totals:
     """What a device is shown of its credit."""
 
-    credited_s: int
-    course_credited_s: int
+    credit: Growing
     target_s: int
     certificate: str | None

@@ -12,7 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker import ledger, rebuild
 from session_tracker.audit import evidence_digest
-from session_tracker.credit import LearnerCredit, SessionCredit, SessionFacts, derive
+from session_tracker.credit import (
+    LearnerCredit,
+    Past,
+    SessionCredit,
+    SessionFacts,
+    derive,
+    past_of,
+)
 from session_tracker.events import Fact
 from session_tracker.explain import fate_of
 from session_tracker.kept import Kept
@@ -32,6 +39,8 @@ from verifier.errors import NotFound
 
 _KEPT_FACTS: Final = 400_000
 """Facts of settled sessions, and of courses at a glance, held in memory: some 100 MB each."""
+_KEPT_PASTS: Final = 400_000
+"""Intervals of settled sessions, as derived: some 100 MB too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +101,7 @@ class Settlement:
         self._clock = clock
         self._settled: Kept[str, tuple[Fact, ...]] = Kept(kept_facts, len)
         self._inputs: Kept[Course, _Inputs] = Kept(kept_facts, _Inputs.size)
+        self._pasts: Kept[Course, tuple[_Inputs, Past]] = Kept(_KEPT_PASTS, _weight)
 
     async def course_credit(
         self,
@@ -122,11 +132,34 @@ class Settlement:
         return CourseCredit(
             course=course,
             policy=policy,
-            credit=derive(sessions, policy, now=now_ms),
+            credit=(
+                self._at_a_glance(course, inputs, sessions, policy, now_ms)
+                if glance
+                else derive(sessions, policy, now=now_ms)
+            ),
             facts={s.session_id: s.facts for s in sessions},
             records=inputs.records,
             certificate_number=inputs.certificate_number,
         )
+
+    def _at_a_glance(
+        self,
+        course: Course,
+        inputs: _Inputs,
+        sessions: Sequence[SessionFacts],
+        policy: Policy,
+        now_ms: int,
+    ) -> LearnerCredit:
+        """Derive with what is settled taken as derived before, as far as nothing else overlaps."""
+        kept = self._pasts.get(course)
+        if kept is None or kept[0] is not inputs:
+            over = _over(inputs.records)
+            past = past_of([s for s in sessions if s.session_id in over], policy)
+            kept = inputs, past
+            self._pasts.keep(course, kept)
+        done = {s.session_id for s in kept[1].sessions}
+        rest = [s for s in sessions if s.session_id not in done]
+        return derive(rest, policy, now=now_ms, past=kept[1])
 
     async def _read(
         self, course: Course, policy: Policy, running: Mapping[str, tuple[Fact, ...]]
@@ -288,6 +321,18 @@ def segment_data(segment: Segment) -> dict[str, Any]:
         "evidence_type": "" if segment.evidence is None else str(segment.evidence),
         "facts": list(segment.keys),
     }
+
+
+def _over(records: Sequence[SessionRecord]) -> frozenset[str]:
+    """Name the settled sessions that ended before every other one began."""
+    ends = {r.id: r.closed_ms for r in records if r.settled_ms is not None and r.closed_ms}
+    others = [r.opened_ms for r in records if r.id not in ends]
+    until = min(others, default=None)
+    return frozenset(i for i, end in ends.items() if until is None or end <= until)
+
+
+def _weight(kept: tuple[_Inputs, Past]) -> int:
+    return 1 + sum(len(s.credited) + len(s.void) for s in kept[1].sessions)
 
 
 def _compact(segment: Segment) -> tuple[int, int, str, str]:

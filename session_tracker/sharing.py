@@ -36,6 +36,14 @@ class Shares:
         self.credited: defaultdict[int, list[Slice]] = defaultdict(list)
         self.refused: defaultdict[int, list[Labelled]] = defaultdict(list)
 
+    def copy(self) -> Shares:
+        """Copy what is used up, to give away more of it; who was given what stays behind."""
+        made = Shares(self._policy)
+        made._media = dict(self._media)
+        made.days = self.days.copy()
+        made.confirmed_days = self.confirmed_days.copy()
+        return made
+
     def take(self, piece: Slice, *, provisional: bool) -> None:
         """Credit what of it is not used up; note the reason of the rest."""
         length = piece.end - piece.start

@@ -10,6 +10,7 @@ from session_tracker.machine import Machine, State
 from session_tracker.policy import Policy
 from session_tracker.records import Totals
 from session_tracker.settlement import CourseCredit
+from session_tracker.shown import growing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +27,10 @@ class SessionView:
     play: bool
     """Whether the player may run."""
     credited_s: int
-    """Whole seconds of this session credited so far."""
+    """Whole seconds of this session credited so far; while it runs, without the last minutes
+    (`shown`)."""
     course_credited_s: int
-    """Whole seconds of all sessions of the course."""
+    """Whole seconds of all sessions of the course, in the same way."""
     target_s: int
     certificate: str | None
     """The number, once it was issued."""
@@ -42,19 +44,24 @@ class SessionView:
 
 def totals_of(session_id: str, state: CourseCredit) -> Totals:
     """Take from a derived course what a device is shown."""
-    credited_s, _ = state.of(session_id).in_seconds()
     return Totals(
-        credited_s=credited_s,
-        course_credited_s=state.credit.credited_s,
+        credit=growing(session_id, state.credit, state.policy),
         target_s=state.target_s,
         certificate=state.certificate_number,
     )
 
 
 def view_of(
-    session_id: str, machine: Machine, suspended: bool, totals: Totals, policy: Policy
+    session_id: str,
+    machine: Machine,
+    suspended: bool,
+    totals: Totals,
+    policy: Policy,
+    *,
+    now: int,
 ) -> SessionView:
-    """Make the view of a session whose machine stands so."""
+    """Make the view of a session whose machine stands so, at `now` (UTC ms)."""
+    credited_s, course_credited_s = totals.credit.at(now, policy)
     known = machine.state
     challenged = machine.cue is PauseReason.CHALLENGE and machine.challenged_at is not None
     shown = State.CHALLENGED if challenged else known
@@ -63,8 +70,8 @@ def view_of(
         state=str(State.SUSPENDED if suspended else shown),
         reason=_reason(machine),
         play=known is State.RUNNING,
-        credited_s=totals.credited_s,
-        course_credited_s=totals.course_credited_s,
+        credited_s=credited_s,
+        course_credited_s=course_credited_s,
         target_s=totals.target_s,
         certificate=totals.certificate,
         report_every_s=policy.lease.heartbeat_s,

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from session_tracker.credit import EvidenceType, LearnerCredit, SessionFacts, derive
+from session_tracker.credit import EvidenceType, LearnerCredit, SessionFacts, derive, past_of
 from session_tracker.events import (
     Challenged,
     Check,
@@ -312,6 +313,50 @@ def test_the_worlds_are_worth_testing() -> None:
     assert lowered > 40
     # Those that are left are about the enrolment, not about what happened.
     assert set(VoidReason) - reasons == {VoidReason.PROVISIONAL, VoidReason.ENROLMENT_REFUSED}
+
+
+@given(CHANCES, st.integers(1, 3))
+def test_what_was_over_before_comes_out_the_same_when_derived_once(rng: Random, count: int) -> None:
+    """Sessions of the past may be derived on their own: media, days and marks are handed on."""
+    earlier = []
+    for n in range(count):
+        one = world(rng, f"a{n}")
+        end = Closed(key="closed", t=one.frames[-1][0] + 3_000, reason=CloseReason.EXPIRED)
+        earlier.append(one.given(end))
+    over = max(f.t for given in earlier for f in given.facts)
+    later = shifted(world(rng, "b"), over - MIDNIGHT + 400_000)
+    past = past_of(earlier, TIGHT)
+    now = over + 2_000_000
+    whole = derive([*earlier, later], TIGHT, now=now)
+    assert derive([later], TIGHT, now=now, past=past) == whole
+    assert derive([later], TIGHT, now=now, past=past) == whole  # it is not used up by being used
+
+
+def shifted(one: World, by: int) -> SessionFacts:
+    """Let a session happen later."""
+    moved = []
+    for fact in one.facts:
+        times = {"t": fact.t + by}
+        for name in ("end", "since", "asked", "before"):
+            if getattr(fact, name, 0):
+                times[name] = getattr(fact, name) + by
+        moved.append(replace(fact, **times))
+    return SessionFacts(session_id=one.name, facts=moved)
+
+
+def test_a_past_that_is_not_over_is_refused() -> None:
+    """A session that runs, and one that began before the past had ended."""
+    one = world(Random(5), "a")
+    facts = tuple(f for f in one.facts if not isinstance(f, Closed))
+    with pytest.raises(ValueError, match="still runs"):
+        past_of([SessionFacts(session_id="a", facts=facts)], TIGHT)
+    end = Closed(key="closed", t=one.frames[-1][0] + 3_000, reason=CloseReason.EXPIRED)
+    past = past_of([SessionFacts(session_id="a", facts=(*facts, end))], TIGHT)
+    other = replace(one, name="b")
+    with pytest.raises(ValueError, match="before the past was over"):
+        derive([other.given()], TIGHT, now=NOW, past=past)
+    with pytest.raises(ValueError, match="given again"):
+        derive([one.given()], TIGHT, now=NOW, past=past)
 
 
 @given(CHANCES, st.integers(0, 400_000))
