@@ -21,14 +21,23 @@ from verifier.types import Decision
 
 CALM_S = 240
 """The learner studies for so long before anything happens."""
-AFTER_S = 100
+FILM_S = 165
+"""The sample lesson is 240 s long: so long before the sample that fails..."""
+AFTER_S = 60
+"""...and so long after it."""
 
 
 def without_challenges() -> Policy:
     """The sample's rules; a challenge is shown to the learner anyway."""
     policy = load_policy("sample")
     checks = policy.checks.model_copy(
-        update={"challenge_at_start": False, "challenge_share": 0.0, "random_min_s": 700}
+        update={
+            "challenge_at_start": False,
+            "challenge_share": 0.0,
+            "random_min_s": 700,
+            "random_mean_s": 800,
+            "random_max_s": 900,
+        }
     )
     return policy.model_copy(update={"checks": checks})
 
@@ -63,10 +72,10 @@ async def shown(studio: Studio, lesson: Lesson) -> dict[str, Any]:
 
 
 async def film(place: Path, fails: bool) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Study, with one sample after `CALM_S` that fails or does not; gives what was shown since."""
+    """Study, with one sample after `FILM_S` that fails or does not; gives what was shown since."""
     async with school(place) as studio:
         lesson = await studio.open(media="sample-lesson")
-        await lesson.watch(CALM_S)
+        await lesson.watch(FILM_S)
         studio.verifier.show(
             lesson.id, Decision.MISMATCH if fails else Decision.MATCH, new_track=False
         )
