@@ -5,7 +5,6 @@ Two phones (the learner's) and two desks (staff's), the real service with keys, 
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests import virtual_learner
 from tests.browser.browsing import phone
+from tests.browser.test_lesson import until
 from tests.browser.whole import PROGRAMME, Whole, whole_service
 from verifier.edge import KeyScope, new_api_key
 
@@ -80,9 +80,11 @@ async def study(page: Page, whole: Whole, learner_id: str, course_s: int) -> Non
     await page.locator(".lessons button.main").first.click()
     await page.get_by_text("打开摄像头并开始").click()
     await expect(page.locator(".status")).to_contain_text("看得到您", timeout=110_000)
-    async with asyncio.timeout(90):
-        while (await whole.client.credit(learner_id, PROGRAMME))["credited_s"] < course_s:
-            await asyncio.sleep(0.5)
+
+    async def enough() -> bool:
+        return (await whole.client.credit(learner_id, PROGRAMME))["credited_s"] >= course_s
+
+    await until(enough, 90)
 
 
 async def finish(page: Page) -> None:
