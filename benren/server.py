@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from benren.config import Config
 
 _log = logging.getLogger("benren.serve")
+_SWITCH_S = 0.001
+"""How long a thread may keep the interpreter while another one wants it (5 ms by default):
+inference comes back to it some twenty times for a picture, beside an event loop that is busy."""
+_COLLECT = (5_000, 10, 200)
+"""Thresholds of the garbage collector. By default it looks through everything every few seconds,
+half a second at a time with 600 learners, to find next to nothing: what learners leave behind goes
+by itself. So it looks through the young as often as there is much of it, and through all some times
+an hour."""
 _GRACE_S = 15
 """How long requests in hand may take once the end was asked for."""
 _QUICK_S = 2
@@ -43,6 +53,7 @@ async def run(config: Config, clock: Clock | None = None) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("aioice").setLevel(logging.WARNING)  # it would write learners' addresses
     services = await build(config, clock)
+    _settle_down()
     try:
         with _listen(config.host, config.port) as listener:
             stopping = asyncio.Event()
@@ -63,6 +74,14 @@ async def run(config: Config, clock: Clock | None = None) -> None:
     finally:
         await services.stop()
     _log.warning("stopped")
+
+
+def _settle_down() -> None:
+    """Set the interpreter up for a long run: models and code are there, and stay."""
+    sys.setswitchinterval(_SWITCH_S)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
 
 
 @contextlib.asynccontextmanager

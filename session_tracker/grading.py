@@ -9,8 +9,10 @@ from session_tracker.certification import Certification
 from session_tracker.enrolment import Registry
 from session_tracker.events import Fact
 from session_tracker.live import Live
+from session_tracker.machine import LIVE_STATES
 from session_tracker.records import Course
 from session_tracker.settlement import CourseCredit, Settlement
+from session_tracker.shown import FRESH_MS
 from session_tracker.turn import Turn
 from session_tracker.turns import Turns
 from session_tracker.views import SessionView, totals_of, view_of
@@ -66,8 +68,13 @@ class Grading:
     async def view(self, live: Live, turn: Turn | None = None) -> SessionView:
         """Show a session as it stands, or as it will stand once `turn` is durable."""
         now = self._turns.axis.now()
-        if turn is None and live.totals is not None:
-            return view_of(live.id, live.machine, live.suspended, live.totals, live.policy, now=now)
+        totals = live.totals
+        if totals is not None and (turn is None or not turn.changes_what_is_shown):
+            machine, suspended = (
+                (live.machine, live.suspended) if turn is None else (turn.machine, turn.suspended)
+            )
+            if machine.state not in LIVE_STATES or now - totals.derived_ms < FRESH_MS:
+                return view_of(live.id, machine, suspended, totals, live.policy, now=now)
         facts = live.facts
         if turn is not None:
             facts = {**facts, **{fact.key: fact for fact in turn.facts}}
@@ -77,7 +84,7 @@ class Grading:
             running={**self._running(live.course), live.id: tuple(facts.values())},
             glance=live.record.settled_ms is None,
         )
-        totals = totals_of(live.id, state)
+        totals = totals_of(live.id, state, now=now)
         if turn is None:
             live.totals = totals
             return view_of(live.id, live.machine, live.suspended, totals, live.policy, now=now)

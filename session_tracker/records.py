@@ -118,6 +118,8 @@ class Course:
 class Totals:
     """What a device is shown of its credit."""
 
+    derived_ms: int
+    """When, UTC ms."""
     credit: Growing
     target_s: int
     certificate: str | None

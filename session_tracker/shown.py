@@ -19,11 +19,13 @@ from session_tracker.policy import Policy
 
 DECIDED_MS: Final = 10_000
 """A check that was asked for in time is decided so soon."""
+FRESH_MS: Final = 20_000
+"""So long what was derived will do: what has come since is not shown yet."""
 
 
 def horizon(end: int, policy: Policy) -> int:
     """Give the instant (UTC ms) before which a session that runs at `end` is shown."""
-    return end - policy.brackets.max_gap_s * 1_000 - DECIDED_MS
+    return end - policy.brackets.max_gap_s * 1_000 - DECIDED_MS - FRESH_MS
 
 
 def credited(session: SessionCredit, policy: Policy) -> tuple[CreditedInterval, ...]:

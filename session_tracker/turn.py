@@ -50,6 +50,17 @@ from verifier.types import EventKind, StreamEvent
 _log = logging.getLogger("benren.tracker")
 _MOST_ACTIONS: Final = 64
 """Actions of one turn; more would be a circle in the rules."""
+_SHOWN_LATER: Final = (
+    Presence,
+    Identity,
+    Check,
+    Playback,
+    Looking,
+    Challenged,
+    Paused,
+    Resumed,
+)
+"""What a lesson consists of: what it changes is shown some time later anyway (`shown`)."""
 _OUTCOMES: Final = {
     Verdict.MATCH: Outcome.PASS,
     Verdict.MISMATCH: Outcome.MISMATCH,
@@ -386,13 +397,18 @@ class Turn:
         """Whether the session will be suspended."""
         return self.live.suspended or any(isinstance(f, Suspended) for f in self.facts)
 
+    @property
+    def changes_what_is_shown(self) -> bool:
+        """Whether the learner is to be shown at once what it comes to: see `shown`."""
+        return any(not isinstance(f, _SHOWN_LATER) for f in self.facts)
+
     # --- the end ---------------------------------------------------------------------------
 
     def apply(self) -> None:
         """Change the session: everything is durable now."""
         live = self.live
         live.machine = self.machine
-        if self.totals is not None or not all(isinstance(f, Presence) for f in self.facts):
+        if self.totals is not None or self.changes_what_is_shown:
             live.totals = self.totals
         for fact in self.facts:
             live.facts[fact.key] = fact

@@ -42,9 +42,10 @@ class SessionView:
         return asdict(self)
 
 
-def totals_of(session_id: str, state: CourseCredit) -> Totals:
-    """Take from a derived course what a device is shown."""
+def totals_of(session_id: str, state: CourseCredit, *, now: int) -> Totals:
+    """Take from a course derived at `now` (UTC ms) what a device is shown."""
     return Totals(
+        derived_ms=now,
         credit=growing(session_id, state.credit, state.policy),
         target_s=state.target_s,
         certificate=state.certificate_number,

@@ -15,7 +15,7 @@ from session_tracker.views import view_of
 
 POLICY = load_policy("demo")
 NOTHING = Growing(days={}, own=(), closed=False)
-TOTALS = Totals(credit=NOTHING, target_s=480, certificate=None)
+TOTALS = Totals(derived_ms=0, credit=NOTHING, target_s=480, certificate=None)
 OPENED = Opened(key="opened", t=1_000)
 NOW = 3_000
 
