@@ -158,7 +158,7 @@ class FakeService:
         if "json" in request.headers.get("content-type", ""):
             body = request.post_data_json
         self.sent.append((request.method, path, body))
-        for suffix, event in self.holds.items():
+        for suffix, event in [*self.holds.items()]:
             if path.endswith(suffix):
                 await event.wait()
         status, answer = self._of(request.method, path, body)

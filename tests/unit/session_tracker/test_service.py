@@ -665,7 +665,7 @@ async def test_what_follows_a_session_that_ended_between_reports_is_credited(
     await first.close()
     state = await studio.service.course_credit(studio.learner_id, "demo")
     reach = state.credit.reach["lesson-1"]
-    assert first.media_ms - reach == (0 if reported else 10_000)
+    assert first.media_ms - reach == pytest.approx(0 if reported else 10_000, abs=10)
     second = await studio.open()
     second.media_ms = min(first.media_ms, reach)
     await second.watch(120)
