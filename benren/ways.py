@@ -137,10 +137,19 @@ class PeerWay:
 
         connection.addTrack(Camera())
         self._channel = connection.createDataChannel("benren")
-        self._channel.on("message", lambda message: self.cues.put(_cue(message)))
+        self.ended: End | None = None
+        """Why the service ended it, where it said so."""
+        self._channel.on("message", self._on_message)
         self._channel.on("close", self.closed.set)
         connection.on("connectionstatechange", self._on_state)
         self._began = asyncio.get_running_loop().time()
+
+    def _on_message(self, message: str | bytes) -> None:
+        self.ended = _end(message)
+        if self.ended is None:
+            self.cues.put(_cue(message))
+        else:
+            self.closed.set()
 
     def _on_state(self) -> None:
         if self._connection.connectionState == "connected":
@@ -207,6 +216,15 @@ def _cue(message: str | bytes) -> Cue:
         return Cue.from_json(json.loads(message))
     except (KeyError, TypeError, ValueError) as error:
         raise UnexpectedAnswer(f"This is not a cue: {error!r}.") from error
+
+
+def _end(message: str | bytes) -> End | None:
+    """Read why a connection ends, where that is what a message says."""
+    try:
+        said = json.loads(message)
+        return End(said["end"]) if isinstance(said, dict) and "end" in said else None
+    except (TypeError, ValueError) as error:
+        raise UnexpectedAnswer(f"This says no reason: {error!r}.") from error
 
 
 def _over(connection: ClientConnection) -> Exception:

@@ -21,12 +21,19 @@ from session_tracker.records import (
     RegistrationState,
     Template,
 )
-from session_tracker.refusals import EnrolmentRefused, FaceWaits, ProgrammeComplete
+from session_tracker.refusals import (
+    ConsentWithdrawn,
+    EnrolmentNotAccepted,
+    EnrolmentRefused,
+    FaceWaits,
+    IndustryOfflineOnly,
+    OtherCategory,
+    ProgrammeComplete,
+)
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.schema import enrolments
 from session_tracker.store.writer import Transaction
-from verifier.errors import Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +96,7 @@ class Admissions:
         if template is None or template.blob is None:
             raise no_template(learner_id)
         if template.provenance not in policy.enrolment.accepted:
-            raise Refused(
+            raise EnrolmentNotAccepted(
                 f"This programme does not accept an enrolment by {template.provenance}.",
                 remedy=f"Enrol by one of: {', '.join(policy.enrolment.accepted)}.",
             )
@@ -151,20 +158,19 @@ def _fresh(learner: Learner, policy: Policy) -> Course:
 
 def _check_consent(consent: Consent) -> None:
     if consent.withdrawn_ms is not None or consent.purpose != CONSENT_PURPOSE:
-        raise Refused(
-            "The consent to face verification was withdrawn.",
+        raise ConsentWithdrawn(
             remedy="Record a new consent, or use the supervised route without a face.",
         )
 
 
 def _check_rules(learner: Learner, policy: Policy) -> None:
     if learner.industry in policy.admission.refused_industries:
-        raise Refused(
+        raise IndustryOfflineOnly(
             f"Learners of the industry {learner.industry} train offline only.",
             remedy="Register with a training institution for the offline course.",
         )
     if learner.category not in policy.admission.categories:
-        raise Refused(
+        raise OtherCategory(
             f"The programme is not for the category {learner.category}.",
             remedy=f"It is for: {', '.join(policy.admission.categories)}.",
         )

@@ -158,6 +158,8 @@ class LearnerCredit:
     provisional_s: int
     """The part of it that waits for the enrolment to be confirmed."""
     pending_ms: int
+    reach: Mapping[str, int]
+    """How far each medium was played, in ms of it: its high-water mark."""
 
     @property
     def final(self) -> bool:
@@ -204,7 +206,7 @@ def derive(
         raise ValueError("a session of the past is given again")
     if any(s.wall[0] < before.end for s in known):
         raise ValueError("a session began before the past was over")
-    done, shares, _ = _derived(known, policy, before)
+    done, shares, high = _derived(known, policy, before)
     done = [*before.sessions, *done]
     days = {day: ms // 1_000 for day, ms in sorted(shares.days.items()) if ms >= 1_000}
     confirmed = sum(ms // 1_000 for ms in shares.confirmed_days.values())
@@ -214,6 +216,7 @@ def derive(
         credited_s=sum(days.values()),
         provisional_s=sum(days.values()) - confirmed,
         pending_ms=sum(s.pending_ms for s in done),
+        reach=MappingProxyType(high),
     )
 
 

@@ -68,6 +68,8 @@ class MediumStanding:
     medium: Medium
     resume_ms: int
     """Where to go on: the end of what was credited last. What lies between may be earned again."""
+    reach_ms: int
+    """The high-water mark: what a player begins beyond it is not credited."""
     credited_ms: int
     gaps: Intervals
     """Before `resume_ms`: what was played but not credited, the first ones."""
@@ -302,7 +304,7 @@ class Desk:
             provisional_s=0 if seen is None else seen.provisional_s,
             certificate=None if state is None else state.certificate_number,
             media=tuple(
-                _medium(medium, _credited(state, medium.id))
+                _medium(medium, _credited(state, medium.id), _reach_ms(state, medium.id))
                 for medium in self._service.catalogue.media(policy.name)
             ),
         )
@@ -321,12 +323,17 @@ def _credited(state: CourseCredit | None, media_id: str) -> Intervals:
     return union(parts)
 
 
-def _medium(medium: Medium, credited: Intervals) -> MediumStanding:
+def _reach_ms(state: CourseCredit | None, media_id: str) -> int:
+    return 0 if state is None else state.credit.reach.get(media_id, 0)
+
+
+def _medium(medium: Medium, credited: Intervals, reach_ms: int) -> MediumStanding:
     resume_ms = min(credited[-1][1], medium.duration_ms) if credited else 0
     gaps = [g for g in subtract(((0, resume_ms),), credited) if g[1] - g[0] >= _GAP_MS]
     return MediumStanding(
         medium=medium,
         resume_ms=resume_ms,
+        reach_ms=min(reach_ms, medium.duration_ms),
         credited_ms=total_ms(credited),
         gaps=tuple(gaps[:_MAX_GAPS]),
     )

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from verifier.errors import Conflict, Refused
+from typing import Final
+
+from verifier.errors import (
+    BadRequest,
+    BenrenError,
+    Conflict,
+    NotFound,
+    Refused,
+    TemplateOfAnotherModel,
+    TemplateTampered,
+)
 
 
 class StudiesElsewhere(Conflict):
@@ -45,5 +55,40 @@ class WrongProvenance(Refused):
     """A face cannot be enrolled in this way here."""
 
 
+class IndustryOfflineOnly(Refused):
+    """Learners of this industry train offline only."""
+
+
+class OtherCategory(Refused):
+    """The programme is for learners of another category."""
+
+
+class ConsentWithdrawn(Refused):
+    """The consent to face verification was withdrawn."""
+
+
+class EnrolmentNotAccepted(Refused):
+    """The programme does not accept a face enrolled in this way."""
+
+
 class ProgrammeComplete(Conflict):
     """The online part of this programme is complete."""
+
+
+OPENING: Final[tuple[type[BenrenError], ...]] = (
+    StudiesElsewhere,
+    ConsentNeeded,
+    ConsentWithdrawn,
+    FaceNeeded,
+    FaceWaits,
+    EnrolmentRefused,
+    EnrolmentNotAccepted,
+    IndustryOfflineOnly,
+    OtherCategory,
+    ProgrammeComplete,
+    TemplateTampered,
+    TemplateOfAnotherModel,
+    NotFound,
+    BadRequest,
+)
+"""What a learner who begins to study can be refused with; the page has words for each."""

@@ -200,7 +200,8 @@ def _add_study_routes(router: APIRouter, service: SessionService, desk: Desk) ->
         """Open a session for oneself.
 
         409 has the code `studies_elsewhere` (try again with `take_over`), `consent_needed`,
-        `face_needed`, `face_waits` or `programme_complete`.
+        `face_needed`, `face_waits` or `programme_complete`; 403 `industry_offline_only`,
+        `other_category`, `consent_withdrawn`, `enrolment_refused` or `enrolment_not_accepted`.
         """
         learner_id = await learner_of(service.sign_in, authorization)
         return opened_body(await desk.open_session(learner_id, **body.model_dump()))
@@ -266,6 +267,7 @@ def _medium(standing: MediumStanding) -> MediumBody:
         also=list(medium.also),
         duration_ms=medium.duration_ms,
         resume_ms=standing.resume_ms,
+        reach_ms=standing.reach_ms,
         credited_ms=standing.credited_ms,
         gaps=list(standing.gaps),
     )

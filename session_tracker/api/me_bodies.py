@@ -109,7 +109,13 @@ class MediumBody(BaseModel):
         examples=[["/web/media/sample-lesson.mp4"]], description="The same in other containers."
     )
     duration_ms: int = Field(examples=[240_000])
-    resume_ms: int = Field(examples=[95_000], description="Where to go on; never seek beyond.")
+    resume_ms: int = Field(
+        examples=[95_000], description="Where what was credited ends: where to go on."
+    )
+    reach_ms: int = Field(
+        examples=[97_000],
+        description="How far it was played, as reported; what begins beyond is not credited.",
+    )
     credited_ms: int = Field(examples=[90_000])
     gaps: list[tuple[int, int]] = Field(
         examples=[[[30_000, 35_000]]],

@@ -6,6 +6,7 @@ the test holds. What the real service says is tested in ``test_lesson.py``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -83,6 +84,8 @@ class FakeService:
         self.elsewhere = False
         self.refuses: dict[str, tuple[int, dict[str, Any]]] = {}
         """Path suffix -> status and problem of the next requests to it."""
+        self.holds: dict[str, asyncio.Event] = {}
+        """Path suffix -> what its answers wait for."""
         self.reachable = True
         self.reports: list[dict[str, Any]] = []
         self.opened: list[dict[str, Any]] = []
@@ -110,6 +113,14 @@ class FakeService:
     def paused(self, reason: str) -> None:
         """Have the player stand still."""
         self.view |= {"state": "paused", "reason": reason, "play": False}
+
+    def session_calls(self) -> list[tuple[str, Any]]:
+        """Give what was asked of the session, the oldest first: last part of the path, body."""
+        return [
+            (path.rpartition("/")[2], body)
+            for method, path, body in self.sent
+            if method == "POST" and path.startswith("/v1/sessions/ses_1/")
+        ]
 
     def sent_to(self, path: str) -> list[Any]:
         """Give the bodies that were sent to a path, the oldest first."""
@@ -147,6 +158,9 @@ class FakeService:
         if "json" in request.headers.get("content-type", ""):
             body = request.post_data_json
         self.sent.append((request.method, path, body))
+        for suffix, event in [*self.holds.items()]:
+            if path.endswith(suffix):
+                await event.wait()
         status, answer = self._of(request.method, path, body)
         if isinstance(answer, str):
             await route.fulfill(status=status, body=answer, content_type="image/svg+xml")
@@ -245,6 +259,7 @@ def _medium(media_id: str, zh: str, en: str, resume_ms: int) -> dict[str, Any]:
         "src": "/web/media/test.webm",
         "duration_ms": 20_000,
         "resume_ms": resume_ms,
+        "reach_ms": resume_ms,
         "credited_ms": 0,
         "gaps": [],
     }

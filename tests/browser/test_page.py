@@ -13,6 +13,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from session_tracker.events import CloseReason, PauseReason, VoidReason
+from session_tracker.refusals import OPENING, StudiesElsewhere
 from tests.browser.browsing import illegible, phone
 from tests.browser.fake_service import NOW_MS, FakeService
 from verifier.streaming.advice import Advice
@@ -21,6 +22,8 @@ from verifier.streaming.cues import Turn
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 LESSON = "#/lesson/foshan-2021/lesson-1"
+SECOND_LESSON = "#/lesson/foshan-2021/lesson-2"
+CHALLENGE = {"id": "c1", "steps": 3, "step": 1, "remaining_ms": 8_000, "attempt": 1, "turn": "left"}
 SIGNED_IN = json.dumps({"learner_token": "lrt_1", "expires_utc_ms": 4_000_000_000_000})
 RUNS = "document.querySelector('.lesson-video')?.paused === false"
 STANDS = "document.querySelector('.lesson-video')?.paused === true"
@@ -71,6 +74,12 @@ async def until_true(page: Page, expression: str) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError(f"it did not come true: {expression}")
+
+
+async def worded(page: Page, key: str) -> str:
+    """The page's own words, in the language that it shows."""
+    text = await page.evaluate("async key => (await import('/web/shared/i18n.js')).t(key)", arg=key)
+    return str(text)
 
 
 async def readable(page: Page) -> None:
@@ -150,9 +159,8 @@ async def test_lesson_from_start_check_to_end(browser: Browser, pages: str) -> N
         await expect(status).to_contain_text("正在确认是您本人")
         video = page.locator(".lesson-video")
         assert await video.evaluate("video => video.paused")
-        shown = {"id": "c1", "steps": 3, "remaining_ms": 8_000, "attempt": 1}
         for step, turn in enumerate(Turn):
-            service.cue(challenge={**shown, "step": min(3, 1 + step), "turn": turn.value})
+            service.cue(challenge={**CHALLENGE, "step": min(3, 1 + step), "turn": turn.value})
             await expect(page.locator(".turn-words")).to_have_text(WORDS[turn])
             await expect(page.locator("#spoken")).to_have_text(WORDS[turn])
             drawn = await page.locator(".turn-arrow").get_attribute("data-turn")
@@ -176,6 +184,114 @@ async def test_lesson_from_start_check_to_end(browser: Browser, pages: str) -> N
         await page.get_by_role("button", name="End it").click()
         await expect(page.locator("p.credited")).to_have_text("12 min credited")
         await readable(page)
+
+
+async def test_the_last_report_comes_before_the_end(browser: Browser, pages: str) -> None:
+    """Ending by hand reports where the player stands, waits for the answer, and then closes."""
+    async with learner(browser, pages, LESSON) as (service, page):
+        service.running()
+        service.view["report_every_s"] = 60
+        await begin(service, page)
+        await until_true(page, "document.querySelector('.lesson-video').currentTime > 1.5")
+        await until(lambda: service.reports and service.reports[-1]["playing"])
+        service.holds["/playback"] = asyncio.Event()
+        await page.get_by_role("button", name="结束学习").click()
+        await page.get_by_role("button", name="结束", exact=True).click()
+        await until(lambda: not service.session_calls()[-1][1]["playing"])
+        await asyncio.sleep(0.3)
+        name, last = service.session_calls()[-1]
+        assert name == "playback"
+        assert last["media_ms"] > 1_500
+        service.refuses["/close"] = (503, {"status": 503, "code": "storage_error", "detail": ""})
+        service.holds.pop("/playback").set()
+        again = page.get_by_role("button", name="再试一次")
+        await expect(again).to_be_visible()
+        service.refuses.clear()
+        await again.click()
+        await expect(page.locator("h1")).to_have_text("学习结束")
+        assert [name for name, _ in service.session_calls()[-2:]] == ["playback", "close"]
+        assert service.reports[-1]["media_ms"] == last["media_ms"]
+
+
+async def test_a_new_session_begins_where_the_service_knows_of(
+    browser: Browser, pages: str
+) -> None:
+    """What this device showed and could not report was not watched; a reload goes on after it."""
+    async with learner(browser, pages, SECOND_LESSON) as (service, page):
+        service.me["programmes"][0]["media"][1]["reach_ms"] = 14_000
+        seen = "localStorage.setItem('benren.seen.lrn_1', '{\"lesson-2\": 18000}')"
+        await page.evaluate(seen)
+        await begin(service, page)
+        at = "Math.abs(document.querySelector('.lesson-video').currentTime - {}) < 0.4"
+        await until_true(page, at.format(13.5))
+        await until(lambda: 13_000 <= service.reports[-1]["media_ms"] <= 14_000)
+        await page.evaluate(seen)
+        await page.reload()
+        await begin(service, page)
+        await until_true(page, at.format(17.5))
+        assert len(service.opened) == 1
+
+
+async def test_a_challenge_has_a_way_out(browser: Browser, pages: str) -> None:
+    """It says what is in its way, nothing else can be pressed, and it leads to the other route."""
+    async with learner(browser, pages, LESSON) as (service, page):
+        service.running()
+        await begin(service, page)
+        await until_true(page, RUNS)
+        await page.get_by_role("button", name="退回 10 秒").focus()
+        overlay = page.locator(".challenge")
+        service.cue(challenge=CHALLENGE)
+        await expect(overlay).to_be_focused()
+        await expect(overlay).to_contain_text("还有")
+        inert = "[...document.querySelectorAll('#bar, .stage, .watch')].every(part => part.inert)"
+        assert await page.evaluate(inert)
+        assert not await page.evaluate("document.getElementById('spoken').inert")
+        service.cue(challenge={**CHALLENGE, "turn": "centre"})
+        await expect(page.locator(".turn-words")).to_have_text(WORDS["centre"])
+        await expect(overlay).not_to_contain_text("还有")
+        service.cue(advice="no_face")
+        await expect(overlay).to_contain_text("请让脸出现在画面里")
+        await readable(page)
+        await overlay.get_by_role("button", name="不方便转头？").click()
+        await expect(page.locator("dialog")).to_contain_text("由工作人员当场核对身份证")
+        service.cue(challenge={**CHALLENGE, "step": 2})
+        await expect(page.locator(".turn-words")).to_have_text(WORDS["left"])
+        await readable(page)
+        await page.get_by_role("button", name="返回").click()
+        service.cue(challenge=None)
+        await expect(overlay).to_be_hidden()
+        assert not await page.evaluate(inert)
+        await expect(page.get_by_role("button", name="退回 10 秒")).to_be_focused()
+        service.view |= {"state": "challenged", "reason": "challenge", "play": False}
+        await expect(page.locator(".status")).to_contain_text("请您转一转头")
+        service.cue(challenge=CHALLENGE)
+        await overlay.get_by_role("button", name="结束学习").click()
+        await page.get_by_role("button", name="结束", exact=True).click()
+        await expect(page.locator("h1")).to_have_text("学习结束")
+        assert not await page.evaluate("document.getElementById('bar').inert")
+
+
+async def test_a_challenge_goes_with_camera_and_network(browser: Browser, pages: str) -> None:
+    """Nobody is asked to turn before a camera or a network that is not there."""
+    async with learner(browser, pages, LESSON, faces={}) as (service, page):
+        service.running()
+        await begin(service, page)
+        overlay = page.locator(".challenge")
+        service.cue(challenge=CHALLENGE)
+        await expect(overlay).to_be_visible()
+        await page.evaluate("virtualCamera.denied = 'NotReadableError'; virtualCamera.end()")
+        await expect(overlay).to_be_hidden()
+        await expect(page.locator(".status")).to_contain_text("摄像头正被别的程序使用")
+        service.cue(challenge={**CHALLENGE, "step": 2})
+        await page.evaluate("virtualCamera.denied = null")
+        await expect(overlay).to_contain_text("第 2 步", timeout=15_000)
+        service.reachable = False
+        await page.context.set_offline(True)
+        await expect(overlay).to_be_hidden(timeout=10_000)
+        await expect(page.locator(".status")).to_contain_text("网络断了", timeout=10_000)
+        await page.context.set_offline(False)
+        service.reachable = True
+        await expect(overlay).to_contain_text("第 2 步", timeout=15_000)
 
 
 async def test_rules_of_time(browser: Browser, pages: str) -> None:
@@ -205,14 +321,17 @@ async def test_why_time_stopped(browser: Browser, pages: str) -> None:
             service.paused(reason)
             await until_true(page, STANDS)
             status = page.locator(".status")
-            title = await page.evaluate(
-                "async key => (await import('/web/shared/i18n.js')).t(key)", arg=f"pause.{reason}"
-            )
+            title = await worded(page, f"pause.{reason}")
             await expect(status).to_contain_text(title)
             text = await status.inner_text()
             assert len(text) > len(title) + 8
             assert not re.search(r"[a-z]{3}", text)
             await readable(page)
+            if reason is PauseReason.CHALLENGE:
+                assert "箭头" not in text  # there is none any more
+                await page.get_by_role("button", name="不方便转头？").click()
+                await expect(page.locator("dialog")).to_contain_text("由工作人员当场核对身份证")
+                await page.get_by_role("button", name="返回").click()
             if reason in {PauseReason.IDLE, PauseReason.LEARNER}:
                 await page.locator(".watch-words button").click()
                 await until(lambda: service.reports[-1]["interaction"])
@@ -232,6 +351,120 @@ async def test_another_device(browser: Browser, pages: str) -> None:
         service.view |= {"state": "closed", "reason": "taken_over", "play": False}
         await expect(page.locator(".note")).to_contain_text("您已在另一台设备上学习")
         await readable(page)
+
+
+async def test_another_window_sends(browser: Browser, pages: str) -> None:
+    """Who is taken over by another window is told, is silent, and comes back only when asked to."""
+    async with learner(browser, pages, LESSON) as (service, page):
+        service.running()
+        await begin(service, page)
+        await until_true(page, RUNS)
+        assert service.socket is not None
+        await service.socket.close(code=4001)
+        status = page.locator(".status")
+        await expect(status).to_contain_text("另一台设备或另一个页面正在学习")
+        await until_true(page, STANDS)
+        await readable(page)
+        frames, reports = len(service.frames), len(service.reports)
+        await asyncio.sleep(2.5)
+        assert (len(service.frames), len(service.reports)) == (frames, reports)
+        await page.get_by_role("button", name="在这里学习").click()
+        await expect(status).to_contain_text("看得到您")
+        await until_true(page, RUNS)
+        await until(lambda: len(service.frames) > frames and len(service.reports) > reports)
+        assert service.reports[-1]["seq"] > service.reports[reports - 1]["seq"] + 1_000
+
+
+async def test_another_window_takes_a_connection_over(browser: Browser, pages: str) -> None:
+    """Over WebRTC the last message says what a WebSocket's close code does."""
+    async with learner(browser, pages) as (_, page):
+        ends = await page.evaluate(
+            """async codes => {
+                const { WebRtcWay } = await import("/web/shared/stream/ways.js");
+                let channel;
+                window.fetch = async () => new Response("{}");
+                window.RTCPeerConnection = class {
+                    iceGatheringState = "complete";
+                    localDescription = { sdp: "" };
+                    createDataChannel() { return (channel = {}); }
+                    addTrack() { return { getParameters: () => ({}) }; }
+                    async createOffer() { return {}; }
+                    async setLocalDescription() {}
+                    async setRemoteDescription() { setTimeout(() => channel.onopen()); }
+                    close() {}
+                };
+                const ends = [];
+                for (const code of codes) {
+                    const way = new WebRtcWay({ paint: canvas => canvas.getContext("2d") });
+                    const lost = ({ taken, renew }) => ends.push([taken, renew]);
+                    await way.open({ offer_path: "/offer" }, { cue: () => {}, lost });
+                    channel.onmessage({ data: JSON.stringify({ end: code }) });
+                    channel.onclose();
+                }
+                return ends;
+            }""",
+            arg=[4001, 4410, 4503],
+        )
+        assert ends == [[True, False], [False, True], [False, False]]
+
+
+async def test_how_a_lesson_ended(browser: Browser, pages: str) -> None:
+    """Every way to end is told in plain words; a fault of ours is called one, and blames nobody."""
+    async with learner(browser, pages, LESSON) as (service, page):
+        for reason in CloseReason:
+            await page.goto(f"{pages}/learn/?{reason}{LESSON}")
+            service.running(0)
+            await begin(service, page)
+            service.view |= {"state": "closed", "reason": reason, "play": False}
+            await expect(page.locator("h1")).to_have_text("学习结束")
+            text = await page.locator("main").inner_text()
+            assert not re.search(r"[a-z]{3}", text)
+            await readable(page)
+            if reason is not CloseReason.LEARNER:
+                assert len(await page.locator(".note").inner_text()) > 12
+            asks = reason in {CloseReason.LEARNER, CloseReason.EXPIRED}
+            assert ("不一致" in text) is asks
+            assert ("不是您的责任" in text) is (reason is CloseReason.SYSTEM_ERROR)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept on", "not kept on"])
+async def test_who_must_keep_the_screen_on_is_told(
+    browser: Browser, pages: str, kept: bool
+) -> None:
+    """Where the browser does not keep the screen from locking, the learner has to."""
+    lock = "Object.assign(new EventTarget(), {release: async () => {}})"
+    answer = lock if kept else "Promise.reject(new DOMException('', 'NotAllowedError'))"
+    script = (
+        "Object.defineProperty(navigator, 'wakeLock',"
+        f" {{value: {{request: async () => {answer}}}}})"
+    )
+    async with learner(browser, pages) as (service, page):
+        await page.add_init_script(script)
+        await page.goto(f"{pages}/learn/?again{LESSON}")
+        service.running()
+        await begin(service, page)
+        await until_true(page, RUNS)
+        words = "安心学习就好" if kept else "请让手机屏幕保持亮着"
+        await expect(page.locator(".status.good")).to_contain_text(words)
+
+
+async def test_who_may_not_begin_hears_why(browser: Browser, pages: str) -> None:
+    """Every refusal to open a session is told in the page's words, not in the service's."""
+    refusals = [(kind.status, kind("").code) for kind in OPENING if kind is not StudiesElsewhere]
+    others = [(403, "something_new"), (500, "internal_error"), (503, "storage_error")]
+    async with learner(browser, pages, LESSON) as (service, page):
+        for status, code in [*refusals, *others]:
+            problem = {"status": status, "code": code, "detail": "raw words", "remedy": "of ours"}
+            service.refuses["/v1/me/sessions"] = (status, problem)
+            await page.goto(f"{pages}/learn/?{code}{LESSON}")
+            await page.get_by_text("打开摄像头并开始").click()
+            note = page.locator(".note")
+            await expect(note).to_be_visible()
+            text = (await note.inner_text()).replace("something_new", "")
+            assert not re.search(r"[a-z]{3}", text), text
+            if (status, code) in refusals:
+                assert await worded(page, f"problem.{code}") in text
+            await readable(page)
 
 
 async def test_suspended(browser: Browser, pages: str) -> None:
@@ -360,6 +593,10 @@ async def test_history_explains_and_appeals(browser: Browser, pages: str) -> Non
         await expect(page.locator(".timeline-item")).to_have_count(5)
         await expect(page.locator(".timeline-list")).to_contain_text("画面里没有人")
         await readable(page)
+        await page.get_by_text("English").click()
+        await expect(page.locator(".timeline")).to_contain_text("4 min 40 s")
+        assert not re.search(r"[\u4e00-\u9fff]", await page.locator(".timeline").inner_text())
+        await page.get_by_text("中文").click()
         await page.get_by_text("我有异议").nth(1).click()
         await page.get_by_label("请用自己的话说明情况").fill("我在擦眼镜。")
         await readable(page)
@@ -422,6 +659,7 @@ async def test_every_code_has_words(browser: Browser, pages: str) -> None:
         *(f"advice.{advice}" for advice in Advice),
         *(f"turn.{turn}" for turn in Turn),
         *(f"close.{reason}" for reason in CloseReason),
+        *(f"problem.{kind('').code}" for kind in OPENING if kind is not StudiesElsewhere),
     ]
     async with learner(browser, pages, language="en-GB") as (_, page):
         missing = await page.evaluate(

@@ -116,7 +116,7 @@ async def test_a_newcomer_comes_from_a_link_to_credited_time(site: Site) -> None
     assert me["consent_text"]["zh"].startswith("人脸核验")
     (programme,) = me["programmes"]
     assert (programme["name"], programme["target_s"], programme["credited_s"]) == ("sample", 120, 0)
-    assert programme["media"][0]["resume_ms"] == 0
+    assert (programme["media"][0]["resume_ms"], programme["media"][0]["reach_ms"]) == (0, 0)
 
     await phone.enrolled()
     me = await phone.ask("GET", "/v1/me")
@@ -139,7 +139,7 @@ async def test_a_newcomer_comes_from_a_link_to_credited_time(site: Site) -> None
 
     me = await phone.ask("GET", "/v1/me")
     (medium,) = me["programmes"][0]["media"]
-    assert 80_000 <= medium["credited_ms"] <= medium["resume_ms"] <= 100_000
+    assert 80_000 <= medium["credited_ms"] <= medium["resume_ms"] <= medium["reach_ms"] <= 100_000
     (past,) = (await phone.ask("GET", "/v1/me/sessions"))["sessions"]
     assert past["session_id"] == opened["session_id"]
     assert past["settled"]

@@ -260,6 +260,9 @@ async def test_a_second_connection_takes_over(house: House) -> None:
             await second.send(picture(200, 1))
             await heard(second)
             await asyncio.wait_for(first.closed.wait(), 10)
+            assert first.ended is End.TAKEN_OVER  # or it would come back, and they take turns
+            await house.until(lambda: house.peers.open_peers == 1)
+            assert second.ended is None
         assert house.hub.counts["accepted"] == 2
 
 
@@ -271,6 +274,7 @@ async def test_closing_the_stream_closes_the_connection(house: House) -> None:
         await heard(way)
         await house.hub.close_stream(grant.stream_id)
         await asyncio.wait_for(way.closed.wait(), 10)
+        assert way.ended is End.GONE
     await house.until(lambda: house.peers.open_peers == 0)
 
 

@@ -2,9 +2,10 @@
 
 The answer receives one video (VP8 or H264), no audio, and the data channel ``benren``, over which
 cues are pushed: after the first frame that was taken in, and then whenever advice or challenge
-change. The way goes live when the connection does, so that an attempt which fails disturbs no other
-way. Everything is bounded: offers in hand, their size and candidates, the time to connect, the time
-without a frame, the frames (`video`), the cues that wait to be read.
+change. The last message says why we end it (``{"end": 4001}``). The way goes live when the
+connection does, so that an attempt which fails disturbs no other way. Everything is bounded: offers
+in hand, their size and candidates, the time to connect, the time without a frame, the frames
+(`video`), the cues that wait to be read.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class PeerLimits:
     """After its answer a peer is connected within this time, or given up."""
     idle_s: float = 120.0
     """A peer without a frame for so long is let go."""
+    parting_s: float = 0.5
+    """A device that was told why a connection ends has so long to close it first."""
     unread_bytes: int = 64 * 1024
     """Cues that the device has not taken; more end the connection."""
     workers: int = 2
@@ -175,6 +178,8 @@ class _Peer:
         self._last_sample = float("-inf")
         self._ended: asyncio.Future[End] = self._loop.create_future()
         self._live = asyncio.Event()
+        self._closed = asyncio.Event()
+        """Set once the device has closed it."""
         self._life: asyncio.Task[None] | None = None
         self._connection.on("track", self._on_track)
         self._connection.on("datachannel", self._on_channel)
@@ -234,6 +239,7 @@ class _Peer:
             channel.close()
             return
         self._channel = channel
+        channel.on("close", self._closed.set)
         if self._told and self._line is not None:
             self._say(self._line.cues.now())
 
@@ -242,6 +248,7 @@ class _Peer:
         if state == "connected":
             self._live.set()
         elif state in ("failed", "closed"):
+            self._closed.set()
             self.end(End.IDLE)
 
     # --- life ------------------------------------------------------------------------------
@@ -263,10 +270,25 @@ class _Peer:
             if self._line is not None:
                 self._line.cues.forget(self._say)
                 self._line.leave()
+            if self._ended.done():
+                await self._part(self._ended.result())
             with contextlib.suppress(Exception):  # of a peer that is gone
                 async with asyncio.timeout(self._limits.answer_s):
                     await self._connection.close()
             self._peers._forget(self)
+
+    async def _part(self, why: End) -> None:
+        """Tell the device why, as a close code does: it must know whether to come back.
+
+        It closes when it has heard, or later is closed by us: what is sent last may be lost.
+        """
+        channel = self._channel
+        if channel is None or channel.readyState != "open":
+            return
+        channel.send(json.dumps({"end": int(why)}))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.parting_s):
+                await self._closed.wait()
 
     async def _carry(self) -> None:
         """Go live, then push what is due."""

@@ -4,7 +4,7 @@ import { fill, h } from "../shared/dom.js";
 import { languageNow, say } from "../shared/i18n.js";
 import { button, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
-import { backLink, question } from "./parts.js";
+import { backLink, otherWay, question } from "./parts.js";
 
 export function consentView({ page, go }) {
   const { consent_text: text } = account.me;
@@ -44,7 +44,7 @@ export function refusedView({ page, go }) {
       "section.card",
       {},
       say(h("p"), "consent.refused.lead"),
-      h("ol", {}, [1, 2, 3].map((n) => say(h("li"), `consent.refused.${n}`))),
+      otherWay(),
     ),
     button("consent.refused.change", () => go("/consent"), { kind: "full" }),
   );

@@ -1,7 +1,7 @@
 // My learning: every session, why each second counted or not, and the way to disagree.
 
 import { fill, h } from "../shared/dom.js";
-import { known, say, t, when } from "../shared/i18n.js";
+import { known, say } from "../shared/i18n.js";
 import { button, note, trouble, waiting } from "../shared/parts.js";
 import { timeline, titleOf } from "../shared/timeline.js";
 import { account } from "./account.js";
@@ -27,7 +27,7 @@ function entry(session) {
   return h(
     "li.card",
     {},
-    h("strong", {}, when(session.opened_utc_ms)),
+    say(h("strong"), "timeline.at", { time: { when: session.opened_utc_ms } }),
     h(
       "div.row.spread",
       {},
@@ -65,7 +65,7 @@ function appealForm(explanation, span, place) {
   const message = h("div", { "aria-live": "polite" });
   const text = h("textarea", { id: "appeal", required: true, maxlength: 2000 });
   const send = button("appeal.send", null, { kind: "main full", type: "submit" });
-  const time = (ms) => when(ms, { timeStyle: "medium" });
+  const time = (ms) => ({ when: ms, style: { timeStyle: "medium" } });
   const submit = async (event) => {
     event.preventDefault();
     if (!text.value.trim()) {
@@ -94,7 +94,7 @@ function appealForm(explanation, span, place) {
     say(h("p"), "appeal.about", {
       from: time(span.from_ms),
       to: time(span.to_ms),
-      reason: t(titleOf(span)),
+      reason: { text: titleOf(span) },
     }),
     h("div", {}, say(h("label", { for: "appeal" }), "appeal.text"), text),
     say(h("p.quiet.small"), "appeal.hint"),
@@ -123,7 +123,10 @@ function appeal(one) {
   return h(
     "li.card",
     {},
-    h("strong", {}, `${when(one.from_ms)} – ${when(one.to_ms, { timeStyle: "short" })}`),
+    say(h("strong"), "appeal.of", {
+      from: { when: one.from_ms },
+      to: { when: one.to_ms, style: { timeStyle: "short" } },
+    }),
     h("p.quiet", {}, one.text),
     say(h("p"), known(state) ? state : "appeal.state.open"),
     one.answer && h("p", {}, one.answer),

@@ -1,17 +1,23 @@
 // What a lesson looks like; what happens in it is in lesson.js.
 
 import { fill, h, icon, ICONS } from "../shared/dom.js";
-import { clock, label, say, t } from "../shared/i18n.js";
+import { clock, label, say } from "../shared/i18n.js";
 import { button } from "../shared/parts.js";
-import { mirror, speak } from "./parts.js";
+import { challengeView } from "./challenge-view.js";
+import { mirror } from "./parts.js";
 
-const TURNS = new Set(["left", "right", "up", "down"]);
+const ACTS = {
+  "retry-camera": { key: "app.retry", kind: "main full" },
+  "go-on": { key: "lesson.goon", kind: "main full" },
+  "come-back": { key: "status.taken.here", kind: "main full" },
+  "other-way": { key: "turn.cannot", kind: "full" },
+};
 const SIGNS = { good: ICONS.ok, attention: ICONS.warn, bad: ICONS.warn };
 
 /**
  * Draw the lesson.
  *
- * @param {object} acts   what the buttons do: `toggle`, `back`, `mute`, `end`, `act(name)`
+ * @param {object} acts   what the buttons do: `toggle`, `back`, `mute`, `end`, `otherWay`, `act(name)`
  * @returns the parts that change, and functions that change them
  */
 export function lessonParts(acts) {
@@ -30,7 +36,7 @@ export function lessonParts(acts) {
   label(credited, "aria-label", "lesson.this");
   const total = h("p.quiet.small");
   const course = h("progress", { max: 1, value: 0, "aria-hidden": "true" });
-  const challenge = h("div.challenge", { hidden: true, role: "alertdialog", "aria-modal": "true" });
+  const challenge = challengeView(acts);
   const root = h(
     "div.lesson",
     {},
@@ -52,13 +58,12 @@ export function lessonParts(acts) {
       say(h("p.quiet.small"), "lesson.steps"),
     ),
     h("p", {}, button("lesson.end", acts.end, { kind: "full" })),
-    challenge,
+    challenge.place,
   );
 
   return {
     root,
     video,
-    challenge,
 
     showPreview(stream) {
       fill(preview, stream ? mirror(stream) : icon(ICONS.camera));
@@ -98,8 +103,7 @@ export function lessonParts(acts) {
       );
       fill(
         action,
-        act === "retry-camera" && button("app.retry", () => acts.act(act), { kind: "main full" }),
-        act === "go-on" && button("lesson.goon", () => acts.act(act), { kind: "main full" }),
+        act && button(ACTS[act].key, () => acts.act(act), { kind: ACTS[act].kind }),
       );
     },
 
@@ -113,70 +117,7 @@ export function lessonParts(acts) {
       });
     },
 
-    showChallenge: challengeIn(challenge, preview),
+    showChallenge: challenge.show,
+    showTrouble: challenge.trouble,
   };
-}
-
-/** Gives the function that shows a challenge, or with null takes it away. */
-function challengeIn(place, preview) {
-  let before = null;
-  let ticking = null;
-  let endsAt = 0;
-  const seconds = h("p.quiet.number");
-  const lead = h("p.quiet");
-  const sign = h("div");
-  const words = h("strong.turn-words", { id: "turn" });
-  const glass = h("div.challenge-mirror");
-  const count = h("span.number");
-  const dots = h("div");
-  const row = h("div.row.spread", {}, count, seconds);
-  const card = h("div.challenge-card", {}, lead, sign, words, glass, row, dots);
-  const tick = () => {
-    say(seconds, "turn.left_s", { s: Math.max(0, Math.ceil((endsAt - Date.now()) / 1000)) });
-  };
-  return (challenge, stream) => {
-    if (challenge === null) {
-      clearInterval(ticking);
-      before = null;
-      place.hidden = true;
-      fill(place);
-      fill(glass);
-      fill(preview, stream ? mirror(stream) : icon(ICONS.camera));
-      return;
-    }
-    endsAt = Date.now() + challenge.remaining_ms;
-    const same = before && before.id === challenge.id && before.step === challenge.step
-      && before.turn === challenge.turn && before.attempt === challenge.attempt;
-    if (same) return;
-    const again = before && challenge.attempt > before.attempt;
-    const fresh = before === null;
-    before = challenge;
-    const straight = !TURNS.has(challenge.turn);
-    const arrow = icon(straight ? ICONS.centre : ICONS.arrow, "turn-arrow");
-    if (!straight) arrow.dataset.turn = challenge.turn;
-    fill(sign, arrow);
-    if (fresh || again) say(lead, again ? "turn.again" : "turn.lead");
-    say(words, `turn.${challenge.turn}`);
-    say(count, "turn.step", { step: challenge.step, steps: challenge.steps });
-    fill(dots, steps(challenge));
-    // The mirror stays: a slow telephone takes its time to show a new one.
-    if (fresh) fill(glass, stream && mirror(stream));
-    if (fresh) fill(place, card);
-    place.setAttribute("aria-labelledby", "turn");
-    place.setAttribute("tabindex", "-1");
-    place.hidden = false;
-    if (fresh) place.focus();
-    speak(t(`turn.${challenge.turn}`));
-    navigator.vibrate?.(fresh ? [80, 60, 80] : 60);
-    clearInterval(ticking);
-    ticking = setInterval(tick, 500);
-    tick();
-  };
-}
-
-function steps({ step, steps: all }) {
-  const dots = Array.from({ length: all }, (_, n) =>
-    h(`li${n + 1 < step ? ".done" : n + 1 === step ? ".now" : ""}`),
-  );
-  return h("ol.challenge-steps", { "aria-hidden": "true" }, dots);
 }

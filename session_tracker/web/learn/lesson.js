@@ -1,7 +1,6 @@
 // A lesson: before it, in it, and how it ended. Brings camera, stream, session and player together;
 // what any of them says leads to one drawing of the whole situation.
 
-import { Problem } from "../shared/api.js";
 import { BenrenStream, Camera } from "../shared/benren-stream.js";
 import { fill, h } from "../shared/dom.js";
 import { known, say } from "../shared/i18n.js";
@@ -9,12 +8,13 @@ import { button, note, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
 import { lessonParts } from "./lesson-view.js";
 import { overView } from "./over.js";
-import { backLink, question } from "./parts.js";
+import { backLink, otherWay, question, refusal } from "./parts.js";
 import { Player } from "./player.js";
 import { Session } from "./session.js";
-import { statusOf } from "./status.js";
+import { statusOf, troubleOf } from "./status.js";
 
 const HINT_AFTER_MS = 4_000; // advice that goes by is not worth a word
+const TURN_HINT_AFTER_MS = 1_500; // a turn lasts a few seconds only
 const NOT_HIS = new Set(["ok", "newer_frame", "slower", "again"]); // nothing a learner could mend
 const HOLD_AFTER_MS = 20_000; // without network: shorter than the gap that a session bears
 const BLINK_MS = 1_500; // a stream that is opened anew is no lost network
@@ -41,6 +41,7 @@ class Lesson {
   #returnedAt = 0;
   #startedAt = Date.now();
   #touched = false;
+  #challenge = null;
   #reported = "";
 
   constructor({ page, go, show }, programme, media, catchUp) {
@@ -77,12 +78,15 @@ class Lesson {
       back: () => this.player.back(10),
       mute: () => this.#mute(),
       end: () => this.#end(),
+      otherWay: () => this.#otherWay(),
       act: (name) => this.#act(name),
     });
     this.player ??= new Player(this.parts.video, account.me.learner_id);
-    this.player.load(this.media[0], { catchUp: this.catchUp });
+    this.player.load(this.media[0]);
     this.player.unlock();
     fill(message, waiting("lesson.opening"));
+    const standing = account.load();
+    standing.catch(() => {}); // it is waited for below
     this.camera ??= new Camera();
     if (!(await this.camera.open())) {
       const { state } = this.camera;
@@ -94,21 +98,32 @@ class Lesson {
     }
     if (this.gone) return;
     try {
+      await standing;
+      this.#refresh();
       this.session = await this.#open();
       if (this.session === null || this.gone) return;
+      this.player.from(this.media[0], { catchUp: this.catchUp, goesOn: this.goesOn });
       this.#run();
     } catch (error) {
       this.camera.close();
-      fill(message, this.#refusal(error));
+      fill(message, refusal(error));
       say(begin, "app.retry");
       begin.disabled = false;
     }
+  }
+
+  /** What the service knows of the media by now: how far they were watched, first of all. */
+  #refresh() {
+    this.programme = account.programme(this.programme.name) ?? this.programme;
+    const fresh = new Map(this.programme.media.map((medium) => [medium.media_id, medium]));
+    this.media = this.media.map((medium) => fresh.get(medium.media_id) ?? medium);
   }
 
   /** Open a session, or go on with the one this tab had; null where the learner thought better. */
   async #open() {
     const media = this.media.map((medium) => medium.media_id);
     const before = await Session.again(this.programme.name, media[0]);
+    this.goesOn = before !== null;
     if (before) return before;
     const wanted = { programme: this.programme.name, media };
     try {
@@ -126,16 +141,6 @@ class Lesson {
       this.go("/");
       return null;
     }
-  }
-
-  #refusal(error) {
-    if (!(error instanceof Problem)) throw error;
-    const plain = error.status >= 400 && error.status < 500 && error.status !== 429;
-    if (plain && !known(`problem.${error.code}`)) {
-      const text = [error.message, error.remedy].filter(Boolean).join(" ");
-      return h("div", {}, note("attention", "refused.title"), h("p", {}, text));
-    }
-    return trouble(error);
   }
 
   // --- during ------------------------------------------------------------------------------
@@ -172,6 +177,7 @@ class Lesson {
   }
 
   #describe() {
+    if (this.stream.state.network === "taken") return null; // the other window tells
     const interaction = this.#touched;
     this.#touched = false;
     return {
@@ -201,6 +207,9 @@ class Lesson {
       this.player.hold("camera", camera !== "on");
       this.parts.showPreview(this.camera.stream);
     }
+    if (changed.includes("network")) {
+      this.player.hold("elsewhere", ["taken", "gone"].includes(this.stream.state.network));
+    }
     this.#draw();
   }
 
@@ -211,10 +220,15 @@ class Lesson {
   }
 
   #challenged(challenge) {
+    const begins = challenge !== null && this.#challenge === null;
+    this.#challenge = challenge;
     this.player.hold("challenge", challenge !== null);
-    if (challenge) document.querySelector("dialog[open]")?.dispatchEvent(new Event("cancel"));
+    if (begins) document.querySelector("dialog[open]")?.dispatchEvent(new Event("cancel"));
     this.parts.showChallenge(challenge, this.camera.stream);
-    if (challenge === null) this.session.look(); // it is over: hear at once what became of it
+    if (challenge === null) {
+      this.parts.showPreview(this.camera.stream);
+      this.session.look(); // it is over: hear at once what became of it
+    }
     this.#draw();
   }
 
@@ -251,9 +265,9 @@ class Lesson {
   #draw() {
     if (this.gone || !this.session || !this.stream) return;
     const { player, session, stream, parts } = this;
-    const { camera, network } = stream.state;
+    const { camera, network, awake } = stream.state;
     const now = Date.now();
-    const standing = this.#hint.code && now - this.#hint.since > HINT_AFTER_MS;
+    const hint = (after) => (now - this.#hint.since > after ? this.#hint.code : null);
     parts.showPlayer({
       playing: player.intends,
       enabled: session.view.play || ["idle", "learner"].includes(session.view.reason),
@@ -268,13 +282,18 @@ class Lesson {
         network: network === "lost" && !this.cut ? "on" : network,
         contact: session.contact,
         held: this.held,
-        hint: standing ? this.#hint.code : null,
+        hint: hint(HINT_AFTER_MS),
         blocked: player.blocked,
         wants: player.wants,
         long: now - this.#startedAt > LONG_MS,
         returned: now - this.#returnedAt < WELCOME_MS,
+        awake,
+        playing: player.playing,
       }),
     );
+    if (this.#challenge === null) return;
+    const { turn } = this.#challenge;
+    parts.showTrouble(troubleOf({ contact: session.contact, hint: hint(TURN_HINT_AFTER_MS), turn }));
   }
 
   // --- what the learner does ---------------------------------------------------------------
@@ -288,7 +307,11 @@ class Lesson {
 
   #act(name) {
     if (name === "retry-camera") this.camera.open();
-    else {
+    else if (name === "other-way") this.#otherWay();
+    else if (name === "come-back") {
+      this.stream.start();
+      this.session.comeBack();
+    } else {
       this.player.want(true);
       this.session.report({ interaction: true });
     }
@@ -304,7 +327,9 @@ class Lesson {
   #next() {
     this.index += 1;
     if (this.index < this.media.length) {
-      this.player.load(this.media[this.index]);
+      const medium = this.media[this.index];
+      this.player.load(medium);
+      this.player.from(medium, { goesOn: this.goesOn });
       this.player.want(true);
       return;
     }
@@ -312,13 +337,16 @@ class Lesson {
   }
 
   async #end() {
-    const sure = await question({
-      title: "lesson.end",
-      text: "lesson.end.sure",
-      yes: "lesson.end.yes",
-      no: "lesson.end.no",
-    });
+    const words = { text: "lesson.end.sure", yes: "lesson.end.yes", no: "lesson.end.no" };
+    const sure = await question({ title: "lesson.end", ...words });
     if (sure && !this.gone) await this.#finish();
+  }
+
+  /** Who cannot turn the head hears how to learn without; the lesson may end there. */
+  async #otherWay() {
+    const text = h("div", {}, say(h("p"), "route.lead"), otherWay());
+    const ends = await question({ title: "route.title", text, yes: "lesson.end", no: "app.back" });
+    if (ends && !this.gone) await this.#finish();
   }
 
   /** Close the session. Frames go on until it is closed: the end check is judged on them. */
@@ -329,7 +357,7 @@ class Lesson {
     try {
       const view = await this.session.close();
       this.#release();
-      if (!this.gone) overView(this, { why: "learner", view });
+      if (!this.gone) overView(this, { why: view.reason ?? "learner", view });
     } catch (error) {
       if (this.gone) return;
       // Frames go on: the session must not run out while the learner tries again.
@@ -361,6 +389,8 @@ class Lesson {
     this.#stops.forEach((stop) => stop());
     this.#timers = [];
     this.#stops = [];
+    this.#challenge = null;
+    this.parts?.showChallenge(null);
   }
 
   #release() {

@@ -1,11 +1,12 @@
 // How a lesson ended, what was credited, and what can be done now.
 
 import { fill, h } from "../shared/dom.js";
-import { say } from "../shared/i18n.js";
+import { known as told, say } from "../shared/i18n.js";
 import { button, note } from "../shared/parts.js";
 import { account } from "./account.js";
 
 const GAP_MS = 110_000;
+const GUESSED = new Set(["learner", "expired", "closed"]); // where nothing else explains that no time counts
 
 /**
  * Show the end.
@@ -16,27 +17,19 @@ const GAP_MS = 110_000;
  */
 export function overView({ page, go, show, session }, { why, view, lostAt }) {
   const known = why === "closed" ? guess(lostAt) : why;
-  const notes = {
-    suspended: () => note("attention", "over.suspended", "over.suspended.text"),
-    taken_over: () => note("attention", "over.taken", "over.taken.text"),
-    network_gap: () => note("attention", "over.gap", "over.gap.text"),
-    expired: () => note("attention", "over.expired", "over.expired.text"),
-    learner: () => null,
-  };
-  const explanation = (notes[known] ?? (() => note("", "over.closed")))();
   const some = view.credited_s > 0;
   const story = `/history/${encodeURIComponent(session.id)}`;
   fill(
     page,
     say(h("h1"), "over.title"),
-    explanation,
+    explanation(known),
     h(
       "section.card",
       {},
       some
         ? say(h("p.credited.number"), "over.credited", { time: { duration: view.credited_s } })
         : say(h("p.big"), "over.none"),
-      !some && known !== "suspended" && say(h("p"), "over.none.text"),
+      !some && GUESSED.has(known) && say(h("p"), "over.none.text"),
       say(h("p.quiet"), "over.total", {
         done: { duration: view.course_credited_s },
         target: { duration: view.target_s },
@@ -56,6 +49,14 @@ export function overView({ page, go, show, session }, { why, view, lostAt }) {
   );
   page.focus();
   account.load().catch(() => {}); // the start page shows the new hours
+}
+
+/** Why it ended, where the learner did not end it himself. */
+function explanation(why) {
+  if (why === "learner") return null;
+  const title = [`over.${why}`, `close.${why}`, "over.closed"].find(told);
+  const text = `over.${why}.text`;
+  return note(title === "over.closed" ? "" : "attention", title, told(text) ? text : null);
 }
 
 /** What one may want to do now, the likeliest first. */

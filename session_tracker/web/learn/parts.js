@@ -1,8 +1,9 @@
 // Pieces that several views of the learner's page use.
 
+import { Problem } from "../shared/api.js";
 import { h, icon, ICONS } from "../shared/dom.js";
-import { label, say } from "../shared/i18n.js";
-import { button } from "../shared/parts.js";
+import { known, label, say } from "../shared/i18n.js";
+import { button, note, trouble } from "../shared/parts.js";
 
 /** A link back to where one came from. */
 export function backLink(href = "#/", key = "app.back") {
@@ -10,7 +11,7 @@ export function backLink(href = "#/", key = "app.back") {
   return h("p", {}, link);
 }
 
-/** Ask a question; resolves to whether the first answer was chosen. */
+/** Ask a question; resolves to whether the first answer was chosen. `text`: a key, or an element. */
 export function question({ title, text, yes, no, harm = false }) {
   return new Promise((resolve) => {
     const heading = say(h("h2", { id: "question" }), title);
@@ -22,7 +23,7 @@ export function question({ title, text, yes, no, harm = false }) {
     };
     dialog.append(
       heading,
-      ...(text ? [say(h("p"), text)] : []),
+      ...(text ? [text instanceof Node ? text : say(h("p"), text)] : []),
       h(
         "div.stack",
         {},
@@ -37,6 +38,37 @@ export function question({ title, text, yes, no, harm = false }) {
     document.body.append(dialog);
     dialog.showModal();
   });
+}
+
+/** The route without a face, in three steps. */
+export function otherWay() {
+  return h("ol", {}, [1, 2, 3].map((n) => say(h("li"), `consent.refused.${n}`)));
+}
+
+/** Why one cannot begin to learn; in words of the page, whatever the service said. */
+export function refusal(error) {
+  if (!(error instanceof Problem)) throw error;
+  const { status, code } = error;
+  if (error.unreachable || status === 429 || status === 503) return trouble(error);
+  const ours = status >= 500 ? "refused.fault" : "refused.text";
+  return note("attention", "refused.title", known(`problem.${code}`) ? `problem.${code}` : ours, { code });
+}
+
+/** Let nothing but `element` be used; gives what undoes it, and gives the focus back. */
+export function alone(element) {
+  const focused = document.activeElement;
+  const stilled = [];
+  for (let at = element; at !== document.body && at.parentElement; at = at.parentElement) {
+    for (const other of at.parentElement.children) {
+      if (other === at || other.inert || other.id === "spoken") continue;
+      other.inert = true;
+      stilled.push(other);
+    }
+  }
+  return () => {
+    for (const other of stilled) other.inert = false;
+    if (focused?.isConnected) focused.focus({ preventScroll: true });
+  };
 }
 
 /** The camera's picture as in a mirror. */

@@ -15,6 +15,7 @@ export class Player extends EventTarget {
   #seen;
   #highWater = 0;
   #medium = null;
+  #begun = false;
   #gaps = [];
 
   /**
@@ -51,27 +52,38 @@ export class Player extends EventTarget {
     });
   }
 
-  /**
-   * Show a medium, from where it was watched to; with `catchUp` only the stretches before that
-   * which were played but not credited (they may be earned again), one after another.
-   */
-  load(medium, { catchUp = false } = {}) {
+  /** Begin to load a medium; `from` says later where it begins. */
+  load(medium) {
     this.#medium = medium;
-    // What the service knows, and what this page has shown since it asked.
-    this.#highWater = Math.max(medium.resume_ms ?? 0, this.#seen.get()?.[medium.media_id] ?? 0);
+    this.#begun = false;
+    this.#highWater = 0;
+    this.#gaps = [];
+    this.video.src = playable(this.video, medium);
+    this.video.load();
+  }
+
+  /**
+   * Begin where the medium, as the service knows it now, was watched to; with `catchUp` only the
+   * stretches before that which were played but not credited (they may be earned again), one after
+   * another.
+   *
+   * What this device has shown, and never told, was not watched: a new session that began there would
+   * be void. With `goesOn` the session is the same as before, and its reports cover that.
+   */
+  from(medium, { catchUp = false, goesOn = false } = {}) {
+    this.#medium = medium;
+    this.#begun = true;
+    const resume = medium.resume_ms ?? 0;
+    const shown = Math.max(resume, this.#seen.get()?.[medium.media_id] ?? 0);
+    this.#highWater = goesOn ? shown : Math.min(shown, Math.max(resume, medium.reach_ms ?? 0));
     const atEnd = this.#highWater >= medium.duration_ms - 1_000;
     this.#gaps = catchUp ? [...(medium.gaps ?? [])] : [];
     const startMs = this.#gaps.length ? this.#gaps[0][0] : atEnd ? 0 : this.#highWater;
-    const startS = Math.max(0, startMs / 1000 - 0.5);
-    this.video.src = playable(this.video, medium);
-    this.video.load();
-    this.video.addEventListener(
-      "loadedmetadata",
-      () => {
-        if (startS) this.video.currentTime = startS;
-      },
-      { once: true },
-    );
+    const go = () => {
+      this.video.currentTime = Math.max(0, startMs / 1000 - 0.5);
+    };
+    if (this.video.readyState >= 1) go();
+    else this.video.addEventListener("loadedmetadata", go, { once: true });
   }
 
   get mediaId() {
@@ -170,7 +182,7 @@ export class Player extends EventTarget {
   #advance() {
     const at = this.positionMs;
     if (this.#gaps.length && at >= this.#gaps[0][1] && !this.#holds.has("skip")) this.#skip();
-    if (this.video.seeking || at <= this.#highWater) return;
+    if (!this.#begun || this.video.seeking || at <= this.#highWater) return;
     this.#highWater = at;
     this.#seen.set({ ...this.#seen.get(), [this.mediaId]: at });
     this.#changed();

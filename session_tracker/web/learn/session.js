@@ -6,6 +6,7 @@ import { account } from "./account.js";
 const kept = new Kept("session");
 const LIVE = new Set(["created", "awaiting_start_check", "running", "challenged", "paused"]);
 const LOOK_MS = { playing: 5_000, standing: 2_000 };
+const OTHERS_REPORTS = 10_000; // more than another window sends in a lesson
 const AGAIN_MS = [1_000, 2_000, 4_000, 8_000];
 
 /**
@@ -80,7 +81,10 @@ export class Session extends EventTarget {
     return !this.#ended && LIVE.has(this.view.state);
   }
 
-  /** Begin to report. `describe` gives `{media_id, media_ms, playing, interaction}` of the moment. */
+  /**
+   * Begin to report. `describe` gives `{media_id, media_ms, playing, interaction}` of the moment; null
+   * where this page has nothing to say.
+   */
   start(describe) {
     this.#describe = describe;
     this.#heard(this.view);
@@ -94,6 +98,7 @@ export class Session extends EventTarget {
     clearTimeout(this.#reportTimer);
     this.#reportTimer = setTimeout(() => this.report(), this.view.report_every_s * 1_000);
     const now = this.#describe();
+    if (now === null) return;
     now.interaction ||= interaction;
     // One after another: the newest report must arrive last.
     this.#queue = this.#queue.then(() => this.#send(now)).catch(() => {});
@@ -101,9 +106,16 @@ export class Session extends EventTarget {
 
   /** The last word of a page that is going away: the player stands still. */
   farewell() {
-    if (this.#ended || !this.#describe) return;
-    const json = this.#body({ ...this.#describe(), playing: false });
+    const now = this.#ended || !this.#describe ? null : this.#describe();
+    if (now === null) return;
+    const json = this.#body({ ...now, playing: false });
     this.#ask("POST", "/playback", { json, keepalive: true }).catch(() => {});
+  }
+
+  /** Speak for the session again, after another window did: with numbers that it has not used. */
+  comeBack() {
+    this.#seq += OTHERS_REPORTS;
+    this.report();
   }
 
   /** Ask for another stream; null where the session is over. For BenrenStream's `renew`. */
@@ -128,14 +140,26 @@ export class Session extends EventTarget {
     }
   }
 
-  /** End it; answers the last view. Throws Problem. */
+  /**
+   * Report, then end it; answers the last view. Throws Problem: it goes on then, and so do the reports.
+   *
+   * Without the last report the service would not know how far the player came, and hold what the next
+   * session shows for skipped to.
+   */
   async close() {
-    this.stop();
+    clearTimeout(this.#timer);
+    this.report();
     await this.#queue;
-    const view = await this.#ask("POST", "/close", { timeoutS: 60 });
-    this.view = view;
+    clearTimeout(this.#reportTimer);
+    try {
+      this.view = await this.#ask("POST", "/close", { timeoutS: 60 });
+    } catch (error) {
+      this.report();
+      throw error;
+    }
+    this.stop();
     kept.set(null);
-    return view;
+    return this.view;
   }
 
   /** Report and ask no more; the session itself goes on until it is closed or runs out. */

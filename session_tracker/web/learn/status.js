@@ -17,8 +17,10 @@ import { known } from "../shared/i18n.js";
  * @param {boolean} now.wants      the learner wants the player to run
  * @param {boolean} now.returned   just came back to the page
  * @param {boolean} now.long       the start has taken longer than usual
+ * @param {boolean|null} now.awake whether the screen is kept on; null where that is not known
+ * @param {boolean} now.playing    whether pictures of the lesson move
  * @returns {{tone: string, title: string, todo: string, act: string|null}}  keys of the vocabulary;
- *   `act`: `retry-camera` or `go-on`, where there is something to press
+ *   `act`: `retry-camera`, `go-on`, `come-back` or `other-way`, where there is something to press
  */
 export function statusOf(now) {
   const { view } = now;
@@ -26,11 +28,19 @@ export function statusOf(now) {
     const act = now.camera === "denied" || now.camera === "missing" ? "retry-camera" : null;
     return says(now.camera === "off" ? "" : "bad", `camera.${now.camera}`, `camera.${now.camera}.do`, act);
   }
+  if (now.network === "taken" || now.network === "gone") {
+    const key = `status.${now.network}`;
+    return says("attention", key, `${key}.do`, "come-back");
+  }
   if (!now.contact || now.network === "lost") {
     const key = now.held || !view.play ? "status.network.long" : "status.network";
     return says("attention", key, `${key}.do`);
   }
-  if (view.state === "challenged" || view.reason === "challenge") return why("challenge", "");
+  if (view.state === "challenged") return says("", "status.challenged", "status.challenged.do");
+  if (view.reason === "challenge") {
+    const todo = now.hint ? `advice.${now.hint}` : "do.challenge";
+    return says("attention", "pause.challenge", todo, "other-way");
+  }
   if (view.state === "awaiting_start_check") {
     if (now.network === "connecting") {
       return says("", "status.connecting", "status.connecting.do");
@@ -47,7 +57,23 @@ export function statusOf(now) {
   if (!now.wants) return says("", "pause.learner", "do.learner", "go-on");
   if (now.hint) return says("attention", `advice.${now.hint}`, null);
   if (now.returned) return says("", "status.hidden", "status.hidden.do");
-  return says("good", "status.good", "status.good.do");
+  const dims = now.awake === false && now.playing;
+  return says("good", "status.good", dims ? "status.awake" : "status.good.do");
+}
+
+/**
+ * What is in the way of a challenge that is shown, as a key of the vocabulary; null where nothing is.
+ *
+ * @param {object} now
+ * @param {boolean} now.contact
+ * @param {string|null} now.hint   advice that has stood for a while
+ * @param {string|null} now.turn   what is asked for
+ */
+export function troubleOf({ contact, hint, turn }) {
+  if (!contact) return "status.network";
+  // Who turns his head as he was asked does not look straight at the camera.
+  if (!hint || (hint === "face_camera" && turn !== "centre")) return null;
+  return `advice.${hint}`;
 }
 
 function why(reason, tone, act = null) {

@@ -26,6 +26,15 @@ addWords({
     "problem.face_there": "已经登记过照片了。如果需要更换，请联系培训机构。",
     "problem.wrong_provenance": "这里不能用这种方式登记照片，请换另一种方式，或联系培训机构。",
     "problem.programme_complete": "这个培训项目的线上学时已经学完了。",
+    "problem.industry_offline_only": "您所在的行业按规定只能线下培训，不能在这里线上学习。请联系培训机构报名线下课程。",
+    "problem.other_category": "这个培训项目不是为您这一类人员开设的。请联系培训机构，换成适合您的项目。",
+    "problem.consent_withdrawn": "您已撤回对人脸信息处理的同意。可以在首页“同意与隐私”里重新同意，或联系培训机构，在有人监督的地方学习。",
+    "problem.enrolment_refused": "您的登记没有通过审核。请在首页“我的登记照片”里看原因，重新登记，或联系培训机构。",
+    "problem.enrolment_not_accepted": "这个培训项目不接受您现在这种登记照片。请联系培训机构，用身份证照片或当面登记。",
+    "problem.template_tampered": "您的登记照片现在用不了。请联系培训机构，重新登记一次。",
+    "problem.template_of_another_model": "我们的系统更新了，您的登记照片需要重新登记一次。请联系培训机构。",
+    "problem.not_found": "没有找到。可能已经改动过了，请刷新页面再看；不行的话，请联系培训机构。",
+    "problem.bad_request": "没有成功。课程可能刚刚改动过，请刷新页面再试一次。",
     "problem.session_ended": "这次学习已经结束。",
     "problem.too_many_requests": "试的次数太多了，请过几分钟再试。",
     "signin.title": "登录学习",
@@ -138,6 +147,8 @@ addWords({
     "lesson.all": "累计 {done}，共需 {target}",
     "lesson.steps": "每次确认是您本人以后，时间会更新。",
     "lesson.next": "下一课：{title}",
+    "route.title": "不用人脸也能学习",
+    "route.lead": "不方便转头，或者总是没能确认是您本人，可以改用有人监督的方式：",
 
     "do.start_long":
       "还没能确认是您本人。请由登记的学员本人正对镜头，面向光亮处，摘下口罩、帽子或墨镜，擦一擦镜头。",
@@ -156,6 +167,13 @@ addWords({
     "status.hidden.do": "您离开这个页面时，课程停下了；离开的时间不计学时。",
     "status.tap": "可以继续了",
     "status.tap.do": "请按一下“继续学习”。",
+    "status.challenged": "请您转一转头",
+    "status.challenged.do": "箭头出现以后，跟着慢慢转头就可以。完成后课程自动继续。",
+    "status.taken": "另一台设备或另一个页面正在学习",
+    "status.taken.do": "同一时间只能在一处学习，所以这里停下了。要在这里学，请按下面的按钮。",
+    "status.taken.here": "在这里学习",
+    "status.gone": "这里的连接结束了",
+    "status.gone.do": "要在这里接着学，请按下面的按钮。",
     "status.awake": "请让手机屏幕保持亮着，不要锁屏。",
     "status.preview": "您的画面（像照镜子）",
 
@@ -168,6 +186,7 @@ addWords({
     "turn.step": "第 {step} 步，共 {steps} 步",
     "turn.left_s": "还有 {s} 秒",
     "turn.again": "没关系，再来一次",
+    "turn.cannot": "不方便转头？",
 
     "over.title": "学习结束",
     "over.credited": "这次计入 {time}",
@@ -179,13 +198,14 @@ addWords({
     "over.certificate": "恭喜！线上学时已学完，学时证明已生成。",
     "over.suspended": "学习已停止，等待人工复核",
     "over.suspended.text": "我们有两次没能确认是您本人。机器也会出错，所以由工作人员来看，不会自动处罚您。您可以在学习记录里说明情况；工作人员会在 3 个工作日内答复。",
-    "over.taken": "您已在另一台设备上学习",
-    "over.taken.text": "同一时间只能在一台设备上学习，所以这里停下了。之前计入的时间保留。",
+    "over.taken_over": "您已在另一台设备上学习",
+    "over.taken_over.text": "同一时间只能在一台设备上学习，所以这里停下了。之前计入的时间保留。",
     "over.taken.here": "改在这里学习",
-    "over.gap": "断网太久，学习已结束",
-    "over.gap.text": "断网超过两分钟，学习就结束了。断网之前已确认的时间保留。您可以重新开始。",
+    "over.network_gap": "断网太久，学习已结束",
+    "over.network_gap.text": "断网超过两分钟，学习就结束了。断网之前已确认的时间保留。您可以重新开始。",
     "over.expired": "等了太久，学习已结束",
     "over.expired.text": "没能在规定时间内确认是您本人。请坐到光线好的地方，再开始一次。",
+    "over.system_error.text": "这不是您的责任。请稍等一会儿，再重新开始。",
     "over.closed": "这次学习已经结束",
 
     "takeover.title": "您在另一处还开着学习",
@@ -193,6 +213,8 @@ addWords({
     "takeover.yes": "改在这里学习",
     "takeover.no": "不，回首页",
     "refused.title": "现在不能开始学习",
+    "refused.text": "请联系培训机构，并告诉他们这个代号：{code}",
+    "refused.fault": "我们的系统出了点问题，这不是您的责任。请过几分钟再试；不行的话，请联系培训机构。",
 
     "history.title": "我的学习记录",
     "history.none": "还没有学习记录。",
@@ -203,6 +225,7 @@ addWords({
     "history.note": "绿色是计入的时间。灰色的每一段都写着原因。如果您觉得不对，可以申诉。",
     "appeal.title": "我有异议",
     "appeal.about": "关于 {from} 到 {to}：{reason}",
+    "appeal.of": "{from} – {to}",
     "appeal.text": "请用自己的话说明情况",
     "appeal.hint": "例如：当时我在擦眼镜，一直坐在手机前面。",
     "appeal.send": "提交申诉",
@@ -253,6 +276,23 @@ addWords({
     "problem.wrong_provenance":
       "A photo cannot be registered this way here. Use the other way, or ask your institution.",
     "problem.programme_complete": "The online part of this programme is complete.",
+    "problem.industry_offline_only":
+      "By the rules your industry trains offline only, not here. Please ask your training institution for the offline course.",
+    "problem.other_category":
+      "This programme is for another group of people. Please ask your training institution for the one that is for you.",
+    "problem.consent_withdrawn":
+      "You withdrew your consent to face verification. You can give it again under “Consent and privacy”, or ask your institution to learn where staff supervise.",
+    "problem.enrolment_refused":
+      "Your registration was not accepted. See why under “My photo” and register again, or ask your institution.",
+    "problem.enrolment_not_accepted":
+      "This programme does not accept the way your photo was registered. Ask your institution to register your identity card, or yourself in person.",
+    "problem.template_tampered":
+      "Your registered photo cannot be used now. Please ask your training institution to register it again.",
+    "problem.template_of_another_model":
+      "Our system was renewed; your photo has to be registered again. Please ask your training institution.",
+    "problem.not_found":
+      "It was not found. It may have changed: please load the page again; if it stays, ask your institution.",
+    "problem.bad_request": "That did not work. The lesson may just have changed: please load the page again.",
     "problem.session_ended": "This lesson has ended.",
     "problem.too_many_requests": "Too many tries. Please wait a few minutes.",
     "signin.title": "Sign in to learn",
@@ -373,6 +413,9 @@ addWords({
     "lesson.all": "{done} of {target} in all",
     "lesson.steps": "It grows each time we have made sure it is you.",
     "lesson.next": "Next: {title}",
+    "route.title": "Learning without your face",
+    "route.lead":
+      "If you cannot turn your head, or we keep failing to make sure that it is you, you can learn under supervision:",
 
     "do.start_long":
       "We could not make sure yet that it is you. The registered learner should look into the camera, in good light, without mask, hat or sunglasses. Wipe the lens.",
@@ -393,6 +436,14 @@ addWords({
     "status.hidden.do": "The lesson stopped while you were away from this page; that time does not count.",
     "status.tap": "You can go on",
     "status.tap.do": "Please press “Go on learning”.",
+    "status.challenged": "Please turn your head",
+    "status.challenged.do": "When the arrow comes, follow it slowly. The lesson goes on by itself afterwards.",
+    "status.taken": "Another device or window is learning",
+    "status.taken.do":
+      "You can learn in one place at a time, so this one stopped. To learn here, press the button below.",
+    "status.taken.here": "Learn here",
+    "status.gone": "The connection here has ended",
+    "status.gone.do": "To go on here, press the button below.",
     "status.awake": "Please keep the screen on; do not lock it.",
     "status.preview": "Your picture (as in a mirror)",
 
@@ -405,6 +456,7 @@ addWords({
     "turn.step": "Step {step} of {steps}",
     "turn.left_s": "{s} seconds left",
     "turn.again": "Never mind, once more",
+    "turn.cannot": "Cannot turn your head?",
 
     "over.title": "The lesson has ended",
     "over.credited": "{time} credited",
@@ -418,16 +470,17 @@ addWords({
     "over.suspended": "The lesson has stopped until a person has looked at it",
     "over.suspended.text":
       "Twice we could not make sure that it was you. Machines err, too: staff will look at it, nothing is held against you automatically. You can explain in your learning history; staff answer within 3 working days.",
-    "over.taken": "You are learning on another device now",
-    "over.taken.text":
+    "over.taken_over": "You are learning on another device now",
+    "over.taken_over.text":
       "You can learn in one place at a time, so this one stopped. What was credited stays.",
     "over.taken.here": "Learn here instead",
-    "over.gap": "The network was away too long",
-    "over.gap.text":
+    "over.network_gap": "The network was away too long",
+    "over.network_gap.text":
       "After two minutes without network a lesson ends. Time confirmed before stays. You can start again.",
     "over.expired": "This took too long; the lesson has ended",
     "over.expired.text":
       "We could not make sure in time that it was you. Sit where the light is good and start again.",
+    "over.system_error.text": "It is not your fault. Please wait a while and start again.",
     "over.closed": "This lesson has ended",
 
     "takeover.title": "A lesson is still open elsewhere",
@@ -436,6 +489,9 @@ addWords({
     "takeover.yes": "Learn here instead",
     "takeover.no": "No, back to the start page",
     "refused.title": "You cannot start now",
+    "refused.text": "Please ask your training institution, and tell them this code: {code}",
+    "refused.fault":
+      "Something is wrong on our side; it is not your fault. Please try again in some minutes; if it stays, ask your institution.",
 
     "history.title": "My learning history",
     "history.none": "There is nothing here yet.",
@@ -447,6 +503,7 @@ addWords({
       "Green time was credited. Every grey piece tells why not. If something looks wrong to you, you can appeal.",
     "appeal.title": "I disagree",
     "appeal.about": "About {from} to {to}: {reason}",
+    "appeal.of": "{from} – {to}",
     "appeal.text": "Tell us in your own words what happened",
     "appeal.hint": "For example: I cleaned my glasses and sat in front of the phone all the time.",
     "appeal.send": "Send the appeal",

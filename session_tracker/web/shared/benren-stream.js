@@ -31,8 +31,9 @@ const TRIES_BEFORE_NEXT = 2; // of a way that has worked before
  * - `challenge`: `detail` the challenge, or null when it is over; whenever it changes.
  * - `state`: `detail` is `{camera, network, way, visible, awake, changed}`; `changed` names what did.
  *   `camera`: see Camera. `network`: `off` (not started), `connecting`, `on`, `lost` (it was on; we
- *   try again), `gone` (the session has no stream any more, or another window sends for it). `way`: `webrtc`, `websocket`, `http` or
- *   null. `visible`: whether the page is. `awake`: whether the screen is kept from locking.
+ *   try again), `gone` (the session has no stream any more), `taken` (another window or device sends for
+ *   it; `start()` takes it back). `way`: `webrtc`, `websocket`, `http` or null. `visible`: whether the
+ *   page is. `awake`: whether the screen is kept from locking; null while that is not known.
  */
 export class BenrenStream extends EventTarget {
   #grant;
@@ -56,6 +57,7 @@ export class BenrenStream extends EventTarget {
   #state;
   #advice = null;
   #challenge = null;
+  #asked = { challenge: null, at: 0 };
   #spent = 0;
 
   /**
@@ -84,9 +86,12 @@ export class BenrenStream extends EventTarget {
     this.#period = grant.sample_period_ms;
     this.#state = {
       camera: this.#camera.state, network: "off", way: null,
-      visible: document.visibilityState === "visible", awake: false,
+      visible: document.visibilityState === "visible", awake: null,
     };
-    this.onCamera = () => this.#became({ camera: this.#camera.state });
+    this.onCamera = () => {
+      this.#became({ camera: this.#camera.state });
+      this.#showChallenge();
+    };
     this.onVisible = () => {
       const visible = document.visibilityState === "visible";
       this.#became({ visible });
@@ -122,10 +127,11 @@ export class BenrenStream extends EventTarget {
     return this.#spent + ((await this.#way?.count()) ?? 0);
   }
 
-  /** Begin to send. */
+  /** Begin to send, or again once it was taken or gone. */
   start() {
     if (this.#running) return;
     this.#running = true;
+    this.#tries = 0;
     this.#camera.removeEventListener("change", this.onCamera);
     this.#camera.addEventListener("change", this.onCamera);
     document.addEventListener("visibilitychange", this.onVisible);
@@ -149,7 +155,8 @@ export class BenrenStream extends EventTarget {
     this.#wakeLock?.release().catch(() => {});
     this.#wakeLock = null;
     if (this.#ownsCamera) this.#camera.close();
-    this.#became({ network: "off", way: null, awake: false });
+    this.#asks(null);
+    this.#became({ network: "off", way: null, awake: null });
   }
 
   // --- ways ------------------------------------------------------------------------------
@@ -230,12 +237,13 @@ export class BenrenStream extends EventTarget {
   #lost(way, error) {
     if (this.#way !== way) return;
     if (error.taken) {
-      this.#gone();
+      this.#gone("taken");
       return;
     }
     this.#leaveWay();
     this.#needsGrant ||= error.renew;
     this.#became({ network: "lost", way: null });
+    this.#asks(null);
     this.#later();
   }
 
@@ -246,11 +254,12 @@ export class BenrenStream extends EventTarget {
     way?.count().then((bytes) => { this.#spent += bytes; }, () => {}).finally(() => way.close());
   }
 
-  #gone() {
+  #gone(network = "gone") {
     this.#leaveWay();
     clearTimeout(this.#timer);
-    this.#became({ network: "gone", way: null });
     this.#running = false;
+    this.#became({ network, way: null });
+    this.#asks(null);
   }
 
   #later() {
@@ -307,27 +316,43 @@ export class BenrenStream extends EventTarget {
       this.#advice = cue.advice;
       this.#tell("advice", cue.advice);
     }
-    const challenge = cue.challenge ?? null;
-    if (JSON.stringify(challenge) !== JSON.stringify(this.#challenge)) {
-      this.#challenge = challenge;
-      this.#tell("challenge", challenge);
+    this.#asks(cue.challenge ?? null);
+  }
+
+  #asks(challenge) {
+    this.#asked = { challenge, at: performance.now() };
+    this.#showChallenge();
+  }
+
+  /** Nobody can answer a challenge whose pictures do not arrive: it is over until they do. */
+  #showChallenge() {
+    const { challenge: asked, at } = this.#asked;
+    let challenge = null;
+    if (asked !== null && this.#state.camera === "on") {
+      const left = Math.max(0, asked.remaining_ms - Math.round(performance.now() - at));
+      challenge = { ...asked, remaining_ms: left };
     }
+    if (JSON.stringify(challenge) === JSON.stringify(this.#challenge)) return;
+    this.#challenge = challenge;
+    this.#tell("challenge", challenge);
   }
 
   // --- state -----------------------------------------------------------------------------
 
   async #stayAwake() {
-    if (!this.#running || this.#wakeLock || !navigator.wakeLock) return;
+    if (!this.#running || this.#wakeLock) return;
     if (document.visibilityState !== "visible") return;
     try {
+      if (!navigator.wakeLock) throw new DOMException("none", "NotSupportedError");
       this.#wakeLock = await navigator.wakeLock.request("screen");
       this.#wakeLock.addEventListener("release", () => {
         this.#wakeLock = null;
-        this.#became({ awake: false });
+        if (this.#running) this.#became({ awake: false });
       });
       this.#became({ awake: true });
     } catch {
       this.#wakeLock = null; // low battery, or not allowed: the learner keeps the screen on
+      if (this.#running) this.#became({ awake: false });
     }
   }
 

@@ -5,8 +5,8 @@
 //   say(element, "hello", {name: "李"});   // sets and remembers
 //   t("hello", {name: "李"});              // only the text
 //
-// A value that has words of its own changes its language with the text: `{duration: seconds}` and
-// `{when: utcMs}`.
+// A value that has words of its own changes its language with the text: `{duration: seconds}`,
+// `{when: utcMs, style: {...}}` (`style`, where given, as of `when`) and `{text: key}`.
 
 export const LANGUAGES = { zh: "中文", en: "English" };
 const KEY = "benren.language";
@@ -32,7 +32,8 @@ export function t(key, values = {}) {
 function worded(value) {
   if (value === null || value === undefined) return null;
   if (typeof value !== "object") return String(value);
-  return "when" in value ? when(value.when) : duration(value.duration);
+  if ("text" in value) return t(value.text);
+  return "when" in value ? when(value.when, value.style) : duration(value.duration);
 }
 
 /** The names of all texts by language; a test holds them against each other. */

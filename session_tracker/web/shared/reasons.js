@@ -10,8 +10,8 @@ addWords({
   zh: {
     "pause.start_check": "正在确认是您本人",
     "do.start_check": "请正对手机，让脸完整出现在画面里。通常十几秒就好。",
-    "pause.challenge": "请按提示转头",
-    "do.challenge": "跟着箭头慢慢转头就可以。完成后课程自动继续。",
+    "pause.challenge": "转头这一步没有完成",
+    "do.challenge": "没关系。请坐好，脸对着手机，光线要亮。过一会儿会再请您转头，照着做就行。不方便转头的话，可以在有人监督的地方学习。",
     "pause.absent": "画面里没有看到您",
     "do.absent": "请坐回手机前面。看到您以后，课程会自动继续。",
     "pause.no_evidence": "暂时看不清您的脸",
@@ -93,12 +93,15 @@ addWords({
     "timeline.evidence": "依据",
     "timeline.appeal": "我有异议",
     "timeline.empty": "这次学习没有留下时间。",
+    "timeline.length": "{time}",
+    "timeline.at": "{time}",
   },
   en: {
     "pause.start_check": "Making sure it is you",
     "do.start_check": "Face the phone and keep your whole face in the picture. It takes some seconds.",
-    "pause.challenge": "Please turn your head as shown",
-    "do.challenge": "Follow the arrow, slowly. The lesson goes on by itself afterwards.",
+    "pause.challenge": "The head turns were not completed",
+    "do.challenge":
+      "Never mind. Sit well in front of the phone, in good light; we will ask you again in a moment. If you cannot turn your head, you can learn where staff supervise.",
     "pause.absent": "We cannot see you",
     "do.absent": "Please sit down in front of the phone. The lesson goes on once we see you.",
     "pause.no_evidence": "We cannot see your face well",
@@ -185,5 +188,7 @@ addWords({
     "timeline.evidence": "Evidence",
     "timeline.appeal": "I disagree",
     "timeline.empty": "This lesson left no time behind.",
+    "timeline.length": "{time}",
+    "timeline.at": "{time}",
   },
 });

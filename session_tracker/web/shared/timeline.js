@@ -6,7 +6,7 @@
 // `explanation` is the answer of `/v1/me/sessions/{id}/explain`. Load timeline.css with it.
 
 import { h, fill } from "./dom.js";
-import { clock, duration, known, label, say, t, when } from "./i18n.js";
+import { clock, known, label, say, t } from "./i18n.js";
 import "./reasons.js";
 
 const SHORT_MS = 2_000; // pieces shorter than this are left out of the list at first
@@ -37,8 +37,8 @@ export function timeline(explanation, options = {}) {
   const ends = h(
     "div.timeline-ends.quiet.small.number",
     {},
-    h("span", {}, when(explanation.from_ms, { timeStyle: "short" })),
-    h("span", {}, when(explanation.to_ms, { timeStyle: "short" })),
+    say(h("span"), "timeline.at", { time: { when: explanation.from_ms, style: { timeStyle: "short" } } }),
+    say(h("span"), "timeline.at", { time: { when: explanation.to_ms, style: { timeStyle: "short" } } }),
   );
   return h(
     "div.timeline",
@@ -46,9 +46,9 @@ export function timeline(explanation, options = {}) {
     h(
       "p.big",
       {},
-      say(h("strong"), "timeline.credited", { time: duration(explanation.credited_s) }),
+      say(h("strong"), "timeline.credited", { time: { duration: explanation.credited_s } }),
       " ",
-      say(h("span.quiet"), "timeline.of", { time: duration(whole / 1000) }),
+      say(h("span.quiet"), "timeline.of", { time: { duration: whole / 1000 } }),
     ),
     bar,
     ends,
@@ -105,7 +105,9 @@ function item(span, explanation, { onAppeal, evidence }) {
       "div.timeline-what",
       {},
       h("span.number.quiet", {}, `${from} – ${to}`),
-      h("span.number", {}, duration(Math.round((span.to_ms - span.from_ms) / 1000))),
+      say(h("span.number"), "timeline.length", {
+        time: { duration: Math.round((span.to_ms - span.from_ms) / 1000) },
+      }),
     ),
     say(h("strong"), title),
     span.state !== "credited" && title !== `span.${span.state}` && span.state !== "void"
@@ -137,5 +139,5 @@ function joined(spans) {
 
 /** What a screen reader or a test may ask for: the whole as a sentence. */
 export function summary(explanation) {
-  return t("timeline.credited", { time: duration(explanation.credited_s) });
+  return t("timeline.credited", { time: { duration: explanation.credited_s } });
 }

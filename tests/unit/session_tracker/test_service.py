@@ -29,6 +29,7 @@ from session_tracker.events import (
 )
 from session_tracker.live import Report
 from session_tracker.policy import Provenance, Training, load_policy
+from session_tracker.refusals import ConsentWithdrawn, IndustryOfflineOnly
 from session_tracker.store.writer import Transaction
 from session_tracker.testing import Lesson, Studio
 from verifier.errors import (
@@ -37,7 +38,6 @@ from verifier.errors import (
     Conflict,
     InferenceFailed,
     NotFound,
-    Refused,
     StorageError,
     Unauthorised,
 )
@@ -361,7 +361,7 @@ async def test_high_risk_industries_are_refused_with_the_reason(studio: Studio) 
     )
     await registry.put_template(miner.id, b"blob", Provenance.ID_PHOTO)
     consent = await registry.give_consent(miner.id, text_version="1")
-    with pytest.raises(Refused, match="coal_mine train offline"):
+    with pytest.raises(IndustryOfflineOnly, match="coal_mine train offline"):
         await studio.service.openings.open_session(
             learner_id=miner.id, consent_id=consent.id, programme="demo", media=["m"]
         )
@@ -379,7 +379,7 @@ async def test_without_consent_nothing_opens(studio: Studio) -> None:
     await studio.service.withdraw_consent(studio.learner_id, studio.consent_id)
     await studio.service.settled()
     assert (await lesson.view()).state == "settled"
-    with pytest.raises(Refused, match="withdrawn"):
+    with pytest.raises(ConsentWithdrawn, match="withdrawn"):
         await studio.open()
 
 
@@ -647,6 +647,31 @@ async def test_the_same_medium_counts_once(studio: Studio) -> None:
     view = await again.close()
     assert view.credited_s < 30
     assert VoidReason.MEDIA_REPEATED in await void_s(again)
+
+
+@pytest.mark.parametrize("reported", [True, False], ids=["ended by hand", "cut off"])
+async def test_what_follows_a_session_that_ended_between_reports_is_credited(
+    studio: Studio, reported: bool
+) -> None:
+    """It ends ten seconds after a report; the next one begins where we say, and counts."""
+    first = await studio.open()
+    await first.watch(120)
+    await first.report()
+    await first.watch(10, reports=False)
+    assert first.playing
+    if reported:
+        first.playing = False
+        await first.report()
+    await first.close()
+    state = await studio.service.course_credit(studio.learner_id, "demo")
+    reach = state.credit.reach["lesson-1"]
+    assert first.media_ms - reach == pytest.approx(0 if reported else 10_000, abs=10)
+    second = await studio.open()
+    second.media_ms = min(first.media_ms, reach)
+    await second.watch(120)
+    view = await second.close()
+    assert view.credited_s >= 80
+    assert VoidReason.MEDIA_TOO_FAST not in await void_s(second)
 
 
 # --- what the store refuses once is done later ------------------------------------------------

@@ -18,7 +18,7 @@ export class WayLost extends Error {
   }
 }
 
-/** Why the service closed a socket (verifier/streaming/ways.py, End). */
+/** Why the service ended a way (verifier/streaming/ways.py, End): a socket's close code, a peer's `end`. */
 const CLOSED = { 4001: { taken: true }, 4401: { renew: true }, 4410: { renew: true } };
 
 const OPENING_MS = 6_000;
@@ -99,7 +99,8 @@ export class WebRtcWay extends Way {
     channel.onmessage = (message) => {
       this.#calm();
       const cue = parsed(message.data);
-      if (cue) hooks.cue(cue);
+      if (cue && "end" in cue) this.lose(new WayLost(`ended: ${cue.end}`, CLOSED[cue.end]));
+      else if (cue) hooks.cue(cue);
     };
     channel.onclose = () => this.lose(new WayLost("channel closed"));
     this.#peer.onconnectionstatechange = () => this.#watch(this.#peer?.connectionState);
