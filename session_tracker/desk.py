@@ -13,7 +13,7 @@ from session_tracker.enroller import Enroller
 from session_tracker.explain import Explanation, explain, for_learner
 from session_tracker.intervals import Interval, Intervals, subtract, total_ms, union
 from session_tracker.openings import OpenedSession
-from session_tracker.policy import Policy, Provenance, Training
+from session_tracker.policy import SELF_MADE, Policy, Provenance, Training
 from session_tracker.records import Consent, Learner, RegistrationState, Template
 from session_tracker.refusals import (
     ConsentNeeded,
@@ -34,11 +34,12 @@ _GAP_MS: Final = 1_000
 """Whole seconds count: a shorter gap earns nothing."""
 _MAX_GAPS: Final = 50
 OWN_WAYS: Final = {
-    Training.INITIAL: (Provenance.ID_PHOTO,),
-    Training.REFRESHER: (Provenance.ID_PHOTO, Provenance.SELF_LIVE),
+    Training.INITIAL: (Provenance.SELF_PHOTO,),
+    Training.REFRESHER: (Provenance.SELF_PHOTO, Provenance.SELF_LIVE),
 }
 """How a learner may enrol himself. Initial training begins with a registration that is approved;
-who comes for the refresher may never have registered here, so that a selfie has to do at first."""
+who comes for the refresher may never have registered here, so that a selfie has to do at first.
+Nobody has looked at either: hours under them are provisional until somebody did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +265,7 @@ class Desk:
         return FaceStanding(
             state=registration.state,
             provenance=template.provenance,
-            provisional=(template.provenance is Provenance.SELF_LIVE and unconfirmed)
+            provisional=(template.provenance in SELF_MADE and unconfirmed)
             or await registry.is_held(template),
             reasons=registration.reasons,
         )

@@ -51,9 +51,9 @@ templates = Table(
     Column("learner_id", Text, ForeignKey("learners.id"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("blob", LargeBinary, doc="opaque, encrypted by the verifier; null once erased"),
-    Column("provenance", Text, nullable=False, doc="id_photo, vetted_live or self_live"),
+    Column("provenance", Text, nullable=False, doc="a `Provenance`"),
     Column("enrolled_ms", big, nullable=False),
-    Column("confirmed_ms", big, doc="when a self_live one was matched or vetted"),
+    Column("confirmed_ms", big, doc="when a self-made one was matched or vetted"),
     Column("erased_ms", big),
 )
 

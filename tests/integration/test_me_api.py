@@ -112,7 +112,7 @@ async def test_a_newcomer_comes_from_a_link_to_credited_time(site: Site) -> None
     phone = await site.phone()
     me = await phone.ask("GET", "/v1/me")
     assert (me["consent"], me["face"], me["track"]) == (None, None, "refresher")
-    assert me["face_ways"] == ["id_photo", "self_live"]
+    assert me["face_ways"] == ["self_photo", "self_live"]
     assert me["consent_text"]["zh"].startswith("人脸核验")
     (programme,) = me["programmes"]
     assert (programme["name"], programme["target_s"], programme["credited_s"]) == ("sample", 120, 0)
@@ -291,10 +291,35 @@ async def test_initial_training_does_not_begin_with_a_selfie(site: Site) -> None
     await phone.consent()
     face = "/v1/me/face?provenance=self_live"
     await phone.refused(403, "wrong_provenance", "POST", face, **PICTURE)
-    vetted = await phone.send("POST", "/v1/me/face?provenance=vetted_live", **PICTURE)
-    assert vetted.status_code == 422
-    assert (await phone.ask("POST", "/v1/me/face?provenance=id_photo", **PICTURE))["accepted"]
+    for claimed in ("vetted_live", "id_photo"):
+        refused = await phone.send("POST", f"/v1/me/face?provenance={claimed}", **PICTURE)
+        assert refused.status_code == 422
+    assert (await phone.ask("POST", "/v1/me/face?provenance=self_photo", **PICTURE))["accepted"]
     assert site.studio.enroller.seen[0][2] is False
+
+
+@pytest.mark.parametrize("provenance", ["self_photo", "self_live"])
+async def test_what_the_learner_sent_counts_only_once_somebody_looked(
+    site: Site, provenance: str
+) -> None:
+    """Whoever has the link may post any portrait: no hour is final and nothing is certified."""
+    phone = await site.phone()
+    await phone.consent()
+    answer = await phone.ask("POST", f"/v1/me/face?provenance={provenance}", **PICTURE)
+    assert (answer["face"]["provenance"], answer["face"]["provisional"]) == (provenance, True)
+    opened = await phone.begin()
+    device = {"Authorization": f"Bearer {opened['session_token']}"}
+    path = f"/v1/sessions/{opened['session_id']}"
+    await _play(site, path, device, seconds=200)
+    closed = await site.http.post(f"{path}/close", headers=device)
+    assert closed.json()["certificate"] is None
+    (programme,) = (await phone.ask("GET", "/v1/me"))["programmes"]
+    assert programme["provisional_s"] == programme["credited_s"] >= programme["target_s"]
+    confirm = f"/v1/learners/{phone.learner_id}/template/confirm"
+    await site.server("POST", confirm, json={"reason": "compared with the identity card"})
+    me = await phone.ask("GET", "/v1/me")
+    assert me["face"]["provisional"] is False
+    assert me["programmes"][0]["certificate"] is not None
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from session_tracker.explain import fate_of
 from session_tracker.ledger_file import audit_export, export_ledger
 from session_tracker.live import Report
 from session_tracker.machine import LIVE_STATES, AskCheck, Machine, State
-from session_tracker.policy import Policy, Provenance, Training, load_policy
+from session_tracker.policy import SELF_MADE, Policy, Provenance, Training, load_policy
 from session_tracker.review import ReviewKind, Ruling
 from session_tracker.sampling import truncated_exponential
 from session_tracker.store.schema import metadata
@@ -617,11 +617,12 @@ async def test_row_idempotency__a_repeat_gets_the_first_answer_another_body_a_co
 # --- people -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("provenance", sorted(SELF_MADE))
 async def test_row_enrolment__a_selfie_is_provisional_until_it_is_confirmed(
-    school: Studio,
+    school: Studio, provenance: Provenance
 ) -> None:
-    """Its credit counts and waits; the confirmation settles it for good."""
-    school.learner_id, school.consent_id = await school.enrol(Provenance.SELF_LIVE)
+    """Its credit counts and waits, also a photograph's; the confirmation settles it for good."""
+    school.learner_id, school.consent_id = await school.enrol(provenance)
     lesson = await begun(school)
     await lesson.watch(120)
     await lesson.close()
