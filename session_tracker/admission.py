@@ -81,6 +81,7 @@ class Admissions:
         _check_rules(learner, policy)
         _check_consent(consent)
         _check_registration(learner, recorded, policy)
+        _check_approved_face(learner, recorded, policy, template)
         if certified:
             raise ProgrammeComplete(
                 "The online part of this programme is complete: the certificate was issued.",
@@ -179,3 +180,13 @@ def _check_registration(learner: Learner, recorded: Registration | None, policy:
     approved = recorded is not None and recorded.state is RegistrationState.APPROVED
     if learner.track in policy.enrolment.approval_tracks and not approved:
         raise FaceWaits(remedy="Wait until staff have approved the registration.")
+
+
+def _check_approved_face(
+    learner: Learner, recorded: Registration | None, policy: Policy, template: Template | None
+) -> None:
+    """See to it that staff approved this very face, where they have to approve one."""
+    if learner.track not in policy.enrolment.approval_tracks or template is None:
+        return
+    if recorded is None or recorded.template_version != template.version:
+        raise FaceWaits(remedy="Wait until staff have approved the face that is enrolled now.")

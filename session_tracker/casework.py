@@ -166,11 +166,23 @@ class Casework:
             )
         else:
             if review.ruling is Ruling.UPHELD:
-                await self._office.refuse(
-                    review.learner_id, actor=review.votes[-1].actor, reasons=[SAME_FACE]
-                )
+                await self._refuse_face(review)
             await self._stage.grading.grade_all(review.learner_id)
         await self.reviews.mark_applied(review.id)
+
+    async def _refuse_face(self, review: Review) -> None:
+        """Refuse the very face that was asked about, and end what runs with it."""
+        learner_id, version = review.learner_id, review.template_version
+        if version is None:
+            raise NotFound(f"The review {review.id} names no enrolled face.")
+        whole = await self._office.refuse_face(
+            learner_id, version, actor=review.votes[-1].actor, reasons=[SAME_FACE]
+        )
+        await self._stage.end_all(
+            lambda record: (
+                record.learner_id == learner_id and (whole or record.template_version == version)
+            )
+        )
 
     async def _session(self, session_id: str) -> tuple[SessionRecord, Policy]:
         async with self._stage.database.read() as connection:

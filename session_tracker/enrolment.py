@@ -34,7 +34,7 @@ from session_tracker.store.reviews import read_held_templates
 from session_tracker.store.schema import consents, learners, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
-from verifier.errors import ConfigurationError
+from verifier.errors import ConfigurationError, Conflict
 from verifier.types import Comparison, SubjectTemplate, TemplateComparer
 
 CONSENT_PURPOSE: Final = "face_verification"
@@ -143,7 +143,8 @@ class Registry:
 
         It is compared with the faces of the same business first: whoever looks alike is a question
         for a review, and until that is decided what the face vouches for is provisional. After a
-        refusal the registration waits for staff again. Raises NotFound, TemplateError.
+        refusal, and wherever staff have to approve, the registration waits for them again: what
+        they approved was another face. Raises NotFound, TemplateError.
         """
         learner = await self.learner(learner_id)
         key = await self._keys.ensure(learner_id, Realm.FACE)
@@ -196,7 +197,9 @@ class Registry:
                 context=_NOTHING,
             )
         standing = await rows.read_registration(tx.connection, learner.id)
-        if standing is not None and standing.state is RegistrationState.REFUSED:
+        if standing is not None and (
+            standing.state is RegistrationState.REFUSED or self._waits(learner)
+        ):
             again = replace(
                 standing, state=RegistrationState.WAITING, reasons=(), changed_ms=now, changed_by=""
             )
@@ -228,8 +231,7 @@ class Registry:
         """Give where a registration stands, also where nobody has said anything yet."""
         if recorded is not None:
             return recorded
-        policies = self.programmes.in_force().values()
-        waits = any(learner.track in policy.enrolment.approval_tracks for policy in policies)
+        waits = self._waits(learner)
         return Registration(
             learner_id=learner.id,
             state=RegistrationState.WAITING if waits else RegistrationState.APPROVED,
@@ -238,6 +240,11 @@ class Registry:
             changed_ms=learner.created_ms,
             changed_by="",
         )
+
+    def _waits(self, learner: Learner) -> bool:
+        """Tell whether learners of this track wait for staff."""
+        policies = self.programmes.in_force().values()
+        return any(learner.track in policy.enrolment.approval_tracks for policy in policies)
 
     async def registration(self, learner_id: str) -> Registration:
         """Give where a learner's registration stands. Raises NotFound."""
@@ -256,14 +263,20 @@ class Registry:
         async with self._database.read() as connection:
             return template.version in await read_held_templates(connection, template.learner_id)
 
-    async def confirm_template(self, learner_id: str, *, reason: str, actor: str = "") -> Template:
-        """Note that staff, or a match with the ID photo, confirmed the newest template."""
+    async def confirm_template(
+        self, learner_id: str, *, reason: str, actor: str = "", version: int | None = None
+    ) -> Template:
+        """Note that staff, or a match with the ID photo, confirmed the newest template.
+
+        Raises NotFound, Conflict where another one than `version` was enrolled since.
+        """
         now = self._clock.stamp().utc_ms
 
         async def job(tx: Transaction) -> None:
             found = await rows.read_template(tx.connection, learner_id)
             if found is None:
                 raise no_template(learner_id)
+            require_newest(version, found.version)
             if found.confirmed_ms is not None:
                 return
             await tx.connection.execute(
@@ -366,6 +379,15 @@ def _entry(
         reason=reason,
         data=data,
     )
+
+
+def require_newest(looked_at: int | None, newest: int) -> None:
+    """Raise Conflict where somebody decides about another face than the one enrolled by now."""
+    if looked_at is not None and looked_at != newest:
+        raise Conflict(
+            f"Another face was enrolled since: version {newest}, not {looked_at}.",
+            remedy="Look at that one, then decide.",
+        )
 
 
 def no_template(learner_id: str) -> FaceNeeded:

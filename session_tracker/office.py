@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 
 from session_tracker import ledger
-from session_tracker.enrolment import Registry
+from session_tracker.enrolment import Registry, require_newest
 from session_tracker.ledger import Context
 from session_tracker.records import Learner, Registration, RegistrationState
 from session_tracker.store import learners as rows
@@ -52,6 +52,15 @@ class OfflineHours:
     withdrawn_reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What somebody decided about a registration, and why."""
+
+    state: RegistrationState
+    reasons: tuple[str, ...]
+    actor: str
+
+
 class Office:
     """Decides and records; who may is up to the routes."""
 
@@ -62,56 +71,98 @@ class Office:
 
     # --- registrations ---------------------------------------------------------------------
 
-    async def approve(self, learner_id: str, *, actor: str, reason: str) -> Registration:
-        """Approve a registration; twice is once. Raises NotFound, Conflict after a refusal."""
-        return await self._settle(learner_id, RegistrationState.APPROVED, (reason,), actor)
+    async def approve(
+        self, learner_id: str, *, actor: str, reason: str, version: int | None = None
+    ) -> Registration:
+        """Approve a registration with the face enrolled for it; twice is once.
 
-    async def refuse(self, learner_id: str, *, actor: str, reasons: Sequence[str]) -> Registration:
+        `version` is the face that was looked at. Raises NotFound, Conflict after a refusal and
+        where another face was enrolled since.
+        """
+        decided = _Decided(RegistrationState.APPROVED, (reason,), actor)
+        return await self._settle(learner_id, decided, version)
+
+    async def refuse(
+        self, learner_id: str, *, actor: str, reasons: Sequence[str], version: int | None = None
+    ) -> Registration:
         """Refuse a registration and the face enrolled with it: what it vouched for is void.
 
-        The learner may enrol again, and waits again. Raises NotFound.
+        The learner may enrol again, and waits again. Raises NotFound, Conflict where another face
+        than `version` was enrolled since.
         """
-        return await self._settle(learner_id, RegistrationState.REFUSED, tuple(reasons), actor)
+        decided = _Decided(RegistrationState.REFUSED, tuple(reasons), actor)
+        return await self._settle(learner_id, decided, version)
+
+    async def refuse_face(
+        self, learner_id: str, version: int, *, actor: str, reasons: Sequence[str]
+    ) -> bool:
+        """Refuse one enrolled face; tell whether the registration was refused with it.
+
+        It was where no other face has been enrolled since. Raises NotFound.
+        """
+        now = self._clock.stamp().utc_ms
+        decided = _Decided(RegistrationState.REFUSED, tuple(reasons), actor)
+
+        async def job(tx: Transaction) -> bool:
+            await rows.read_learner(tx.connection, learner_id)
+            if await _newest(tx, learner_id) == version:
+                await self._store(tx, learner_id, decided, version, now)
+                return True
+            if await _void(tx, learner_id, version, now):
+                kind = "template_refused"
+                data = {"actor": actor, "template_version": version, "reasons": list(reasons)}
+                await tx.append([_entry(learner_id, f"{kind}:{version}", kind, now, data)])
+            return False
+
+        return await self._database.write(job)
 
     async def _settle(
-        self, learner_id: str, state: RegistrationState, reasons: tuple[str, ...], actor: str
+        self, learner_id: str, decided: _Decided, looked_at: int | None
     ) -> Registration:
         now = self._clock.stamp().utc_ms
 
         async def job(tx: Transaction) -> Registration:
             await rows.read_learner(tx.connection, learner_id)
-            before = await rows.read_registration(tx.connection, learner_id)
-            template = await rows.read_template(tx.connection, learner_id)
-            version = 0 if template is None else template.version
-            if before is not None and (before.state, before.template_version) == (state, version):
-                return before
-            if state is RegistrationState.APPROVED and version in await rows.read_refused(
-                tx.connection, learner_id
-            ):
-                raise Conflict(
-                    "The face that is enrolled was refused.",
-                    remedy="Have the learner enrol again; then approve that.",
-                )
-            made = Registration(
-                learner_id=learner_id,
-                state=state,
-                reasons=reasons,
-                template_version=version,
-                changed_ms=now,
-                changed_by=actor,
-            )
-            await rows.put_registration(tx.connection, made)
-            if state is RegistrationState.REFUSED and version:
-                await tx.connection.execute(
-                    insert(refused_templates),
-                    {"learner_id": learner_id, "version": version, "refused_ms": now},
-                )
-            kind = f"registration_{state}"
-            data = {"actor": actor, "template_version": version, "reasons": list(reasons)}
-            await tx.append([_entry(learner_id, f"{kind}:{version}:{now}", kind, now, data)])
-            return made
+            version = await _newest(tx, learner_id)
+            require_newest(looked_at, version)
+            return await self._store(tx, learner_id, decided, version, now)
 
         return await self._database.write(job)
+
+    async def _store(
+        self, tx: Transaction, learner_id: str, decided: _Decided, version: int, now: int
+    ) -> Registration:
+        """Store what was decided about the newest face, `version`; 0: there is none."""
+        state = decided.state
+        before = await rows.read_registration(tx.connection, learner_id)
+        if before is not None and (before.state, before.template_version) == (state, version):
+            return before
+        if state is RegistrationState.APPROVED and version in await rows.read_refused(
+            tx.connection, learner_id
+        ):
+            raise Conflict(
+                "The face that is enrolled was refused.",
+                remedy="Have the learner enrol again; then approve that.",
+            )
+        made = Registration(
+            learner_id=learner_id,
+            state=state,
+            reasons=decided.reasons,
+            template_version=version,
+            changed_ms=now,
+            changed_by=decided.actor,
+        )
+        await rows.put_registration(tx.connection, made)
+        if state is RegistrationState.REFUSED and version:
+            await _void(tx, learner_id, version, now)
+        kind = f"registration_{state}"
+        data = {
+            "actor": decided.actor,
+            "template_version": version,
+            "reasons": list(decided.reasons),
+        }
+        await tx.append([_entry(learner_id, f"{kind}:{version}:{now}", kind, now, data)])
+        return made
 
     async def learners(
         self,
@@ -295,6 +346,23 @@ class Office:
             await tx.append([_entry(learner_id, f"{kind}:{now}", kind, now, data, reason=reason)])
 
         await self._database.write(job)
+
+
+async def _newest(tx: Transaction, learner_id: str) -> int:
+    """Give the version of the newest template; 0: there is none."""
+    template = await rows.read_template(tx.connection, learner_id)
+    return 0 if template is None else template.version
+
+
+async def _void(tx: Transaction, learner_id: str, version: int, now: int) -> bool:
+    """Note that a face was refused; tell whether that is new."""
+    if version in await rows.read_refused(tx.connection, learner_id):
+        return False
+    await tx.connection.execute(
+        insert(refused_templates),
+        {"learner_id": learner_id, "version": version, "refused_ms": now},
+    )
+    return True
 
 
 def _hours(row: Any) -> OfflineHours:

@@ -136,6 +136,7 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
                     category=learner.category,
                     track=learner.track,
                     business_ref=learner.business_ref,
+                    template_version=await _newest_version(service, learner.id),
                     registration=_registration(registration),
                 )
                 for learner, registration in found
@@ -157,9 +158,13 @@ def _add_registration_routes(router: APIRouter, service: SessionService) -> None
     async def approve(request: Request, learner_id: LearnerId, body: Approval) -> RegistrationBody:
         """Approve: from now on the learner may study; refused before, he enrols again first."""
         actor = actor_of(request).name
-        made = await service.office.approve(learner_id, actor=actor, reason=body.reason)
+        made = await service.office.approve(
+            learner_id, actor=actor, reason=body.reason, version=body.template_version
+        )
         if body.face_compared:
-            await service.confirm_template(learner_id, reason=body.reason, actor=actor)
+            await service.confirm_template(
+                learner_id, reason=body.reason, actor=actor, version=made.template_version
+            )
         return _registration(made)
 
     @router.post("/v1/staff/learners/{learner_id}/refusal", summary="Refuse a registration")
@@ -167,7 +172,9 @@ def _add_registration_routes(router: APIRouter, service: SessionService) -> None
         """Refuse with reasons: sessions end, and what the enrolled face vouched for is void."""
         actor = actor_of(request).name
         return _registration(
-            await service.refuse_registration(learner_id, actor=actor, reasons=body.reasons)
+            await service.refuse_registration(
+                learner_id, actor=actor, reasons=body.reasons, version=body.template_version
+            )
         )
 
     @router.post("/v1/staff/learners/{learner_id}/erasure", summary="Erase a learner's data")
@@ -318,6 +325,11 @@ def _add_watch_routes(router: APIRouter, service: SessionService) -> None:
         if stored >= FILING_DUE:
             return FacesBody(stored=stored, state="due")
         return FacesBody(stored=stored, state="prepare" if stored >= FILING_PREPARE else "below")
+
+
+async def _newest_version(service: SessionService, learner_id: str) -> int:
+    template = await service.registry.newest_template(learner_id)
+    return 0 if template is None else template.version
 
 
 async def _whole(service: SessionService, learner_id: str) -> StaffPersonBody:

@@ -150,6 +150,36 @@ async def test_a_registration_from_the_counter_to_the_first_lesson(site: Site) -
     await site.ask("course", "POST", "/v1/sessions", status=201, json=body)
 
 
+async def test_staff_decide_about_the_face_that_they_were_shown(site: Site) -> None:
+    """Where another was enrolled since, the decision is a conflict and changes nothing."""
+    learner, _ = await site.newcomer()
+    shown = (await site.ask("counter-3", "GET", "/v1/staff/learners?business_ref=b-7"))["learners"]
+    assert [one["template_version"] for one in shown] == [1]
+    template = {"template": base64.b64encode(b"y").decode(), "provenance": "vetted_live"}
+    await site.ask("course", "PUT", f"/v1/learners/{learner}/template", json=template)
+    approval = {"reason": "seen", "face_compared": True, "template_version": 1}
+    refusal = {"reasons": ["somebody else"], "template_version": 1}
+    confirmation = {"reason": "compared", "template_version": 1}
+    desk = f"/v1/staff/learners/{learner}"
+    confirm = f"/v1/learners/{learner}/template/confirm"
+    for path, body in (
+        (f"{desk}/approval", approval),
+        (f"{desk}/refusal", refusal),
+        (confirm, confirmation),
+    ):
+        problem = await site.ask("counter-3", "POST", path, status=409, json=body)
+        assert "version 2, not 1" in problem["detail"]
+    read = await site.ask("counter-3", "GET", desk)
+    assert read["registration"]["state"] == "waiting"
+    assert read["template"]["confirmed_ms"] is None
+    done = await site.ask("counter-3", "POST", confirm, json=confirmation | {"template_version": 2})
+    assert done["confirmed_ms"] is not None
+    body = approval | {"template_version": 2}
+    assert (await site.ask("counter-3", "POST", f"{desk}/approval", json=body))[
+        "template_version"
+    ] == 2
+
+
 @pytest.mark.parametrize(
     ("method", "path", "let_in"),
     [

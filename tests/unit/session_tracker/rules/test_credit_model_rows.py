@@ -970,6 +970,7 @@ async def test_row_replay__yesterdays_recording_earns_nothing(school: Studio) ->
     await school.service.start()
     registry, face = school.service.registry, f"template of {school.learner_id}".encode()
     await registry.put_template(school.learner_id, face, Provenance.ID_PHOTO)
+    await school.service.office.approve(school.learner_id, actor="counter", reason="seen")
     credited = []
     for film in (0, 0, 1_000):
         camera.shot = film
