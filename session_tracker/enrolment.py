@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from sqlalchemy import insert, select, update
 
 from session_tracker import ledger
+from session_tracker.course import PresentCourse, present_course
 from session_tracker.learner_keys import LearnerKeys, Realm, is_sealed
 from session_tracker.ledger import Context
 from session_tracker.people import People
@@ -365,6 +366,18 @@ class Registry:
         """Give the learner's present course of a programme, or None where none was begun."""
         async with self._database.read() as connection:
             return await rows.read_course(connection, learner_id, programme)
+
+    async def present_course(self, learner: Learner, programme: str) -> PresentCourse:
+        """Give the course that a session of now would belong to. Raises NotFound."""
+        now = self._clock.stamp().utc_ms
+        async with self._database.read() as connection:
+            return await present_course(connection, self.programmes, learner, programme, now)
+
+    async def courses(self, learner_id: str) -> list[Course]:
+        """Give the learner's courses of the programmes in force, earlier years' too."""
+        async with self._database.read() as connection:
+            found = await rows.read_courses(connection, learner_id)
+        return [course for course in found if course.programme in self.programmes.in_force()]
 
 
 def _entry(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Table, delete, func, select, update
 
 from session_tracker import ledger
 from session_tracker.learner_keys import LearnerKeys, Realm
@@ -28,9 +28,15 @@ from session_tracker.merkle import inclusion_holds, leaf_hash
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.purge import purge_learner
-from session_tracker.store.schema import ledger_entries, templates
-from session_tracker.store.tables_people import people
+from session_tracker.store.schema import certificates, ledger_entries, templates
+from session_tracker.store.tables_people import (
+    challenge_routes,
+    offline_hours,
+    people,
+    registrations,
+)
 from session_tracker.store.tables_reviews import pictures, review_votes, reviews
+from session_tracker.store.tables_signin import invitations, learner_tokens
 from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
@@ -104,7 +110,7 @@ class Erasure:
     async def person(self, learner_id: str, *, actor: str, cause: str) -> Erased:
         """Erase everything that names a learner: biometrics, name, number, words. Raises NotFound.
 
-        Sessions, decisions and hours stay, under the pseudonym.
+        Sessions, decisions and hours stay, under the pseudonym; his devices are signed out.
         """
         faces = await self.biometrics(learner_id, actor=actor, cause=cause)
         gone = await self._keys.destroy(learner_id, Realm.PERSON)
@@ -122,6 +128,8 @@ class Erasure:
             await tx.connection.execute(
                 update(review_votes).where(review_votes.c.review_id.in_(cases)).values(reason=b"")
             )
+            await _forget_words(tx, learner_id)
+            await _sign_out(tx, learner_id)
             data = {
                 "persons": changed.rowcount,
                 "keys_destroyed": [str(realm) for realm in gone],
@@ -172,6 +180,25 @@ class Erasure:
             "path": [step.hex() for step in path],
             "head": head.as_json(),
         }
+
+
+async def _forget_words(tx: Transaction, learner_id: str) -> None:
+    """Empty what staff and institutions wrote about a learner in rows that stay."""
+    emptied: tuple[tuple[Table, Mapping[str, str | None]], ...] = (
+        (registrations, {"reasons": "[]"}),
+        (challenge_routes, {"reason": ""}),
+        (offline_hours, {"topic": "", "withdrawn_reason": None}),
+        (certificates, {"revoked_reason": None}),
+    )
+    for table, values in emptied:
+        mine = table.c.learner_id == learner_id
+        await tx.connection.execute(update(table).where(mine).values(**values))
+
+
+async def _sign_out(tx: Transaction, learner_id: str) -> None:
+    """Let no device and no invitation act for the learner any more."""
+    for table in (learner_tokens, invitations):
+        await tx.connection.execute(delete(table).where(table.c.learner_id == learner_id))
 
 
 def verify_erasure(proof: Mapping[str, Any], keyring: KeyRing) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from session_tracker import lease
-from session_tracker.admission import Admission, Admissions, SupervisedAdmission, begin_course
+from session_tracker.admission import Admission, Admissions, SupervisedAdmission
 from session_tracker.catalogue import Catalogue
+from session_tracker.course import begin_course
 from session_tracker.enrolment import Registry
 from session_tracker.events import Closed, CloseReason, Opened, Supervised
 from session_tracker.live import Live
@@ -80,7 +81,10 @@ class Openings:
         """
         self._catalogue.require(programme, media)
         admission = await self._admissions.admit(
-            learner_id=learner_id, consent_id=consent_id, programme=programme
+            learner_id=learner_id,
+            consent_id=consent_id,
+            programme=programme,
+            now_ms=self._stage.axis.now(),
         )
         # First the epoch, then who holds the lease: whoever takes it in between is seen, or has
         # the same epoch and wins.
@@ -166,7 +170,7 @@ class Openings:
         """
         self._catalogue.require(programme, media)
         admission = await self._admissions.admit_supervised(
-            learner_id=learner_id, programme=programme
+            learner_id=learner_id, programme=programme, now_ms=self._stage.axis.now()
         )
         async with self._stage.database.read() as connection:
             epoch = 1 + await rows.last_epoch(connection, learner_id)

@@ -303,7 +303,6 @@ class SessionService:
         """Erase what may no longer be kept; done every day by itself."""
         return await self._stage.housekeeping.run()
 
-
     async def sink(self, event: StreamEvent) -> None:
         """Take in a stream event; returns once it is durable. Repeats are welcome."""
         await self._stage.sink(event)
@@ -320,6 +319,11 @@ class SessionService:
                 remedy="It begins with the first session.",
             )
         return await self._stage.grading.course_credit(course)
+
+    async def all_credit(self, learner_id: str) -> list[CourseCredit]:
+        """Derive every course of the programmes in force, earlier years' too."""
+        courses = await self.registry.courses(learner_id)
+        return [await self._stage.grading.course_credit(course) for course in courses]
 
     async def session_credit(self, session_id: str) -> tuple[SessionRecord, CourseCredit]:
         """Derive the course that a session belongs to. Raises NotFound."""

@@ -378,11 +378,12 @@ async def _provisional(
 
 
 async def certificate_number(connection: AsyncConnection, course: Course) -> str | None:
-    """Give the number of the course's certificate, if it was issued."""
+    """Give the number of the course's certificate, if one was issued and holds."""
     query = select(certificates.c.number).where(
         certificates.c.learner_id == course.learner_id,
         certificates.c.programme == course.programme,
         certificates.c.course == course.course,
+        certificates.c.revoked_ms.is_(None),
     )
     number = await connection.scalar(query)
     return None if number is None else str(number)

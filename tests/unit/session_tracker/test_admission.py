@@ -1,4 +1,4 @@
-"""Who may study what: the face that staff approved, and no other."""
+"""Who may study what: the face that staff approved and no other; one course after the other."""
 
 from __future__ import annotations
 

@@ -44,6 +44,7 @@ from session_tracker.ledger_file import audit_export, export_ledger
 from session_tracker.live import Report
 from session_tracker.machine import LIVE_STATES, AskCheck, Machine, State
 from session_tracker.policy import SELF_MADE, Policy, Provenance, Training, load_policy
+from session_tracker.refusals import ProgrammeComplete
 from session_tracker.review import ReviewKind, Ruling
 from session_tracker.sampling import truncated_exponential
 from session_tracker.store.schema import metadata
@@ -1035,6 +1036,55 @@ async def test_row_certificate__at_the_target_with_nothing_pending_and_revocable
         view.certificate, reason="found by a spot check", context=context
     )
     assert revoked.revoked_reason == "found by a spot check"
+
+
+async def test_row_certificate__a_revoked_one_is_replaced_while_the_hours_stand(
+    studio: Studio,
+) -> None:
+    """Whoever's paper was revoked studies on, and gets another under another number."""
+    lesson = await studio.open()
+    await lesson.watch(600)
+    first = (await lesson.close()).certificate
+    assert first is not None
+    with pytest.raises(ProgrammeComplete):
+        await studio.open()
+    certification, context = studio.service.certification, studio.service.context()
+    await certification.revoke(first, reason="another name on it", context=context)
+    state = await studio.service.course_credit(studio.learner_id, studio.policy.name)
+    assert state.certificate_number is None
+    second = (await (await studio.open()).close()).certificate
+    assert second not in (None, first)
+    issued = await certification.of_learner(studio.learner_id)
+    assert {one.number: one.revoked_ms is None for one in issued} == {first: False, second: True}
+    with pytest.raises(ProgrammeComplete):
+        await studio.open()
+
+
+async def test_row_next_course__a_refresher_a_year_after_the_certificate(studio: Studio) -> None:
+    """Not a day before; then it begins at nothing, with the refresher's target."""
+    service, learner = studio.service, studio.learner_id
+    lesson = await studio.open()
+    await lesson.watch(600)
+    first = (await lesson.close()).certificate
+    studio.clock.advance(364 * DAY_MS)
+    await service.settled()  # the daily round has erased the face
+    await service.registry.put_template(learner, b"opaque", Provenance.VETTED_LIVE)
+    await service.office.approve(learner, actor="counter", reason="seen again")
+    with pytest.raises(ProgrammeComplete) as refused:
+        await studio.open()
+    assert "may begin on 20" in refused.value.remedy
+    studio.clock.advance(DAY_MS)
+    await service.settled()
+    lesson = await studio.open()
+    state = await service.course_credit(learner, studio.policy.name)
+    assert (state.course.course, state.course.track) == (2, Training.REFRESHER)
+    assert (state.credit.credited_s, state.certificate_number) == (0, None)
+    await lesson.watch(400)
+    second = (await lesson.close()).certificate
+    assert second not in (None, first)
+    courses = {one.number: one.course for one in await service.certification.of_learner(learner)}
+    assert courses == {first: 1, second: 2}
+    assert [s.course.course for s in await service.all_credit(learner)] == [1, 2]
 
 
 async def test_row_export__stands_alone_with_its_heads(school: Studio, tmp_path: Path) -> None:
