@@ -31,6 +31,7 @@ from session_tracker.records import SessionRecord
 from session_tracker.review import Review, ReviewState, Ruling
 from session_tracker.reviews import Reviews
 from session_tracker.segments import Segment, segments_of
+from session_tracker.staff_words import IN_WORDS
 from session_tracker.stage import Stage
 from session_tracker.store import sessions as rows
 from session_tracker.turns import unknown_session
@@ -152,7 +153,15 @@ class Casework:
                 remedy="Confirm again when that time has come.",
             )
         fact = Supervised(key=f"supervised:{start}-{end}", t=start, end=end)
-        await self._stage.decide(session_id, [fact], reason=reason, data={"actor": actor})
+        record, _ = await self._session(session_id)
+        sealed = await self._registry.staff_words.seal(record.learner_id, reason)
+        await self._stage.decide(
+            session_id,
+            [fact],
+            reason=IN_WORDS,
+            data={"actor": actor, "reason_sha256": sealed.sha256},
+            before=lambda tx: sealed.keep(tx, session_id, fact.key),
+        )
 
     # --- carrying out ----------------------------------------------------------------------
 

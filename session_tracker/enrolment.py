@@ -29,6 +29,7 @@ from session_tracker.records import (
 )
 from session_tracker.refusals import FaceNeeded
 from session_tracker.reviews import Reviews
+from session_tracker.staff_words import IN_WORDS, StaffWords
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.reviews import read_held_templates
@@ -68,6 +69,7 @@ class Registry:
         self._comparer = comparer
         self._enrolling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.people = People(database, keys, clock)
+        self.staff_words = StaffWords(database, keys)
         self.programmes = Programmes(database, clock)
 
     async def require_keys(self) -> None:
@@ -272,6 +274,7 @@ class Registry:
         Raises NotFound, Conflict where another one than `version` was enrolled since.
         """
         now = self._clock.stamp().utc_ms
+        sealed = await self.staff_words.seal(learner_id, reason)
 
         async def job(tx: Transaction) -> None:
             found = await rows.read_template(tx.connection, learner_id)
@@ -285,11 +288,12 @@ class Registry:
                 .where(templates.c.learner_id == learner_id, templates.c.version == found.version)
                 .values(confirmed_ms=now)
             )
-            data = {"version": found.version, "actor": actor}
+            data = {"version": found.version, "actor": actor, "reason_sha256": sealed.sha256}
             key = f"template_confirmed:{found.version}"
             await tx.append(
-                [_entry(learner_id, key, "template_confirmed", now, data, reason=reason)]
+                [_entry(learner_id, key, "template_confirmed", now, data, reason=IN_WORDS)]
             )
+            await sealed.keep(tx, learner_id, key)
 
         await self._database.write(job)
         return await self.template(learner_id)

@@ -62,6 +62,8 @@ from verifier.types import (
 )
 
 _SYSTEM_RANDOM: Final = secrets.SystemRandom()
+ASKED_FOR: Final = "asked_for"
+"""Why something is erased at somebody's word."""
 _log = logging.getLogger("benren.tracker")
 
 
@@ -283,19 +285,26 @@ class SessionService:
         return consent
 
     async def erase_biometrics(
-        self, learner_id: str, *, actor: str = "", cause: str = "asked_for"
+        self, learner_id: str, *, actor: str = "", cause: str = ASKED_FOR, words: str = ""
     ) -> Erased:
         """Destroy a learner's face key and all that lies under it; end the sessions that use it.
 
         The hours stay. Gives the proof, an entry of the ledger under a signed head.
         """
-        erased = await self._stage.erasure.biometrics(learner_id, actor=actor, cause=cause)
+        erased = await self._stage.erasure.biometrics(
+            learner_id, actor=actor, cause=cause, words=words
+        )
         await self._stage.end_all(lambda record: record.learner_id == learner_id)
         return erased
 
-    async def erase_person(self, learner_id: str, *, actor: str, cause: str) -> Erased:
-        """Erase whatever names a learner, biometrics too; what is left has a pseudonym only."""
-        erased = await self._stage.erasure.person(learner_id, actor=actor, cause=cause)
+    async def erase_person(
+        self, learner_id: str, *, actor: str, cause: str = ASKED_FOR, words: str = ""
+    ) -> Erased:
+        """Erase whatever names a learner, biometrics too; what is left has a pseudonym only.
+
+        `cause` is a code; of what somebody wrote, `words`, the ledger has a digest.
+        """
+        erased = await self._stage.erasure.person(learner_id, actor=actor, cause=cause, words=words)
         await self._stage.end_all(lambda record: record.learner_id == learner_id)
         return erased
 

@@ -26,6 +26,8 @@ from session_tracker.api.staff_bodies import (
     StaffLearnerBody,
     StaffLearnersBody,
     StaffPersonBody,
+    StaffWordBody,
+    StaffWordsBody,
     SupervisedBody,
     SupervisedSessionBody,
     Supervision,
@@ -152,6 +154,21 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
         await look(service, request, learner_id, purpose)
         return await _whole(service, learner_id)
 
+    @router.get("/v1/staff/learners/{learner_id}/words", summary="Read what staff wrote")
+    async def words(
+        request: Request, learner_id: LearnerId, purpose: Purpose = ""
+    ) -> StaffWordsBody:
+        """Give the reasons of which the ledger has digests; none after an erasure. Recorded."""
+        await registry.learner(learner_id)
+        await look(service, request, learner_id, purpose)
+        found = await registry.staff_words.of(learner_id)
+        return StaffWordsBody(
+            words=[
+                StaffWordBody(subject=subject, key=key, text=text)
+                for (subject, key), text in sorted(found.items())
+            ]
+        )
+
 
 def _add_registration_routes(router: APIRouter, service: SessionService) -> None:
     @router.post("/v1/staff/learners/{learner_id}/approval", summary="Approve a registration")
@@ -183,10 +200,10 @@ def _add_registration_routes(router: APIRouter, service: SessionService) -> None
         actor = actor_of(request).name
         if body.what == "everything":
             return erased_body(
-                await service.erase_person(learner_id, actor=actor, cause=body.reason)
+                await service.erase_person(learner_id, actor=actor, words=body.reason)
             )
         return erased_body(
-            await service.erase_biometrics(learner_id, actor=actor, cause=body.reason)
+            await service.erase_biometrics(learner_id, actor=actor, words=body.reason)
         )
 
 

@@ -117,6 +117,24 @@ class StaffPersonBody(BaseModel):
     )
 
 
+class StaffWordBody(BaseModel):
+    """A reason that staff wrote."""
+
+    model_config = _ANSWER
+
+    subject: str = Field(examples=[_LEARNER], description="Of the ledger's entry.")
+    key: str = Field(examples=["registration_approved:1:1795482000000"])
+    text: str = Field(examples=["licence and identity card seen at the counter"])
+
+
+class StaffWordsBody(BaseModel):
+    """What staff wrote about a learner; the ledger's entries have the digests."""
+
+    model_config = _ANSWER
+
+    words: list[StaffWordBody]
+
+
 class Approval(BaseModel):
     """An approval, with what it rests on."""
 

@@ -188,6 +188,7 @@ async def test_staff_decide_about_the_face_that_they_were_shown(site: Site) -> N
         ("POST", "/v1/reviews/rev_1/decisions", {"li-hua", "wu-wei"}),
         ("POST", "/v1/reviews/rev_1/answers", {"li-hua", "wu-wei"}),
         ("GET", "/v1/staff/learners", {"counter-3", "inspector-7"}),
+        ("GET", "/v1/staff/learners/lrn_1/words", {"counter-3", "inspector-7"}),
         ("POST", "/v1/staff/learners/lrn_1/approval", {"counter-3"}),
         ("POST", "/v1/staff/learners/lrn_1/erasure", {"counter-3"}),
         ("POST", "/v1/staff/sessions/ses_1/supervision", {"counter-3"}),
@@ -314,6 +315,8 @@ async def test_an_erasure_over_the_counter(site: Site) -> None:
     learner = site.studio.learner_id
     person = {"name": "张三", "identity_number": NUMBER}
     await site.ask("course", "PUT", f"/v1/learners/{learner}/person", json=person)
+    words = f"/v1/staff/learners/{learner}/words"
+    assert [one["text"] for one in (await site.ask("counter-3", "GET", words))["words"]] == ["seen"]
     assert (await site.ask("school", "GET", "/v1/staff/faces")) == {"stored": 1, "state": "below"}
     body = {"what": "everything", "reason": "asked for"}
     path = f"/v1/staff/learners/{learner}/erasure"
@@ -323,6 +326,8 @@ async def test_an_erasure_over_the_counter(site: Site) -> None:
     assert (content["kind"], content["data"]["actor"]) == ("person_erased", "counter-3")
     read = await site.ask("counter-3", "GET", f"/v1/staff/learners/{learner}")
     assert (read["name"], read["identity_number"]) == (None, None)
+    assert (await site.ask("inspector-7", "GET", words))["words"] == []
+    assert ("counter-3", "GET /v1/staff/learners/{learner_id}/words", learner) in await site.trail()
     find = {"identity_number": NUMBER}
     await site.ask("counter-3", "POST", "/v1/staff/learners:find", status=404, json=find)
     assert (await site.ask("school", "GET", "/v1/staff/faces"))["stored"] == 0

@@ -15,6 +15,7 @@ from session_tracker.housekeeping import CourseStanding, Standing, due
 from session_tracker.policy import Provenance, load_policy
 from session_tracker.review import Ruling
 from session_tracker.signin import SignedOut
+from session_tracker.staff_words import digest
 from session_tracker.store.schema import metadata, presence_runs
 from session_tracker.store.testing import tamper
 from session_tracker.testing import Studio
@@ -116,10 +117,10 @@ async def test_nothing_decryptable_is_left_and_backups_are_covered(
         assert b"embedding" not in content
         assert b"Ouyang" not in content
         assert NUMBER.encode() not in content
-    # The other learner's template is the only thing left that was ever sealed.
+    # The other learner's template and approval are the only things left that were ever sealed.
     left = sealed_in((tmp_path / "tracker.sqlite3").read_bytes())
-    assert len(left) == 1
-    assert left[0] in sealed_before
+    assert len(left) == 2
+    assert set(left) <= set(sealed_before)
 
     # The backup of the database, with the keys as they are now: nothing comes back.
     (tmp_path / "tracker.sqlite3").write_bytes((backup / "tracker.sqlite3").read_bytes())
@@ -144,6 +145,11 @@ async def test_what_staff_wrote_goes_with_the_person_and_devices_are_signed_out(
     assert number is not None
     context = service.context()
     await service.certification.revoke(number, reason=f"not {name}'s", context=context)
+    began = (await service.session_credit(lesson.id))[0].opened_ms
+    await service.casework.supervise(
+        lesson.id, start=began, end=began + 1_000, actor="counter", reason=f"{name} sat here"
+    )
+    await service.confirm_template(learner, reason=f"compared with {name}")
     await service.refuse_registration(learner, actor="counter", reasons=[f"not {name}"])
     await office.require_challenge(learner, actor="counter", reason=f"{name}, seen")
     hours = await office.enter_offline(
@@ -161,8 +167,27 @@ async def test_what_staff_wrote_goes_with_the_person_and_devices_are_signed_out(
     token = (await service.sign_in.by_link(invited.link_token, address="")).token
     await service.sign_in.invite(learner)
     assert name in str(await _rows(studio))
+    book = service.ledger
+    entries = [*await book.of_subject(learner), *await book.of_subject(lesson.id)]
+    assert not [e.key for e in entries if name.encode() in e.body]
+    said = await service.registry.staff_words.of(learner)
+    assert set(said.values()) == {
+        "seen",
+        f"{name} sat here",
+        f"compared with {name}",
+        f"not {name}",
+        f"{name}, seen",
+    }
+    kept = {(e.content["subject"], e.key): e.content for e in entries}
+    for place, text in said.items():
+        content = kept[place]
+        stated = {**content["data"], **content["data"].get("decision", {})}
+        assert content["reason"] == "in_words"
+        assert digest(text) in (stated.get("reason_sha256"), stated.get("reasons_sha256"))
 
-    await service.erase_person(learner, actor="counter", cause="asked_for")
+    await service.erase_person(learner, actor="counter", words=f"{name} asked for it")
+    assert await service.registry.staff_words.of(learner) == {}
+    assert not [e for e in await book.of_subject(learner) if name.encode() in e.body]
     left = await _rows(studio)
     assert name not in str(left)
     assert left["learner_tokens"] == left["invitations"] == []

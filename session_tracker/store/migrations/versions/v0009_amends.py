@@ -1,4 +1,4 @@
-"""A revoked certificate can be replaced; an approval of an older face is none of the newest."""
+"""Revoked certificates can be replaced, approvals are of one face, staff's words are sealed."""
 
 from __future__ import annotations
 
@@ -51,6 +51,16 @@ def upgrade() -> None:
         postgresql_where=in_force,
     )
     op.execute(sa.text(_WAIT_AGAIN))
+    op.create_table(
+        "staff_words",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("learner_id", sa.Text(), nullable=False),
+        sa.Column("words", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "key", name="pk_staff_words"),
+        sa.ForeignKeyConstraint(["learner_id"], ["learners.id"], name="fk_staff_words_learner_id"),
+    )
+    op.create_index("ix_staff_words_learner_id", "staff_words", ["learner_id"])
 
 
 def downgrade() -> None:
@@ -58,6 +68,7 @@ def downgrade() -> None:
 
     The ledger still names the others. Whoever waits goes on waiting.
     """
+    op.drop_table("staff_words")
     op.execute(sa.text(_KEEP_ONE))
     op.drop_index(_ONE_IN_FORCE, "certificates")
     with op.batch_alter_table("certificates") as table:
