@@ -27,7 +27,7 @@ from benchmarks.eyes import Who
 from benchmarks.lesson import Actor, play
 from session_tracker import facts as codec
 from session_tracker import ledger
-from session_tracker.admission import begin_course
+from session_tracker.course import begin_course
 from session_tracker.credit import SessionCredit, SessionFacts, derive
 from session_tracker.events import Closed, CloseReason, Fact, Playback, Presence, Settled
 from session_tracker.explain import explain

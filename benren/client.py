@@ -165,15 +165,25 @@ class BenrenClient:
             raise _not_as_documented("invitation", error) from error
 
     async def approve(
-        self, learner_id: str, *, reason: str, face_compared: bool = False
+        self,
+        learner_id: str,
+        *,
+        reason: str,
+        face_compared: bool = False,
+        template_version: int | None = None,
     ) -> dict[str, Any]:
         """Approve a learner's registration; needs a key with the scope `staff`.
 
         Say `face_compared` where the enrolled face was compared with the person or the identity
-        card: credit under it is no longer provisional then.
+        card: credit under it is no longer provisional then. `template_version` is the face that
+        was looked at: refused where another was enrolled since.
         """
         path = f"/v1/staff/learners/{learner_id}/approval"
-        body = {"reason": reason, "face_compared": face_compared}
+        body = {
+            "reason": reason,
+            "face_compared": face_compared,
+            "template_version": template_version,
+        }
         return await self._tracker.ask("POST", path, body)
 
     async def give_consent(self, learner_id: str, *, text_version: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from session_tracker.course import PresentCourse, present_course
 from session_tracker.enrolment import (
     CONSENT_PURPOSE,
     SUPERVISION_PURPOSE,
@@ -28,12 +29,9 @@ from session_tracker.refusals import (
     FaceWaits,
     IndustryOfflineOnly,
     OtherCategory,
-    ProgrammeComplete,
 )
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
-from session_tracker.store.schema import enrolments
-from session_tracker.store.writer import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +66,9 @@ class Admissions:
         self._database = database
         self._registry = registry
 
-    async def admit(self, *, learner_id: str, consent_id: str, programme: str) -> Admission:
+    async def admit(
+        self, *, learner_id: str, consent_id: str, programme: str, now_ms: int
+    ) -> Admission:
         """Check that this learner may study this programme online, under this consent.
 
         Raises NotFound for what is unknown and Refused, with the reason, for what is not allowed.
@@ -78,21 +78,15 @@ class Admissions:
             consent = await rows.read_consent(connection, learner_id, consent_id)
             template = await rows.read_template(connection, learner_id)
             recorded = await rows.read_registration(connection, learner_id)
-            course = await rows.read_course(connection, learner_id, programme)
-            certified = course is not None and await rows.is_certified(connection, course)
+            present = await self._present(connection, learner, programme, now_ms)
         if template is not None:
             template = await self._registry.opened(template)
-        policy = self._registry.programmes.policy(
-            programme, course.policy_version if course else None
-        )
+        policy = present.policy
         _check_rules(learner, policy)
         _check_consent(consent)
         _check_registration(learner, recorded, policy)
-        if certified:
-            raise ProgrammeComplete(
-                "The online part of this programme is complete: the certificate was issued.",
-                remedy="Nothing more is needed; GET /v1/learners/{id}/credit names it.",
-            )
+        _check_approved_face(learner, recorded, policy, template)
+        present.require_open()
         if template is None or template.blob is None:
             raise no_template(learner_id)
         if template.provenance not in policy.enrolment.accepted:
@@ -105,12 +99,14 @@ class Admissions:
             template=template,
             blob=template.blob,
             consent=consent,
-            course=course or _fresh(learner, policy),
+            course=present.course,
             policy=policy,
-            begins=course is None,
+            begins=present.begins,
         )
 
-    async def admit_supervised(self, *, learner_id: str, programme: str) -> SupervisedAdmission:
+    async def admit_supervised(
+        self, *, learner_id: str, programme: str, now_ms: int
+    ) -> SupervisedAdmission:
         """Check that this learner may study under supervision: no face, and no consent to one.
 
         The same rules but those about the face. That the learner chose this route is recorded.
@@ -119,41 +115,26 @@ class Admissions:
         async with self._database.read() as connection:
             learner = await rows.read_learner(connection, learner_id)
             recorded = await rows.read_registration(connection, learner_id)
-            course = await rows.read_course(connection, learner_id, programme)
-            certified = course is not None and await rows.is_certified(connection, course)
-        policy = self._registry.programmes.policy(
-            programme, course.policy_version if course else None
-        )
+            present = await self._present(connection, learner, programme, now_ms)
+        policy = present.policy
         _check_rules(learner, policy)
         _check_registration(learner, recorded, policy)
-        if certified:
-            raise ProgrammeComplete(remedy="Nothing more is needed.")
+        present.require_open()
         chosen = await self._registry.give_consent(
             learner_id, text_version="-", purpose=SUPERVISION_PURPOSE
         )
         return SupervisedAdmission(
             consent=chosen,
-            course=course or _fresh(learner, policy),
+            course=present.course,
             policy=policy,
-            begins=course is None,
+            begins=present.begins,
         )
 
-
-async def begin_course(tx: Transaction, course: Course, now_ms: int) -> None:
-    """Record that the course begins; harmless where it has begun meanwhile."""
-    values = {name: getattr(course, name) for name in Course.__slots__}
-    if await rows.read_course(tx.connection, course.learner_id, course.programme) is None:
-        await tx.connection.execute(insert(enrolments), {**values, "started_ms": now_ms})
-
-
-def _fresh(learner: Learner, policy: Policy) -> Course:
-    return Course(
-        learner_id=learner.id,
-        programme=policy.name,
-        course=1,
-        policy_version=policy.version,
-        track=learner.track,
-    )
+    async def _present(
+        self, connection: AsyncConnection, learner: Learner, programme: str, now_ms: int
+    ) -> PresentCourse:
+        programmes = self._registry.programmes
+        return await present_course(connection, programmes, learner, programme, now_ms)
 
 
 def _check_consent(consent: Consent) -> None:
@@ -185,3 +166,13 @@ def _check_registration(learner: Learner, recorded: Registration | None, policy:
     approved = recorded is not None and recorded.state is RegistrationState.APPROVED
     if learner.track in policy.enrolment.approval_tracks and not approved:
         raise FaceWaits(remedy="Wait until staff have approved the registration.")
+
+
+def _check_approved_face(
+    learner: Learner, recorded: Registration | None, policy: Policy, template: Template | None
+) -> None:
+    """See to it that staff approved this very face, where they have to approve one."""
+    if learner.track not in policy.enrolment.approval_tracks or template is None:
+        return
+    if recorded is None or recorded.template_version != template.version:
+        raise FaceWaits(remedy="Wait until staff have approved the face that is enrolled now.")

@@ -31,6 +31,7 @@ from session_tracker.records import SessionRecord
 from session_tracker.review import Review, ReviewState, Ruling
 from session_tracker.reviews import Reviews
 from session_tracker.segments import Segment, segments_of
+from session_tracker.staff_words import IN_WORDS
 from session_tracker.stage import Stage
 from session_tracker.store import sessions as rows
 from session_tracker.turns import unknown_session
@@ -152,7 +153,15 @@ class Casework:
                 remedy="Confirm again when that time has come.",
             )
         fact = Supervised(key=f"supervised:{start}-{end}", t=start, end=end)
-        await self._stage.decide(session_id, [fact], reason=reason, data={"actor": actor})
+        record, _ = await self._session(session_id)
+        sealed = await self._registry.staff_words.seal(record.learner_id, reason)
+        await self._stage.decide(
+            session_id,
+            [fact],
+            reason=IN_WORDS,
+            data={"actor": actor, "reason_sha256": sealed.sha256},
+            before=lambda tx: sealed.keep(tx, session_id, fact.key),
+        )
 
     # --- carrying out ----------------------------------------------------------------------
 
@@ -166,11 +175,23 @@ class Casework:
             )
         else:
             if review.ruling is Ruling.UPHELD:
-                await self._office.refuse(
-                    review.learner_id, actor=review.votes[-1].actor, reasons=[SAME_FACE]
-                )
+                await self._refuse_face(review)
             await self._stage.grading.grade_all(review.learner_id)
         await self.reviews.mark_applied(review.id)
+
+    async def _refuse_face(self, review: Review) -> None:
+        """Refuse the very face that was asked about, and end what runs with it."""
+        learner_id, version = review.learner_id, review.template_version
+        if version is None:
+            raise NotFound(f"The review {review.id} names no enrolled face.")
+        whole = await self._office.refuse_face(
+            learner_id, version, actor=review.votes[-1].actor, reasons=[SAME_FACE]
+        )
+        await self._stage.end_all(
+            lambda record: (
+                record.learner_id == learner_id and (whole or record.template_version == version)
+            )
+        )
 
     async def _session(self, session_id: str) -> tuple[SessionRecord, Policy]:
         async with self._stage.database.read() as connection:

@@ -12,6 +12,7 @@ from session_tracker.certificate import Claim, Holding
 from session_tracker.ledger import Context, Ledger
 from session_tracker.records import Course
 from session_tracker.settlement import CourseCredit, Settlement, certificate_number
+from session_tracker.staff_words import IN_WORDS, digest
 from session_tracker.store.database import Database
 from session_tracker.store.schema import certificates
 from session_tracker.store.writer import Transaction
@@ -163,8 +164,8 @@ class Certification:
             kind="certificate_revoked",
             at_ms=now,
             context=context,
-            reason=reason,
-            data={"number": number},
+            reason=IN_WORDS,
+            data={"number": number, "reason_sha256": digest(reason)},
         )
 
         async def job(tx: Transaction) -> None:

@@ -13,7 +13,7 @@ from session_tracker.enroller import Enroller
 from session_tracker.explain import Explanation, explain, for_learner
 from session_tracker.intervals import Interval, Intervals, subtract, total_ms, union
 from session_tracker.openings import OpenedSession
-from session_tracker.policy import Policy, Provenance, Training
+from session_tracker.policy import SELF_MADE, Policy, Provenance, Training
 from session_tracker.records import Consent, Learner, RegistrationState, Template
 from session_tracker.refusals import (
     ConsentNeeded,
@@ -25,7 +25,7 @@ from session_tracker.refusals import (
 from session_tracker.service import SessionService
 from session_tracker.settlement import CourseCredit
 from session_tracker.turns import unknown_session
-from verifier.errors import NotFound, TooManyRequests
+from verifier.errors import TooManyRequests
 
 _LOOK_EVERY_MS: Final = 250
 """Live advice of one learner at most so often."""
@@ -34,11 +34,12 @@ _GAP_MS: Final = 1_000
 """Whole seconds count: a shorter gap earns nothing."""
 _MAX_GAPS: Final = 50
 OWN_WAYS: Final = {
-    Training.INITIAL: (Provenance.ID_PHOTO,),
-    Training.REFRESHER: (Provenance.ID_PHOTO, Provenance.SELF_LIVE),
+    Training.INITIAL: (Provenance.SELF_PHOTO,),
+    Training.REFRESHER: (Provenance.SELF_PHOTO, Provenance.SELF_LIVE),
 }
 """How a learner may enrol himself. Initial training begins with a registration that is approved;
-who comes for the refresher may never have registered here, so that a selfie has to do at first."""
+who comes for the refresher may never have registered here, so that a selfie has to do at first.
+Nobody has looked at either: hours under them are provisional until somebody did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +151,8 @@ class Desk:
     async def sessions(self, learner_id: str) -> list[PastSession]:
         """List the learner's sessions, the newest first."""
         found: list[PastSession] = []
-        for programme in self._service.registry.programmes.in_force():
-            state = await self._course(learner_id, programme)
-            found += _past(state) if state is not None else ()
+        for state in await self._service.all_credit(learner_id):
+            found += _past(state)
         return sorted(found, key=lambda session: session.opened_ms, reverse=True)
 
     async def explain(self, learner_id: str, session_id: str) -> Explanation:
@@ -266,7 +266,7 @@ class Desk:
         return FaceStanding(
             state=registration.state,
             provenance=template.provenance,
-            provisional=(template.provenance is Provenance.SELF_LIVE and unconfirmed)
+            provisional=(template.provenance in SELF_MADE and unconfirmed)
             or await registry.is_held(template),
             reasons=registration.reasons,
         )
@@ -287,19 +287,15 @@ class Desk:
             )
         return self._enroller
 
-    async def _course(self, learner_id: str, programme: str) -> CourseCredit | None:
-        try:
-            return await self._service.course_credit(learner_id, programme)
-        except NotFound:
-            return None
-
     async def _programme(self, learner: Learner, policy: Policy) -> ProgrammeStanding:
-        state = await self._course(learner.id, policy.name)
-        ruling = policy if state is None else state.policy
+        present = await self._service.registry.present_course(learner, policy.name)
+        state = None
+        if not present.begins:
+            state = await self._service.course_credit(learner.id, policy.name)
         seen = None if state is None else shown.course(state.credit, state.policy)
         return ProgrammeStanding(
-            policy=ruling,
-            target_s=ruling.target_s(learner.track) if state is None else state.target_s,
+            policy=present.policy,
+            target_s=present.policy.target_s(present.course.track),
             credited_s=0 if seen is None else seen.credited_s,
             provisional_s=0 if seen is None else seen.provisional_s,
             certificate=None if state is None else state.certificate_number,

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from sqlalchemy import insert, select, update
 
 from session_tracker import ledger
+from session_tracker.course import PresentCourse, present_course
 from session_tracker.learner_keys import LearnerKeys, Realm, is_sealed
 from session_tracker.ledger import Context
 from session_tracker.people import People
@@ -28,13 +29,14 @@ from session_tracker.records import (
 )
 from session_tracker.refusals import FaceNeeded
 from session_tracker.reviews import Reviews
+from session_tracker.staff_words import IN_WORDS, StaffWords
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.reviews import read_held_templates
 from session_tracker.store.schema import consents, learners, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
-from verifier.errors import ConfigurationError
+from verifier.errors import ConfigurationError, Conflict
 from verifier.types import Comparison, SubjectTemplate, TemplateComparer
 
 CONSENT_PURPOSE: Final = "face_verification"
@@ -67,6 +69,7 @@ class Registry:
         self._comparer = comparer
         self._enrolling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.people = People(database, keys, clock)
+        self.staff_words = StaffWords(database, keys)
         self.programmes = Programmes(database, clock)
 
     async def require_keys(self) -> None:
@@ -143,7 +146,8 @@ class Registry:
 
         It is compared with the faces of the same business first: whoever looks alike is a question
         for a review, and until that is decided what the face vouches for is provisional. After a
-        refusal the registration waits for staff again. Raises NotFound, TemplateError.
+        refusal, and wherever staff have to approve, the registration waits for them again: what
+        they approved was another face. Raises NotFound, TemplateError.
         """
         learner = await self.learner(learner_id)
         key = await self._keys.ensure(learner_id, Realm.FACE)
@@ -196,7 +200,9 @@ class Registry:
                 context=_NOTHING,
             )
         standing = await rows.read_registration(tx.connection, learner.id)
-        if standing is not None and standing.state is RegistrationState.REFUSED:
+        if standing is not None and (
+            standing.state is RegistrationState.REFUSED or self._waits(learner)
+        ):
             again = replace(
                 standing, state=RegistrationState.WAITING, reasons=(), changed_ms=now, changed_by=""
             )
@@ -228,8 +234,7 @@ class Registry:
         """Give where a registration stands, also where nobody has said anything yet."""
         if recorded is not None:
             return recorded
-        policies = self.programmes.in_force().values()
-        waits = any(learner.track in policy.enrolment.approval_tracks for policy in policies)
+        waits = self._waits(learner)
         return Registration(
             learner_id=learner.id,
             state=RegistrationState.WAITING if waits else RegistrationState.APPROVED,
@@ -238,6 +243,11 @@ class Registry:
             changed_ms=learner.created_ms,
             changed_by="",
         )
+
+    def _waits(self, learner: Learner) -> bool:
+        """Tell whether learners of this track wait for staff."""
+        policies = self.programmes.in_force().values()
+        return any(learner.track in policy.enrolment.approval_tracks for policy in policies)
 
     async def registration(self, learner_id: str) -> Registration:
         """Give where a learner's registration stands. Raises NotFound."""
@@ -256,14 +266,21 @@ class Registry:
         async with self._database.read() as connection:
             return template.version in await read_held_templates(connection, template.learner_id)
 
-    async def confirm_template(self, learner_id: str, *, reason: str, actor: str = "") -> Template:
-        """Note that staff, or a match with the ID photo, confirmed the newest template."""
+    async def confirm_template(
+        self, learner_id: str, *, reason: str, actor: str = "", version: int | None = None
+    ) -> Template:
+        """Note that staff, or a match with the ID photo, confirmed the newest template.
+
+        Raises NotFound, Conflict where another one than `version` was enrolled since.
+        """
         now = self._clock.stamp().utc_ms
+        sealed = await self.staff_words.seal(learner_id, reason)
 
         async def job(tx: Transaction) -> None:
             found = await rows.read_template(tx.connection, learner_id)
             if found is None:
                 raise no_template(learner_id)
+            require_newest(version, found.version)
             if found.confirmed_ms is not None:
                 return
             await tx.connection.execute(
@@ -271,11 +288,12 @@ class Registry:
                 .where(templates.c.learner_id == learner_id, templates.c.version == found.version)
                 .values(confirmed_ms=now)
             )
-            data = {"version": found.version, "actor": actor}
+            data = {"version": found.version, "actor": actor, "reason_sha256": sealed.sha256}
             key = f"template_confirmed:{found.version}"
             await tx.append(
-                [_entry(learner_id, key, "template_confirmed", now, data, reason=reason)]
+                [_entry(learner_id, key, "template_confirmed", now, data, reason=IN_WORDS)]
             )
+            await sealed.keep(tx, learner_id, key)
 
         await self._database.write(job)
         return await self.template(learner_id)
@@ -353,6 +371,18 @@ class Registry:
         async with self._database.read() as connection:
             return await rows.read_course(connection, learner_id, programme)
 
+    async def present_course(self, learner: Learner, programme: str) -> PresentCourse:
+        """Give the course that a session of now would belong to. Raises NotFound."""
+        now = self._clock.stamp().utc_ms
+        async with self._database.read() as connection:
+            return await present_course(connection, self.programmes, learner, programme, now)
+
+    async def courses(self, learner_id: str) -> list[Course]:
+        """Give the learner's courses of the programmes in force, earlier years' too."""
+        async with self._database.read() as connection:
+            found = await rows.read_courses(connection, learner_id)
+        return [course for course in found if course.programme in self.programmes.in_force()]
+
 
 def _entry(
     subject: str, key: str, kind: str, at_ms: int, data: Mapping[str, object], *, reason: str = ""
@@ -366,6 +396,15 @@ def _entry(
         reason=reason,
         data=data,
     )
+
+
+def require_newest(looked_at: int | None, newest: int) -> None:
+    """Raise Conflict where somebody decides about another face than the one enrolled by now."""
+    if looked_at is not None and looked_at != newest:
+        raise Conflict(
+            f"Another face was enrolled since: version {newest}, not {looked_at}.",
+            remedy="Look at that one, then decide.",
+        )
 
 
 def no_template(learner_id: str) -> FaceNeeded:

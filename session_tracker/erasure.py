@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Table, delete, func, select, update
 
 from session_tracker import ledger
 from session_tracker.learner_keys import LearnerKeys, Realm
@@ -25,12 +25,20 @@ from session_tracker.ledger import (
     read_head,
 )
 from session_tracker.merkle import inclusion_holds, leaf_hash
+from session_tracker.staff_words import digest
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.purge import purge_learner
-from session_tracker.store.schema import ledger_entries, templates
-from session_tracker.store.tables_people import people
+from session_tracker.store.schema import certificates, ledger_entries, templates
+from session_tracker.store.tables_people import (
+    challenge_routes,
+    offline_hours,
+    people,
+    registrations,
+    staff_words,
+)
 from session_tracker.store.tables_reviews import pictures, review_votes, reviews
+from session_tracker.store.tables_signin import invitations, learner_tokens
 from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
@@ -63,10 +71,13 @@ class Erasure:
         self._ledger = book
         self._clock = clock
 
-    async def biometrics(self, learner_id: str, *, actor: str, cause: str) -> Erased:
+    async def biometrics(
+        self, learner_id: str, *, actor: str, cause: str, words: str = ""
+    ) -> Erased:
         """Erase every template and every picture of a learner. Raises NotFound.
 
-        Asked again, where nothing is left, the first proof is given again.
+        Asked again, where nothing is left, the first proof is given again. `cause` is a code;
+        of what somebody wrote, `words`, a digest is all that is kept.
         """
         await self._require(learner_id)
         gone = await self._keys.destroy(learner_id, Realm.FACE)
@@ -88,6 +99,7 @@ class Erasure:
                 "pictures": shown_count,
                 "keys_destroyed": [str(realm) for realm in gone],
                 "actor": actor,
+                **_digested(words),
             }
             made = _entry(learner_id, BIOMETRICS, now, data, cause)
             index = await _append(tx, made, anew=bool(gone or count or shown_count))
@@ -101,10 +113,10 @@ class Erasure:
             proof=await self._proof(learner_id, index),
         )
 
-    async def person(self, learner_id: str, *, actor: str, cause: str) -> Erased:
+    async def person(self, learner_id: str, *, actor: str, cause: str, words: str = "") -> Erased:
         """Erase everything that names a learner: biometrics, name, number, words. Raises NotFound.
 
-        Sessions, decisions and hours stay, under the pseudonym.
+        Sessions, decisions and hours stay, under the pseudonym; his devices are signed out.
         """
         faces = await self.biometrics(learner_id, actor=actor, cause=cause)
         gone = await self._keys.destroy(learner_id, Realm.PERSON)
@@ -122,10 +134,13 @@ class Erasure:
             await tx.connection.execute(
                 update(review_votes).where(review_votes.c.review_id.in_(cases)).values(reason=b"")
             )
+            await _forget_words(tx, learner_id)
+            await _sign_out(tx, learner_id)
             data = {
                 "persons": changed.rowcount,
                 "keys_destroyed": [str(realm) for realm in gone],
                 "actor": actor,
+                **_digested(words),
             }
             made = _entry(learner_id, PERSON, now, data, cause)
             return await _append(tx, made, anew=bool(gone or changed.rowcount))
@@ -174,6 +189,27 @@ class Erasure:
         }
 
 
+async def _forget_words(tx: Transaction, learner_id: str) -> None:
+    """Empty what staff and institutions wrote about a learner in rows that stay."""
+    emptied: tuple[tuple[Table, Mapping[str, str | None]], ...] = (
+        (registrations, {"reasons": "[]"}),
+        (challenge_routes, {"reason": ""}),
+        (offline_hours, {"topic": "", "withdrawn_reason": None}),
+        (certificates, {"revoked_reason": None}),
+    )
+    for table, values in emptied:
+        mine = table.c.learner_id == learner_id
+        await tx.connection.execute(update(table).where(mine).values(**values))
+    mine = staff_words.c.learner_id == learner_id
+    await tx.connection.execute(delete(staff_words).where(mine))
+
+
+async def _sign_out(tx: Transaction, learner_id: str) -> None:
+    """Let no device and no invitation act for the learner any more."""
+    for table in (learner_tokens, invitations):
+        await tx.connection.execute(delete(table).where(table.c.learner_id == learner_id))
+
+
 def verify_erasure(proof: Mapping[str, Any], keyring: KeyRing) -> dict[str, Any]:
     """Check a proof with the public keys in `keyring`, offline; gives the entry's content.
 
@@ -198,6 +234,10 @@ def verify_erasure(proof: Mapping[str, Any], keyring: KeyRing) -> dict[str, Any]
     if kind not in (BIOMETRICS, PERSON, RECORDS_PURGED) or subject != proof["learner_id"]:
         raise SignatureInvalid("The entry says something else than the proof.")
     return content
+
+
+def _digested(words: str) -> dict[str, str]:
+    return {"reason_sha256": digest(words)} if words else {}
 
 
 def _entry(learner_id: str, kind: str, now: int, data: Mapping[str, Any], cause: str) -> NewEntry:

@@ -46,10 +46,8 @@ class Grading:
 
     async def grade_all(self, learner_id: str) -> None:
         """Settle anew what a decision about the learner changes in his courses."""
-        for programme in self._registry.programmes.in_force():
-            course = await self._registry.course(learner_id, programme)
-            if course is not None:
-                await self.grade(course)
+        for course in await self._registry.courses(learner_id):
+            await self.grade(course)
 
     async def course_credit(self, course: Course) -> CourseCredit:
         """Derive a learner's credit in a course, now."""

@@ -100,7 +100,11 @@ def due(standing: Standing, policy: Policy, now_ms: int) -> str | None:
         ended = max(course.last_ms, course.certified_ms or 0)
         if course.certified_ms is None:
             ended += rules.retention.idle_course_days * _DAY_MS
-        if now_ms <= rules.appeal_until(ended) or standing.enrolled_ms > ended:
+        if now_ms <= rules.appeal_until(ended):
+            return None
+        # A face of after the end is for the next course: that has as long to begin as the first.
+        idle = standing.enrolled_ms + rules.retention.idle_course_days * _DAY_MS
+        if standing.enrolled_ms > ended and now_ms <= idle:
             return None
     return "course_over"
 
@@ -190,6 +194,7 @@ class Housekeeping:
             certificates.c.learner_id == enrolments.c.learner_id,
             certificates.c.programme == enrolments.c.programme,
             certificates.c.course == enrolments.c.course,
+            certificates.c.revoked_ms.is_(None),
         )
         query = select(
             enrolments,

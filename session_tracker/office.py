@@ -15,9 +15,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 
 from session_tracker import ledger
-from session_tracker.enrolment import Registry
+from session_tracker.enrolment import Registry, require_newest
 from session_tracker.ledger import Context
 from session_tracker.records import Learner, Registration, RegistrationState
+from session_tracker.staff_words import IN_WORDS, Sealed, digest
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.schema import learners
@@ -52,6 +53,17 @@ class OfflineHours:
     withdrawn_reason: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """What somebody decided about a registration, and why."""
+
+    state: RegistrationState
+    reasons: tuple[str, ...]
+    actor: str
+    sealed: Sealed
+    """The reasons, for whoever reads the ledger."""
+
+
 class Office:
     """Decides and records; who may is up to the routes."""
 
@@ -62,54 +74,64 @@ class Office:
 
     # --- registrations ---------------------------------------------------------------------
 
-    async def approve(self, learner_id: str, *, actor: str, reason: str) -> Registration:
-        """Approve a registration; twice is once. Raises NotFound, Conflict after a refusal."""
-        return await self._settle(learner_id, RegistrationState.APPROVED, (reason,), actor)
+    async def approve(
+        self, learner_id: str, *, actor: str, reason: str, version: int | None = None
+    ) -> Registration:
+        """Approve a registration with the face enrolled for it; twice is once.
 
-    async def refuse(self, learner_id: str, *, actor: str, reasons: Sequence[str]) -> Registration:
+        `version` is the face that was looked at. Raises NotFound, Conflict after a refusal and
+        where another face was enrolled since.
+        """
+        decided = await self._decided(learner_id, RegistrationState.APPROVED, (reason,), actor)
+        return await self._settle(learner_id, decided, version)
+
+    async def refuse(
+        self, learner_id: str, *, actor: str, reasons: Sequence[str], version: int | None = None
+    ) -> Registration:
         """Refuse a registration and the face enrolled with it: what it vouched for is void.
 
-        The learner may enrol again, and waits again. Raises NotFound.
+        The learner may enrol again, and waits again. Raises NotFound, Conflict where another face
+        than `version` was enrolled since.
         """
-        return await self._settle(learner_id, RegistrationState.REFUSED, tuple(reasons), actor)
+        decided = await self._decided(learner_id, RegistrationState.REFUSED, reasons, actor)
+        return await self._settle(learner_id, decided, version)
+
+    async def refuse_face(
+        self, learner_id: str, version: int, *, actor: str, reasons: Sequence[str]
+    ) -> bool:
+        """Refuse one enrolled face; tell whether the registration was refused with it.
+
+        It was where no other face has been enrolled since. Raises NotFound.
+        """
+        now = self._clock.stamp().utc_ms
+        decided = await self._decided(learner_id, RegistrationState.REFUSED, reasons, actor)
+
+        async def job(tx: Transaction) -> bool:
+            if await _newest(tx, learner_id) == version:
+                await _store(tx, learner_id, decided, version, now)
+                return True
+            if await _void(tx, learner_id, version, now):
+                entry = _said(learner_id, "template_refused", decided, version=version, now=now)
+                await _append(tx, entry, decided)
+            return False
+
+        return await self._database.write(job)
+
+    async def _decided(
+        self, learner_id: str, state: RegistrationState, reasons: Sequence[str], actor: str
+    ) -> _Decided:
+        sealed = await self._registry.staff_words.seal(learner_id, "\n".join(reasons))
+        return _Decided(state=state, reasons=tuple(reasons), actor=actor, sealed=sealed)
 
     async def _settle(
-        self, learner_id: str, state: RegistrationState, reasons: tuple[str, ...], actor: str
+        self, learner_id: str, decided: _Decided, looked_at: int | None
     ) -> Registration:
         now = self._clock.stamp().utc_ms
 
         async def job(tx: Transaction) -> Registration:
-            await rows.read_learner(tx.connection, learner_id)
-            before = await rows.read_registration(tx.connection, learner_id)
-            template = await rows.read_template(tx.connection, learner_id)
-            version = 0 if template is None else template.version
-            if before is not None and (before.state, before.template_version) == (state, version):
-                return before
-            if state is RegistrationState.APPROVED and version in await rows.read_refused(
-                tx.connection, learner_id
-            ):
-                raise Conflict(
-                    "The face that is enrolled was refused.",
-                    remedy="Have the learner enrol again; then approve that.",
-                )
-            made = Registration(
-                learner_id=learner_id,
-                state=state,
-                reasons=reasons,
-                template_version=version,
-                changed_ms=now,
-                changed_by=actor,
-            )
-            await rows.put_registration(tx.connection, made)
-            if state is RegistrationState.REFUSED and version:
-                await tx.connection.execute(
-                    insert(refused_templates),
-                    {"learner_id": learner_id, "version": version, "refused_ms": now},
-                )
-            kind = f"registration_{state}"
-            data = {"actor": actor, "template_version": version, "reasons": list(reasons)}
-            await tx.append([_entry(learner_id, f"{kind}:{version}:{now}", kind, now, data)])
-            return made
+            version = await _newest(tx, learner_id)
+            require_newest(looked_at, version)
+            return await _store(tx, learner_id, decided, version, now)
 
         return await self._database.write(job)
 
@@ -219,9 +241,9 @@ class Office:
     ) -> OfflineHours:
         """Take back hours entered by mistake; an institution its own only. Raises NotFound."""
         now = self._clock.stamp().utc_ms
+        query = select(offline_hours).where(offline_hours.c.id == hours_id)
 
         async def job(tx: Transaction) -> None:
-            query = select(offline_hours).where(offline_hours.c.id == hours_id)
             row = (await tx.connection.execute(query)).mappings().one_or_none()
             if row is None or institution not in (None, row["institution"]):
                 raise NotFound(f"There are no offline hours {hours_id!r}.")
@@ -232,14 +254,13 @@ class Office:
                 .where(offline_hours.c.id == hours_id)
                 .values(withdrawn_ms=now, withdrawn_reason=reason)
             )
-            data = {"id": hours_id, "actor": actor}
+            data = {"id": hours_id, "actor": actor, "reason_sha256": digest(reason)}
             kind = "offline_hours_withdrawn"
             key = f"offline_withdrawn:{hours_id}"
-            await tx.append([_entry(row["learner_id"], key, kind, now, data, reason=reason)])
+            await tx.append([_entry(row["learner_id"], key, kind, now, data, reason=IN_WORDS)])
 
         await self._database.write(job)
         async with self._database.read() as connection:
-            query = select(offline_hours).where(offline_hours.c.id == hours_id)
             return _hours((await connection.execute(query)).mappings().one())
 
     async def offline(self, learner_id: str) -> list[OfflineHours]:
@@ -273,15 +294,15 @@ class Office:
 
     async def _challenge(self, learner_id: str, *, actor: str, reason: str, wanted: bool) -> None:
         now = self._clock.stamp().utc_ms
+        sealed = await self._registry.staff_words.seal(learner_id, reason)
 
         async def job(tx: Transaction) -> None:
-            await rows.read_learner(tx.connection, learner_id)
             mine = challenge_routes.c.learner_id == learner_id
             query = select(challenge_routes).where(mine)
             row = (await tx.connection.execute(query)).one_or_none()
             if wanted is (row is not None and row.ended_ms is None):
                 return
-            values = {"since_ms": now, "actor": actor, "reason": reason, "ended_ms": None}
+            values = {"since_ms": now, "actor": actor, "reason": "", "ended_ms": None}
             if not wanted:
                 values = {"ended_ms": now}
             if row is None:
@@ -291,10 +312,76 @@ class Office:
             else:
                 await tx.connection.execute(update(challenge_routes).where(mine).values(**values))
             kind = "challenge_route" if wanted else "challenge_route_ended"
-            data = {"actor": actor}
-            await tx.append([_entry(learner_id, f"{kind}:{now}", kind, now, data, reason=reason)])
+            data = {"actor": actor, "reason_sha256": sealed.sha256}
+            key = f"{kind}:{now}"
+            await tx.append([_entry(learner_id, key, kind, now, data, reason=IN_WORDS)])
+            await sealed.keep(tx, learner_id, key)
 
         await self._database.write(job)
+
+
+async def _store(
+    tx: Transaction, learner_id: str, decided: _Decided, version: int, now: int
+) -> Registration:
+    """Store what was decided about the newest face, `version`; 0: there is none."""
+    state = decided.state
+    before = await rows.read_registration(tx.connection, learner_id)
+    if before is not None and (before.state, before.template_version) == (state, version):
+        return before
+    if state is RegistrationState.APPROVED and version in await rows.read_refused(
+        tx.connection, learner_id
+    ):
+        raise Conflict(
+            "The face that is enrolled was refused.",
+            remedy="Have the learner enrol again; then approve that.",
+        )
+    made = Registration(
+        learner_id=learner_id,
+        state=state,
+        reasons=decided.reasons,
+        template_version=version,
+        changed_ms=now,
+        changed_by=decided.actor,
+    )
+    await rows.put_registration(tx.connection, made)
+    if state is RegistrationState.REFUSED and version:
+        await _void(tx, learner_id, version, now)
+    entry = _said(learner_id, f"registration_{state}", decided, version=version, now=now)
+    await _append(tx, entry, decided)
+    return made
+
+
+def _said(learner_id: str, kind: str, decided: _Decided, *, version: int, now: int) -> NewEntry:
+    data = {
+        "actor": decided.actor,
+        "template_version": version,
+        "reasons_sha256": decided.sealed.sha256,
+    }
+    key = f"{kind}:{version}:{now}"
+    return _entry(learner_id, key, kind, now, data, reason=IN_WORDS)
+
+
+async def _append(tx: Transaction, entry: NewEntry, decided: _Decided) -> None:
+    """Append the entry of a decision, and keep its words beside it."""
+    await tx.append([entry])
+    await decided.sealed.keep(tx, entry.subject, entry.key)
+
+
+async def _newest(tx: Transaction, learner_id: str) -> int:
+    """Give the version of the newest template; 0: there is none."""
+    template = await rows.read_template(tx.connection, learner_id)
+    return 0 if template is None else template.version
+
+
+async def _void(tx: Transaction, learner_id: str, version: int, now: int) -> bool:
+    """Note that a face was refused; tell whether that is new."""
+    if version in await rows.read_refused(tx.connection, learner_id):
+        return False
+    await tx.connection.execute(
+        insert(refused_templates),
+        {"learner_id": learner_id, "version": version, "refused_ms": now},
+    )
+    return True
 
 
 def _hours(row: Any) -> OfflineHours:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from session_tracker import lease
-from session_tracker.admission import Admission, Admissions, SupervisedAdmission, begin_course
+from session_tracker.admission import Admission, Admissions, SupervisedAdmission
 from session_tracker.catalogue import Catalogue
+from session_tracker.course import begin_course
 from session_tracker.enrolment import Registry
 from session_tracker.events import Closed, CloseReason, Opened, Supervised
 from session_tracker.live import Live
@@ -16,6 +17,7 @@ from session_tracker.machine import Machine
 from session_tracker.office import Office
 from session_tracker.records import SessionRecord, StreamRecord
 from session_tracker.refusals import SessionEnded, TakenOver
+from session_tracker.staff_words import IN_WORDS
 from session_tracker.stage import Stage
 from session_tracker.store import sessions as rows
 from session_tracker.store.writer import Transaction
@@ -80,7 +82,10 @@ class Openings:
         """
         self._catalogue.require(programme, media)
         admission = await self._admissions.admit(
-            learner_id=learner_id, consent_id=consent_id, programme=programme
+            learner_id=learner_id,
+            consent_id=consent_id,
+            programme=programme,
+            now_ms=self._stage.axis.now(),
         )
         # First the epoch, then who holds the lease: whoever takes it in between is seen, or has
         # the same epoch and wins.
@@ -166,7 +171,7 @@ class Openings:
         """
         self._catalogue.require(programme, media)
         admission = await self._admissions.admit_supervised(
-            learner_id=learner_id, programme=programme
+            learner_id=learner_id, programme=programme, now_ms=self._stage.axis.now()
         )
         async with self._stage.database.read() as connection:
             epoch = 1 + await rows.last_epoch(connection, learner_id)
@@ -192,6 +197,7 @@ class Openings:
             record=record, course=admission.course, policy=admission.policy, machine=Machine()
         )
         until = now + minutes * 60_000
+        sealed = await self._registry.staff_words.seal(learner_id, reason)
         fact = Supervised(key=f"supervised:{now}-{until}", t=now, end=until)
         async with live.lock:
             self._stage.turns.sessions[live.id] = live
@@ -199,7 +205,8 @@ class Openings:
             data = _opening_supervised(admission, record, actor)
             turn.add_entry(kind="session", key="session", at_ms=now, data=data)
             turn.note(Opened(key="opened", t=now))
-            turn.take_decision(fact, reason=reason, data={"actor": actor})
+            said = {"actor": actor, "reason_sha256": sealed.sha256}
+            turn.take_decision(fact, reason=IN_WORDS, data=said)
             turn.let_pass()
 
             async def before(tx: Transaction) -> None:
@@ -207,6 +214,7 @@ class Openings:
                     await begin_course(tx, admission.course, now)
                 await self._stage.turns.take_lease(tx, live)
                 await rows.insert_session(tx.connection, record)
+                await sealed.keep(tx, live.id, fact.key)
 
             try:
                 await self._stage.turns.commit(live, turn, before)

@@ -39,8 +39,15 @@ class Provenance(StrEnum):
     """Where the enrolled picture came from."""
 
     ID_PHOTO = "id_photo"
+    """An identity photograph that a server or staff vouch for."""
     VETTED_LIVE = "vetted_live"
     SELF_LIVE = "self_live"
+    SELF_PHOTO = "self_photo"
+    """A photograph that the learner himself sent as that of his identity card."""
+
+
+SELF_MADE: Final = frozenset({Provenance.SELF_LIVE, Provenance.SELF_PHOTO})
+"""What the learner's own device sent: whoever holds it could have sent any face."""
 
 
 class _Section(BaseModel):
@@ -82,6 +89,13 @@ class EnrolmentRules(_Lenient):
     compare_within_business: bool
     approval_tracks: tuple[Training, ...]
     """Tracks whose learners study only once staff have approved their registration."""
+
+
+class CourseRules(_Section):
+    """When a programme is studied again."""
+
+    repeat_after_days: Annotated[int, Field(ge=0, le=3_650)]
+    """So long after a certificate the next course may begin; 0: never."""
 
 
 MOST_WINDOW_S: Final = 600
@@ -241,6 +255,7 @@ class Policy(_Section):
     targets: Targets
     admission: Admission
     enrolment: EnrolmentRules
+    course: CourseRules
     checks: Checks
     brackets: BracketRules
     sampling: Sampling
@@ -303,6 +318,11 @@ class Policy(_Section):
             (
                 not set(self.enrolment.provisional) <= set(self.enrolment.accepted),
                 "enrolment.provisional names a provenance that is not in enrolment.accepted",
+            ),
+            (
+                not SELF_MADE & set(self.enrolment.accepted) <= set(self.enrolment.provisional),
+                "enrolment.provisional lacks what learners enrol themselves and "
+                "enrolment.accepted takes (self_live, self_photo)",
             ),
             (
                 self.playback.rate != 1.0,
@@ -369,6 +389,24 @@ class Policy(_Section):
     def is_provisional(self, provenance: Provenance) -> bool:
         """Tell whether credit under such an enrolment waits for its confirmation."""
         return provenance in self.enrolment.provisional
+
+
+def stored_policy(document: str) -> Policy:
+    """Read a policy as the store holds it, also one from before some of today's fields.
+
+    Then no course was ever repeated, and `id_photo` was also what learners sent themselves: that
+    is `self_photo` now, and provisional.
+    """
+    whole = json.loads(document)
+    if "course" not in whole:
+        rules = whole["enrolment"]
+        accepted, provisional = set(rules["accepted"]), set(rules["provisional"])
+        if Provenance.ID_PHOTO in accepted:
+            accepted.add(Provenance.SELF_PHOTO)
+        rules["accepted"] = sorted(accepted)
+        rules["provisional"] = sorted(provisional | (SELF_MADE & accepted))
+        whole["course"] = {"repeat_after_days": 0}
+    return Policy.model_validate_json(json.dumps(whole))
 
 
 def parse_policy(text: str, *, source: str) -> Policy:

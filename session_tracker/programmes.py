@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 
 from session_tracker import ledger
 from session_tracker.ledger import Context
-from session_tracker.policy import Policy
+from session_tracker.policy import Policy, stored_policy
 from session_tracker.store.database import Database
 from session_tracker.store.schema import programmes
 from session_tracker.store.writer import Transaction
@@ -54,7 +54,7 @@ class Programmes:
         """Learn every version that the store knows; none is in force by that."""
         async with self._database.read() as connection:
             for row in (await connection.execute(select(programmes))).all():
-                stored = Policy.model_validate_json(row.document)
+                stored = stored_policy(row.document)
                 self._known[stored.name, stored.version] = stored
 
     def in_force(self) -> Mapping[str, Policy]:

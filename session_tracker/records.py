@@ -33,7 +33,7 @@ class Template:
     provenance: Provenance
     enrolled_ms: int
     confirmed_ms: int | None
-    """When a `self_live` one was matched with the ID photo or vetted by staff."""
+    """When one that the learner made himself was matched with the ID photo or vetted by staff."""
     erased_ms: int | None
 
 

@@ -62,6 +62,8 @@ from verifier.types import (
 )
 
 _SYSTEM_RANDOM: Final = secrets.SystemRandom()
+ASKED_FOR: Final = "asked_for"
+"""Why something is erased at somebody's word."""
 _log = logging.getLogger("benren.tracker")
 
 
@@ -279,46 +281,36 @@ class SessionService:
     async def withdraw_consent(self, learner_id: str, consent_id: str) -> Consent:
         """Record that a consent no longer holds, and end the sessions that rest on it."""
         consent = await self.registry.withdraw_consent(learner_id, consent_id)
-        await self._end_all(lambda record: record.consent_id == consent_id)
+        await self._stage.end_all(lambda record: record.consent_id == consent_id)
         return consent
 
     async def erase_biometrics(
-        self, learner_id: str, *, actor: str = "", cause: str = "asked_for"
+        self, learner_id: str, *, actor: str = "", cause: str = ASKED_FOR, words: str = ""
     ) -> Erased:
         """Destroy a learner's face key and all that lies under it; end the sessions that use it.
 
         The hours stay. Gives the proof, an entry of the ledger under a signed head.
         """
-        erased = await self._stage.erasure.biometrics(learner_id, actor=actor, cause=cause)
-        await self._end_all(lambda record: record.learner_id == learner_id)
+        erased = await self._stage.erasure.biometrics(
+            learner_id, actor=actor, cause=cause, words=words
+        )
+        await self._stage.end_all(lambda record: record.learner_id == learner_id)
         return erased
 
-    async def erase_person(self, learner_id: str, *, actor: str, cause: str) -> Erased:
-        """Erase whatever names a learner, biometrics too; what is left has a pseudonym only."""
-        erased = await self._stage.erasure.person(learner_id, actor=actor, cause=cause)
-        await self._end_all(lambda record: record.learner_id == learner_id)
+    async def erase_person(
+        self, learner_id: str, *, actor: str, cause: str = ASKED_FOR, words: str = ""
+    ) -> Erased:
+        """Erase whatever names a learner, biometrics too; what is left has a pseudonym only.
+
+        `cause` is a code; of what somebody wrote, `words`, the ledger has a digest.
+        """
+        erased = await self._stage.erasure.person(learner_id, actor=actor, cause=cause, words=words)
+        await self._stage.end_all(lambda record: record.learner_id == learner_id)
         return erased
 
     async def keep_house(self) -> Swept:
         """Erase what may no longer be kept; done every day by itself."""
         return await self._stage.housekeeping.run()
-
-    async def _end_all(self, concerns: Callable[[SessionRecord], bool]) -> None:
-        """End what is concerned; one that cannot be ended now holds up no other."""
-        failures = []
-        for live in [*self._stage.turns.sessions.values()]:
-            if concerns(live.record):
-                try:
-                    await self._stage.end(live, CloseReason.LEARNER)
-                except Exception as error:  # noqa: BLE001 - told below, once all were tried
-                    _log.exception("session %s could not be ended", live.id)
-                    self._stage.end_soon(live, CloseReason.LEARNER)
-                    failures.append(error)
-        if failures:
-            raise StorageError(
-                f"{len(failures)} sessions could not be ended yet: {failures[0]}",
-                remedy="They are ended as soon as the store allows it; asking again does no harm.",
-            ) from failures[0]
 
     async def sink(self, event: StreamEvent) -> None:
         """Take in a stream event; returns once it is durable. Repeats are welcome."""
@@ -336,6 +328,11 @@ class SessionService:
                 remedy="It begins with the first session.",
             )
         return await self._stage.grading.course_credit(course)
+
+    async def all_credit(self, learner_id: str) -> list[CourseCredit]:
+        """Derive every course of the programmes in force, earlier years' too."""
+        courses = await self.registry.courses(learner_id)
+        return [await self._stage.grading.course_credit(course) for course in courses]
 
     async def session_credit(self, session_id: str) -> tuple[SessionRecord, CourseCredit]:
         """Derive the course that a session belongs to. Raises NotFound."""
@@ -379,17 +376,29 @@ class SessionService:
         """
         return await self._stage.decide(session_id, decisions, reason=reason, data=data or {})
 
-    async def confirm_template(self, learner_id: str, *, reason: str, actor: str = "") -> None:
-        """Confirm the enrolment, settle provisional hours for good, and certify what is due."""
-        await self.registry.confirm_template(learner_id, reason=reason, actor=actor)
+    async def confirm_template(
+        self, learner_id: str, *, reason: str, actor: str = "", version: int | None = None
+    ) -> None:
+        """Confirm the enrolment, settle provisional hours for good, and certify what is due.
+
+        Raises Conflict where another face than `version` was enrolled since.
+        """
+        await self.registry.confirm_template(
+            learner_id, reason=reason, actor=actor, version=version
+        )
         await self._stage.grading.grade_all(learner_id)
 
     async def refuse_registration(
-        self, learner_id: str, *, actor: str, reasons: Sequence[str]
+        self, learner_id: str, *, actor: str, reasons: Sequence[str], version: int | None = None
     ) -> Registration:
-        """Refuse a registration, end the sessions that rest on it, void what its face earned."""
-        refused = await self.office.refuse(learner_id, actor=actor, reasons=reasons)
-        await self._end_all(lambda record: record.learner_id == learner_id)
+        """Refuse a registration, end the sessions that rest on it, void what its face earned.
+
+        Raises Conflict where another face than `version` was enrolled since.
+        """
+        refused = await self.office.refuse(
+            learner_id, actor=actor, reasons=reasons, version=version
+        )
+        await self._stage.end_all(lambda record: record.learner_id == learner_id)
         await self._stage.grading.grade_all(learner_id)
         return refused
 

@@ -326,9 +326,13 @@ def segment_data(segment: Segment) -> dict[str, Any]:
 def _over(records: Sequence[SessionRecord]) -> frozenset[str]:
     """Name the settled sessions that ended before every other one began."""
     ends = {r.id: r.closed_ms for r in records if r.settled_ms is not None and r.closed_ms}
-    others = [r.opened_ms for r in records if r.id not in ends]
-    until = min(others, default=None)
-    return frozenset(i for i, end in ends.items() if until is None or end <= until)
+    while True:
+        others = [r.opened_ms for r in records if r.id not in ends]
+        late = [i for i, end in ends.items() if others and end > min(others)]
+        if not late:
+            return frozenset(ends)
+        for session_id in late:
+            del ends[session_id]
 
 
 def _weight(kept: tuple[_Inputs, Past]) -> int:
@@ -378,11 +382,12 @@ async def _provisional(
 
 
 async def certificate_number(connection: AsyncConnection, course: Course) -> str | None:
-    """Give the number of the course's certificate, if it was issued."""
+    """Give the number of the course's certificate, if one was issued and holds."""
     query = select(certificates.c.number).where(
         certificates.c.learner_id == course.learner_id,
         certificates.c.programme == course.programme,
         certificates.c.course == course.course,
+        certificates.c.revoked_ms.is_(None),
     )
     number = await connection.scalar(query)
     return None if number is None else str(number)

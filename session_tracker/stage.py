@@ -46,7 +46,7 @@ from session_tracker.store.writer import Transaction
 from session_tracker.turn import Turn
 from session_tracker.turns import Turns, holds_lease, unknown_session
 from verifier.clock import Clock
-from verifier.errors import BadRequest, Conflict, NotFound
+from verifier.errors import BadRequest, Conflict, NotFound, StorageError
 from verifier.keys import KeyRing
 from verifier.types import StreamEvent, StreamVerifier, TemplateComparer
 
@@ -258,6 +258,23 @@ class Stage:
             turn = self.turns.turn(live)
             turn.close(Close(reason=reason))
             await self.turns.commit(live, turn)
+
+    async def end_all(self, concerns: Callable[[SessionRecord], bool]) -> None:
+        """End what is concerned; one that cannot be ended now holds up no other."""
+        failures = []
+        for live in [*self.turns.sessions.values()]:
+            if concerns(live.record):
+                try:
+                    await self.end(live, CloseReason.LEARNER)
+                except Exception as error:  # noqa: BLE001 - told below, once all were tried
+                    _log.exception("session %s could not be ended", live.id)
+                    self.end_soon(live, CloseReason.LEARNER)
+                    failures.append(error)
+        if failures:
+            raise StorageError(
+                f"{len(failures)} sessions could not be ended yet: {failures[0]}",
+                remedy="They are ended as soon as the store allows it; asking again does no harm.",
+            ) from failures[0]
 
     def end_soon(self, live: Live, reason: CloseReason) -> None:
         """End a session in the background, however often the store refuses."""

@@ -41,6 +41,16 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 """An id that the caller chose."""
 ShortText = Annotated[str, Field(min_length=1, max_length=500)]
 Milliseconds = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+LookedAt = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        le=MAX_NUMBER,
+        examples=[1],
+        description="The enrolled face that you looked at; 409 where another was enrolled since.",
+    ),
+]
+"""A version of a learner's template."""
 TemplateText = Annotated[
     bytes,
     BeforeValidator(_from_base64),
@@ -112,6 +122,12 @@ class Because(BaseModel):
     model_config = _STRICT
 
     reason: ShortText = Field(examples=["compared with the identity card at the counter"])
+
+
+class Confirmation(Because):
+    """A confirmation of an enrolment, with the face that was looked at."""
+
+    template_version: LookedAt = None
 
 
 class ErasedBody(BaseModel):

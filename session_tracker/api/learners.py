@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 
 from session_tracker.api.bodies import (
-    Because,
+    Confirmation,
     ConsentBody,
     CourseBody,
     ErasedBody,
@@ -60,10 +60,12 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
         return template_body(made)
 
     @router.post("/v1/learners/{learner_id}/template/confirm", summary="Confirm an enrolment")
-    async def confirm(request: Request, learner_id: LearnerId, body: Because) -> TemplateBody:
+    async def confirm(request: Request, learner_id: LearnerId, body: Confirmation) -> TemplateBody:
         """Turn provisional credit into credit: staff, or a match with the ID photo, said so."""
         actor = actor_of(request).name
-        await service.confirm_template(learner_id, reason=body.reason, actor=actor)
+        await service.confirm_template(
+            learner_id, reason=body.reason, actor=actor, version=body.template_version
+        )
         return template_body(await registry.template(learner_id))
 
     @router.delete("/v1/learners/{learner_id}/biometrics", summary="Erase biometrics")

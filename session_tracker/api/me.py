@@ -57,7 +57,11 @@ RULES: Final = (
 
 LearnerId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 OwnProvenance = Annotated[
-    Literal["id_photo", "self_live"], Query(description="An identity photograph, or a selfie.")
+    Literal["self_photo", "self_live"],
+    Query(
+        description="A photograph of the identity card, or a selfie; hours under either are "
+        "provisional until staff, or a match with the identity photograph, confirmed it."
+    ),
 ]
 _PICTURE_BODY: Final[dict[str, Any]] = {
     "requestBody": {

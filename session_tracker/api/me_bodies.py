@@ -151,7 +151,7 @@ class MeBody(BaseModel):
     consent_text: ConsentTextBody
     face: FaceBody | None
     face_ways: list[Provenance] = Field(
-        examples=[["id_photo", "self_live"]],
+        examples=[["self_photo", "self_live"]],
         description="How the learner may enrol himself now; none where a face is there.",
     )
     programmes: list[MyProgrammeBody]

@@ -26,6 +26,8 @@ from session_tracker.api.staff_bodies import (
     StaffLearnerBody,
     StaffLearnersBody,
     StaffPersonBody,
+    StaffWordBody,
+    StaffWordsBody,
     SupervisedBody,
     SupervisedSessionBody,
     Supervision,
@@ -136,6 +138,7 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
                     category=learner.category,
                     track=learner.track,
                     business_ref=learner.business_ref,
+                    template_version=await _newest_version(service, learner.id),
                     registration=_registration(registration),
                 )
                 for learner, registration in found
@@ -151,15 +154,34 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
         await look(service, request, learner_id, purpose)
         return await _whole(service, learner_id)
 
+    @router.get("/v1/staff/learners/{learner_id}/words", summary="Read what staff wrote")
+    async def words(
+        request: Request, learner_id: LearnerId, purpose: Purpose = ""
+    ) -> StaffWordsBody:
+        """Give the reasons of which the ledger has digests; none after an erasure. Recorded."""
+        await registry.learner(learner_id)
+        await look(service, request, learner_id, purpose)
+        found = await registry.staff_words.of(learner_id)
+        return StaffWordsBody(
+            words=[
+                StaffWordBody(subject=subject, key=key, text=text)
+                for (subject, key), text in sorted(found.items())
+            ]
+        )
+
 
 def _add_registration_routes(router: APIRouter, service: SessionService) -> None:
     @router.post("/v1/staff/learners/{learner_id}/approval", summary="Approve a registration")
     async def approve(request: Request, learner_id: LearnerId, body: Approval) -> RegistrationBody:
         """Approve: from now on the learner may study; refused before, he enrols again first."""
         actor = actor_of(request).name
-        made = await service.office.approve(learner_id, actor=actor, reason=body.reason)
+        made = await service.office.approve(
+            learner_id, actor=actor, reason=body.reason, version=body.template_version
+        )
         if body.face_compared:
-            await service.confirm_template(learner_id, reason=body.reason, actor=actor)
+            await service.confirm_template(
+                learner_id, reason=body.reason, actor=actor, version=made.template_version
+            )
         return _registration(made)
 
     @router.post("/v1/staff/learners/{learner_id}/refusal", summary="Refuse a registration")
@@ -167,7 +189,9 @@ def _add_registration_routes(router: APIRouter, service: SessionService) -> None
         """Refuse with reasons: sessions end, and what the enrolled face vouched for is void."""
         actor = actor_of(request).name
         return _registration(
-            await service.refuse_registration(learner_id, actor=actor, reasons=body.reasons)
+            await service.refuse_registration(
+                learner_id, actor=actor, reasons=body.reasons, version=body.template_version
+            )
         )
 
     @router.post("/v1/staff/learners/{learner_id}/erasure", summary="Erase a learner's data")
@@ -176,10 +200,10 @@ def _add_registration_routes(router: APIRouter, service: SessionService) -> None
         actor = actor_of(request).name
         if body.what == "everything":
             return erased_body(
-                await service.erase_person(learner_id, actor=actor, cause=body.reason)
+                await service.erase_person(learner_id, actor=actor, words=body.reason)
             )
         return erased_body(
-            await service.erase_biometrics(learner_id, actor=actor, cause=body.reason)
+            await service.erase_biometrics(learner_id, actor=actor, words=body.reason)
         )
 
 
@@ -318,6 +342,11 @@ def _add_watch_routes(router: APIRouter, service: SessionService) -> None:
         if stored >= FILING_DUE:
             return FacesBody(stored=stored, state="due")
         return FacesBody(stored=stored, state="prepare" if stored >= FILING_PREPARE else "below")
+
+
+async def _newest_version(service: SessionService, learner_id: str) -> int:
+    template = await service.registry.newest_template(learner_id)
+    return 0 if template is None else template.version
 
 
 async def _whole(service: SessionService, learner_id: str) -> StaffPersonBody:

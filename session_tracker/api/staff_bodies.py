@@ -7,7 +7,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from session_tracker.api.bodies import Milliseconds, Name, SessionBody, ShortText, TemplateBody
+from session_tracker.api.bodies import (
+    LookedAt,
+    Milliseconds,
+    Name,
+    SessionBody,
+    ShortText,
+    TemplateBody,
+)
 from session_tracker.policy import Training
 from session_tracker.records import RegistrationState
 
@@ -76,6 +83,9 @@ class StaffLearnerBody(BaseModel):
     category: str = Field(examples=["principal"])
     track: Training
     business_ref: str = Field(examples=["biz-0815"])
+    template_version: int = Field(
+        examples=[1], description="The face that is enrolled now, to be decided about; 0: none."
+    )
     registration: RegistrationBody
 
 
@@ -107,6 +117,24 @@ class StaffPersonBody(BaseModel):
     )
 
 
+class StaffWordBody(BaseModel):
+    """A reason that staff wrote."""
+
+    model_config = _ANSWER
+
+    subject: str = Field(examples=[_LEARNER], description="Of the ledger's entry.")
+    key: str = Field(examples=["registration_approved:1:1795482000000"])
+    text: str = Field(examples=["licence and identity card seen at the counter"])
+
+
+class StaffWordsBody(BaseModel):
+    """What staff wrote about a learner; the ledger's entries have the digests."""
+
+    model_config = _ANSWER
+
+    words: list[StaffWordBody]
+
+
 class Approval(BaseModel):
     """An approval, with what it rests on."""
 
@@ -118,6 +146,7 @@ class Approval(BaseModel):
         description="Whether the enrolled face was compared with the person or the identity card: "
         "credit under it is then no longer provisional.",
     )
+    template_version: LookedAt = None
 
 
 class Refusal(BaseModel):
@@ -128,6 +157,7 @@ class Refusal(BaseModel):
     reasons: list[ShortText] = Field(
         min_length=1, max_length=10, examples=[["the picture shows somebody else"]]
     )
+    template_version: LookedAt = None
 
 
 class NewErasure(BaseModel):

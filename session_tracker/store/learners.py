@@ -107,21 +107,34 @@ async def read_course(
         .limit(1)
     )
     row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _to_course(row)
+
+
+async def read_courses(connection: AsyncConnection, learner_id: str) -> list[Course]:
+    """Give every course that the learner began, earlier years' too."""
+    query = (
+        select(enrolments)
+        .where(enrolments.c.learner_id == learner_id)
+        .order_by(enrolments.c.programme, enrolments.c.course)
+    )
+    return [_to_course(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _to_course(row: Any) -> Course:
     values = {name: row[name] for name in Course.__slots__}
     return Course(**{**values, "track": Training(row["track"])})
 
 
-async def is_certified(connection: AsyncConnection, course: Course) -> bool:
-    """Tell whether the course has a certificate that holds."""
-    query = select(certificates.c.number).where(
+async def certified_ms(connection: AsyncConnection, course: Course) -> int | None:
+    """Tell when the course's certificate was issued, UTC ms; None where none holds."""
+    query = select(certificates.c.issued_ms).where(
         certificates.c.learner_id == course.learner_id,
         certificates.c.programme == course.programme,
         certificates.c.course == course.course,
         certificates.c.revoked_ms.is_(None),
     )
-    return (await connection.scalar(query)) is not None
+    issued = await connection.scalar(query)
+    return None if issued is None else int(issued)
 
 
 async def read_registration(connection: AsyncConnection, learner_id: str) -> Registration | None:
@@ -201,6 +214,4 @@ async def read_course_of(connection: AsyncConnection, record: SessionRecord) -> 
         enrolments.c.programme == record.programme,
         enrolments.c.course == record.course,
     )
-    row = (await connection.execute(query)).mappings().one()
-    values = {name: row[name] for name in Course.__slots__}
-    return Course(**{**values, "track": Training(row["track"])})
+    return _to_course((await connection.execute(query)).mappings().one())

@@ -15,6 +15,7 @@ from session_tracker.store.tables_people import (
     people,
     refused_templates,
     registrations,
+    staff_words,
 )
 from session_tracker.store.tables_reviews import pictures, review_votes, reviews
 from session_tracker.store.tables_signin import invitations, learner_tokens
@@ -49,7 +50,10 @@ async def purge_learner(connection: AsyncConnection, learner_id: str) -> Purged:
         *((t, t.c.learner_id == learner_id) for t in (s.consents, s.enrolments, s.templates)),
         *((t, t.c.learner_id == learner_id) for t in (invitations, learner_tokens, people)),
         *((t, t.c.learner_id == learner_id) for t in (registrations, refused_templates)),
-        *((t, t.c.learner_id == learner_id) for t in (offline_hours, challenge_routes)),
+        *(
+            (t, t.c.learner_id == learner_id)
+            for t in (offline_hours, challenge_routes, staff_words)
+        ),
         (s.learners, s.learners.c.id == learner_id),
     ]
     rows = 0

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -51,9 +52,9 @@ templates = Table(
     Column("learner_id", Text, ForeignKey("learners.id"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("blob", LargeBinary, doc="opaque, encrypted by the verifier; null once erased"),
-    Column("provenance", Text, nullable=False, doc="id_photo, vetted_live or self_live"),
+    Column("provenance", Text, nullable=False, doc="a `Provenance`"),
     Column("enrolled_ms", big, nullable=False),
-    Column("confirmed_ms", big, doc="when a self_live one was matched or vetted"),
+    Column("confirmed_ms", big, doc="when a self-made one was matched or vetted"),
     Column("erased_ms", big),
 )
 
@@ -213,7 +214,15 @@ certificates = Table(
     Column("issued_ms", big, nullable=False),
     Column("revoked_ms", big),
     Column("revoked_reason", Text),
-    UniqueConstraint("learner_id", "programme", "course"),
+    Index(
+        "ix_certificates_in_force",
+        "learner_id",
+        "programme",
+        "course",
+        unique=True,
+        sqlite_where=text("revoked_ms IS NULL"),
+        postgresql_where=text("revoked_ms IS NULL"),
+    ),
 )
 
 APPEND_ONLY = ("ledger_entries", "ledger_nodes", "ledger_tiles", "ledger_heads")

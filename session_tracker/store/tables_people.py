@@ -62,6 +62,15 @@ challenge_routes: Final = Table(
     Column("ended_ms", big),
 )
 
+staff_words: Final = Table(
+    "staff_words",
+    metadata,
+    Column("subject", Text, primary_key=True, doc="of the ledger's entry with their digest"),
+    Column("key", Text, primary_key=True),
+    Column("learner_id", Text, ForeignKey("learners.id"), nullable=False, index=True),
+    Column("words", LargeBinary, nullable=False, doc="under the learner's own key"),
+)
+
 access_log: Final = Table(
     "access_log",
     metadata,

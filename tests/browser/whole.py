@@ -90,7 +90,9 @@ class Whole:
 
     async def approve(self, learner_id: str) -> None:
         """Approve a registration as staff do."""
-        await self.client.approve(learner_id, reason="compared with the identity card")
+        await self.client.approve(
+            learner_id, reason="compared with the identity card", face_compared=True
+        )
 
     async def facts(self, learner_id: str) -> list[dict[str, Any]]:
         """Give every fact of a learner's sessions, as the ledger has them."""

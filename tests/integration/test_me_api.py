@@ -38,13 +38,8 @@ class Site:
     async def phone(self, track: str = "refresher") -> Phone:
         """Register somebody and sign a phone in by link."""
         body = {"category": "principal", "track": track, "industry": "x", "business_ref": "b"}
-        learner_id = (await self.server("POST", "/v1/learners", json=body))["learner_id"]
-        invited = await self.server("POST", f"/v1/learners/{learner_id}/sign-in-codes")
-        phone = Phone(self, learner_id)
-        answer = await phone.ask(
-            "POST", "/v1/me/sign-in", json={"link_token": invited["link_token"]}
-        )
-        phone.token = answer["learner_token"]
+        phone = Phone(self, (await self.server("POST", "/v1/learners", json=body))["learner_id"])
+        await phone.sign_in()
         return phone
 
 
@@ -73,6 +68,14 @@ class Phone:
         response = await self.send(method, path, **options)
         assert (response.status_code, response.json()["code"]) == (status, code), response.text
         return response
+
+    async def sign_in(self) -> None:
+        """Sign in by a new link."""
+        path = f"/v1/learners/{self.learner_id}/sign-in-codes"
+        link = (await self.site.server("POST", path))["link_token"]
+        self.token = ""
+        answer = await self.ask("POST", "/v1/me/sign-in", json={"link_token": link})
+        self.token = answer["learner_token"]
 
     async def consent(self) -> Any:
         """Consent to the text that is shown."""
@@ -112,7 +115,7 @@ async def test_a_newcomer_comes_from_a_link_to_credited_time(site: Site) -> None
     phone = await site.phone()
     me = await phone.ask("GET", "/v1/me")
     assert (me["consent"], me["face"], me["track"]) == (None, None, "refresher")
-    assert me["face_ways"] == ["id_photo", "self_live"]
+    assert me["face_ways"] == ["self_photo", "self_live"]
     assert me["consent_text"]["zh"].startswith("人脸核验")
     (programme,) = me["programmes"]
     assert (programme["name"], programme["target_s"], programme["credited_s"]) == ("sample", 120, 0)
@@ -164,6 +167,30 @@ async def _play(site: Site, path: str, device: dict[str, str], *, seconds: int) 
         report = {"seq": seq, "media_id": "sample-lesson", "media_ms": media_ms, "playing": playing}
         answer = await site.http.post(f"{path}/playback", headers=device, json=report)
         assert answer.is_success, answer.text
+
+
+async def test_the_next_years_course_is_offered_afresh(site: Site) -> None:
+    """A year after the certificate the page begins at nothing; earlier sessions stay listed."""
+    phone = await site.phone()
+    await phone.enrolled()
+    confirm = f"/v1/learners/{phone.learner_id}/template/confirm"
+    await site.server("POST", confirm, json={"reason": "compared with the identity card"})
+    opened = await phone.begin()
+    device = {"Authorization": f"Bearer {opened['session_token']}"}
+    path = f"/v1/sessions/{opened['session_id']}"
+    await _play(site, path, device, seconds=200)
+    assert (await site.http.post(f"{path}/close", headers=device)).json()["certificate"]
+    body = {"programme": "sample", "media": ["sample-lesson"]}
+    await phone.refused(409, "programme_complete", "POST", "/v1/me/sessions", json=body)
+    site.studio.clock.advance(365 * 86_400_000)
+    await site.studio.service.settled()
+    await phone.sign_in()
+    (programme,) = (await phone.ask("GET", "/v1/me"))["programmes"]
+    assert (programme["credited_s"], programme["certificate"]) == (0, None)
+    await phone.enrolled()
+    again = await phone.begin()
+    listed = [one["session_id"] for one in (await phone.ask("GET", "/v1/me/sessions"))["sessions"]]
+    assert listed == [again["session_id"], opened["session_id"]]
 
 
 async def test_a_code_signs_in_once(site: Site) -> None:
@@ -291,10 +318,35 @@ async def test_initial_training_does_not_begin_with_a_selfie(site: Site) -> None
     await phone.consent()
     face = "/v1/me/face?provenance=self_live"
     await phone.refused(403, "wrong_provenance", "POST", face, **PICTURE)
-    vetted = await phone.send("POST", "/v1/me/face?provenance=vetted_live", **PICTURE)
-    assert vetted.status_code == 422
-    assert (await phone.ask("POST", "/v1/me/face?provenance=id_photo", **PICTURE))["accepted"]
+    for claimed in ("vetted_live", "id_photo"):
+        refused = await phone.send("POST", f"/v1/me/face?provenance={claimed}", **PICTURE)
+        assert refused.status_code == 422
+    assert (await phone.ask("POST", "/v1/me/face?provenance=self_photo", **PICTURE))["accepted"]
     assert site.studio.enroller.seen[0][2] is False
+
+
+@pytest.mark.parametrize("provenance", ["self_photo", "self_live"])
+async def test_what_the_learner_sent_counts_only_once_somebody_looked(
+    site: Site, provenance: str
+) -> None:
+    """Whoever has the link may post any portrait: no hour is final and nothing is certified."""
+    phone = await site.phone()
+    await phone.consent()
+    answer = await phone.ask("POST", f"/v1/me/face?provenance={provenance}", **PICTURE)
+    assert (answer["face"]["provenance"], answer["face"]["provisional"]) == (provenance, True)
+    opened = await phone.begin()
+    device = {"Authorization": f"Bearer {opened['session_token']}"}
+    path = f"/v1/sessions/{opened['session_id']}"
+    await _play(site, path, device, seconds=200)
+    closed = await site.http.post(f"{path}/close", headers=device)
+    assert closed.json()["certificate"] is None
+    (programme,) = (await phone.ask("GET", "/v1/me"))["programmes"]
+    assert programme["provisional_s"] == programme["credited_s"] >= programme["target_s"]
+    confirm = f"/v1/learners/{phone.learner_id}/template/confirm"
+    await site.server("POST", confirm, json={"reason": "compared with the identity card"})
+    me = await phone.ask("GET", "/v1/me")
+    assert me["face"]["provisional"] is False
+    assert me["programmes"][0]["certificate"] is not None
 
 
 @pytest.mark.parametrize(

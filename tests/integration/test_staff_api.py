@@ -150,6 +150,36 @@ async def test_a_registration_from_the_counter_to_the_first_lesson(site: Site) -
     await site.ask("course", "POST", "/v1/sessions", status=201, json=body)
 
 
+async def test_staff_decide_about_the_face_that_they_were_shown(site: Site) -> None:
+    """Where another was enrolled since, the decision is a conflict and changes nothing."""
+    learner, _ = await site.newcomer()
+    shown = (await site.ask("counter-3", "GET", "/v1/staff/learners?business_ref=b-7"))["learners"]
+    assert [one["template_version"] for one in shown] == [1]
+    template = {"template": base64.b64encode(b"y").decode(), "provenance": "vetted_live"}
+    await site.ask("course", "PUT", f"/v1/learners/{learner}/template", json=template)
+    approval = {"reason": "seen", "face_compared": True, "template_version": 1}
+    refusal = {"reasons": ["somebody else"], "template_version": 1}
+    confirmation = {"reason": "compared", "template_version": 1}
+    desk = f"/v1/staff/learners/{learner}"
+    confirm = f"/v1/learners/{learner}/template/confirm"
+    for path, body in (
+        (f"{desk}/approval", approval),
+        (f"{desk}/refusal", refusal),
+        (confirm, confirmation),
+    ):
+        problem = await site.ask("counter-3", "POST", path, status=409, json=body)
+        assert "version 2, not 1" in problem["detail"]
+    read = await site.ask("counter-3", "GET", desk)
+    assert read["registration"]["state"] == "waiting"
+    assert read["template"]["confirmed_ms"] is None
+    done = await site.ask("counter-3", "POST", confirm, json=confirmation | {"template_version": 2})
+    assert done["confirmed_ms"] is not None
+    body = approval | {"template_version": 2}
+    assert (await site.ask("counter-3", "POST", f"{desk}/approval", json=body))[
+        "template_version"
+    ] == 2
+
+
 @pytest.mark.parametrize(
     ("method", "path", "let_in"),
     [
@@ -158,6 +188,7 @@ async def test_a_registration_from_the_counter_to_the_first_lesson(site: Site) -
         ("POST", "/v1/reviews/rev_1/decisions", {"li-hua", "wu-wei"}),
         ("POST", "/v1/reviews/rev_1/answers", {"li-hua", "wu-wei"}),
         ("GET", "/v1/staff/learners", {"counter-3", "inspector-7"}),
+        ("GET", "/v1/staff/learners/lrn_1/words", {"counter-3", "inspector-7"}),
         ("POST", "/v1/staff/learners/lrn_1/approval", {"counter-3"}),
         ("POST", "/v1/staff/learners/lrn_1/erasure", {"counter-3"}),
         ("POST", "/v1/staff/sessions/ses_1/supervision", {"counter-3"}),
@@ -284,6 +315,8 @@ async def test_an_erasure_over_the_counter(site: Site) -> None:
     learner = site.studio.learner_id
     person = {"name": "张三", "identity_number": NUMBER}
     await site.ask("course", "PUT", f"/v1/learners/{learner}/person", json=person)
+    words = f"/v1/staff/learners/{learner}/words"
+    assert [one["text"] for one in (await site.ask("counter-3", "GET", words))["words"]] == ["seen"]
     assert (await site.ask("school", "GET", "/v1/staff/faces")) == {"stored": 1, "state": "below"}
     body = {"what": "everything", "reason": "asked for"}
     path = f"/v1/staff/learners/{learner}/erasure"
@@ -293,6 +326,8 @@ async def test_an_erasure_over_the_counter(site: Site) -> None:
     assert (content["kind"], content["data"]["actor"]) == ("person_erased", "counter-3")
     read = await site.ask("counter-3", "GET", f"/v1/staff/learners/{learner}")
     assert (read["name"], read["identity_number"]) == (None, None)
+    assert (await site.ask("inspector-7", "GET", words))["words"] == []
+    assert ("counter-3", "GET /v1/staff/learners/{learner_id}/words", learner) in await site.trail()
     find = {"identity_number": NUMBER}
     await site.ask("counter-3", "POST", "/v1/staff/learners:find", status=404, json=find)
     assert (await site.ask("school", "GET", "/v1/staff/faces"))["stored"] == 0

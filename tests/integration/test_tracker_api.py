@@ -427,7 +427,7 @@ async def test_health_version_and_metrics(site: Site) -> None:
     assert (await site.ask("GET", "/healthz")) == {"status": "ok"}
     assert (await site.ask("GET", "/readyz")) == {"status": "ok"}
     version = await site.ask("GET", "/version")
-    assert version["policies"] == {"demo": "2"}
+    assert version["policies"] == {"demo": "3"}
     assert version["profile_version"] == "scripted-1"
     metrics = (await site.http.get("/metrics")).text
     assert 'service="tracker"' in metrics

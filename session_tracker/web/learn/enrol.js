@@ -23,7 +23,7 @@ export function enrolView({ page, show, go }) {
 
 /** How this learner may enrol himself now, as the service says. */
 function ways() {
-  return account.me.face_ways ?? ["id_photo", "self_live"];
+  return account.me.face_ways ?? ["self_photo", "self_live"];
 }
 
 /** What became of the photo that is there. */
@@ -60,7 +60,7 @@ function choice(page, leaveBy, show) {
     take.disabled = true;
     fill(message, waiting("enrol.sending"));
     try {
-      await hand(await smaller(picture), "id_photo", message, show);
+      await hand(await smaller(picture), "self_photo", message, show);
     } finally {
       take.disabled = false;
       file.value = "";
@@ -75,7 +75,7 @@ function choice(page, leaveBy, show) {
     face?.state === "refused" && reasons(face.reasons ?? []),
     say(h("p"), "enrol.lead"),
     message,
-    ways().includes("id_photo") && h(
+    ways().includes("self_photo") && h(
       "section.card.stack",
       {},
       say(h("h2"), "enrol.id.title"),

@@ -65,7 +65,7 @@ addWords({
     "enrol.title": "登记照片",
     "enrol.lead": "我们用一张照片来确认学习时是您本人。选一种方式：",
     "enrol.id.title": "用身份证照片",
-    "enrol.id.text": "拍一张身份证有人像的一面，或选一张证件照。",
+    "enrol.id.text": "拍一张身份证有人像的一面，或选一张证件照。之后由工作人员核对一次，核对前学时先记着。",
     "enrol.id.take": "拍照或选照片",
     "enrol.live.title": "用手机自拍",
     "enrol.live.text": "手机会一步一步提示您。之后要和身份证照片或由工作人员核对一次，核对前学时先记着。",
@@ -83,7 +83,7 @@ addWords({
     "enrol.waiting.text": "工作人员会在 1–3 个工作日内审核。通过后就可以开始学习。",
     "enrol.rejected": "照片没有通过审核",
     "enrol.rejected.text": "请重新登记一张。",
-    "enrol.provisional": "您的自拍还没有和身份证照片核对。学时先记着，核对后计入。",
+    "enrol.provisional": "您的照片还没有和您本人或身份证核对。学时先记着，核对后计入。",
     "enrol.again": "换一张照片",
     "enrol.check": "看看审核结果",
 
@@ -327,7 +327,8 @@ addWords({
     "enrol.title": "Your photo",
     "enrol.lead": "We use one photo to make sure it is you who learns. Choose a way:",
     "enrol.id.title": "Photo of your identity card",
-    "enrol.id.text": "Take a picture of the side with your face, or choose a passport photo.",
+    "enrol.id.text":
+      "Take a picture of the side with your face, or choose a passport photo. Staff compare it later; until then your hours are kept on hold.",
     "enrol.id.take": "Take or choose a photo",
     "enrol.live.title": "A selfie",
     "enrol.live.text":
@@ -347,7 +348,7 @@ addWords({
     "enrol.rejected": "Your photo was not accepted",
     "enrol.rejected.text": "Please register another one.",
     "enrol.provisional":
-      "Your selfie has not been compared with your identity card yet. Your hours are kept on hold until then.",
+      "Your photo has not been compared with you or your identity card yet. Your hours are kept on hold until then.",
     "enrol.again": "Use another photo",
     "enrol.check": "See whether it was approved",
 

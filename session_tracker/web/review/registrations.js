@@ -70,6 +70,7 @@ function reveal(one) {
 
 function decision(one, again) {
   const base = `/v1/staff/learners/${encodeURIComponent(one.learner_id)}`;
+  const shown = { template_version: one.template_version }; // 409 where another face came since
   const id = `why-${one.learner_id}`;
   const reason = h("input", { type: "text", id, maxlength: 200, required: true });
   const compared = h("input", { type: "checkbox", id: `${id}-face` });
@@ -80,9 +81,10 @@ function decision(one, again) {
     if (!why) return reason.focus();
     try {
       if (event.submitter?.value === "refuse") {
-        await call("POST", `${base}/refusal`, { json: { reasons: [why] } });
+        await call("POST", `${base}/refusal`, { json: { reasons: [why], ...shown } });
       } else {
-        await call("POST", `${base}/approval`, { json: { reason: why, face_compared: compared.checked } });
+        const json = { reason: why, face_compared: compared.checked, ...shown };
+        await call("POST", `${base}/approval`, { json });
       }
       await again();
     } catch (error) {

@@ -330,6 +330,52 @@ async def test_a_confirmed_hit_refuses_the_enrolment(studio: Studio, twins: Twin
         await studio.open()
 
 
+async def test_a_confirmed_hit_refuses_the_face_that_was_asked_about(
+    studio: Studio, twins: Twins
+) -> None:
+    """The proxy's hours are void, what runs with his face ends; the real person's face stays."""
+    service, office = studio.service, studio.service.office
+    twins.alike.add(studio.learner_id)
+    studio.learner_id, studio.consent_id = await studio.enrol()
+    earned = await studio.open()
+    await earned.watch(200)
+    await earned.close()
+    proxy = await studio.open(media="lesson-2")
+    await proxy.watch(60)
+    assert await credited(studio) > 150
+    (review,) = await service.casework.reviews.find(kind=ReviewKind.ENROLMENT_HIT)
+    twins.alike.clear()
+    await service.registry.put_template(studio.learner_id, b"opaque", Provenance.VETTED_LIVE)
+    await office.approve(studio.learner_id, actor="counter", reason="the real one, seen")
+    await service.casework.decide(
+        review.id, actor="li", ruling=Ruling.UPHELD, reason="the proxy's own face"
+    )
+    assert (await proxy.view()).state in ("closed", "settled")
+    await service.settled()
+    assert await credited(studio) == 0
+    registration = await service.registry.registration(studio.learner_id)
+    assert (registration.state, registration.template_version) == (RegistrationState.APPROVED, 2)
+    kinds = [e.kind for e in await service.ledger.of_subject(studio.learner_id)]
+    assert kinds.count("template_refused") == 1
+    assert "registration_refused" not in kinds
+    own = await studio.open(media="lesson-3")
+    await own.watch(200)
+    await own.close()
+    assert await credited(studio) > 150
+
+
+async def test_a_face_is_refused_once(studio: Studio) -> None:
+    """Refused before, or asked about twice: one row, one entry, and no face of later is meant."""
+    service, office, learner = studio.service, studio.service.office, studio.learner_id
+    await service.registry.put_template(learner, b"opaque", Provenance.ID_PHOTO)
+    for _ in range(2):
+        assert not await office.refuse_face(learner, 1, actor="li", reasons=["a proxy"])
+    assert await office.refuse_face(learner, 2, actor="li", reasons=["a proxy"])
+    assert (await service.registry.registration(learner)).state is RegistrationState.REFUSED
+    kinds = [e.kind for e in await service.ledger.of_subject(learner)]
+    assert (kinds.count("template_refused"), kinds.count("registration_refused")) == (1, 1)
+
+
 async def test_faces_are_compared_within_the_business_only(studio: Studio, twins: Twins) -> None:
     """Somebody of another business is not looked at; nobody is compared with himself."""
     registry = studio.service.registry

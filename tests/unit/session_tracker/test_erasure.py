@@ -14,6 +14,8 @@ from session_tracker.erasure import verify_erasure
 from session_tracker.housekeeping import CourseStanding, Standing, due
 from session_tracker.policy import Provenance, load_policy
 from session_tracker.review import Ruling
+from session_tracker.signin import SignedOut
+from session_tracker.staff_words import digest
 from session_tracker.store.schema import metadata, presence_runs
 from session_tracker.store.testing import tamper
 from session_tracker.testing import Studio
@@ -115,10 +117,10 @@ async def test_nothing_decryptable_is_left_and_backups_are_covered(
         assert b"embedding" not in content
         assert b"Ouyang" not in content
         assert NUMBER.encode() not in content
-    # The other learner's template is the only thing left that was ever sealed.
+    # The other learner's template and approval are the only things left that were ever sealed.
     left = sealed_in((tmp_path / "tracker.sqlite3").read_bytes())
-    assert len(left) == 1
-    assert left[0] in sealed_before
+    assert len(left) == 2
+    assert set(left) <= set(sealed_before)
 
     # The backup of the database, with the keys as they are now: nothing comes back.
     (tmp_path / "tracker.sqlite3").write_bytes((backup / "tracker.sqlite3").read_bytes())
@@ -128,6 +130,82 @@ async def test_nothing_decryptable_is_left_and_backups_are_covered(
     assert await registry.people.read(learner) is None
     assert await registry.people.find(NUMBER) is None
     assert (await registry.template(other)).blob == b"opaque"
+
+
+@pytest.mark.both_databases
+async def test_what_staff_wrote_goes_with_the_person_and_devices_are_signed_out(
+    studio: Studio,
+) -> None:
+    """Reasons, topics and notes name people; a phone that stays signed in would bring him back."""
+    service, learner, name = studio.service, studio.learner_id, "Ouyang Feng"
+    office = service.office
+    lesson = await studio.open()
+    await lesson.watch(600)
+    number = (await lesson.close()).certificate
+    assert number is not None
+    context = service.context()
+    await service.certification.revoke(number, reason=f"not {name}'s", context=context)
+    began = (await service.session_credit(lesson.id))[0].opened_ms
+    await service.casework.supervise(
+        lesson.id, start=began, end=began + 1_000, actor="counter", reason=f"{name} sat here"
+    )
+    await service.confirm_template(learner, reason=f"compared with {name}")
+    await service.refuse_registration(learner, actor="counter", reasons=[f"not {name}"])
+    await office.require_challenge(learner, actor="counter", reason=f"{name}, seen")
+    hours = await office.enter_offline(
+        learner,
+        programme="demo",
+        institution="school",
+        minutes=45,
+        held_on=studio.clock.stamp().utc.date(),
+        topic=f"with {name}",
+    )
+    await office.withdraw_offline(
+        hours.id, institution="school", actor="school", reason=f"{name} was not there"
+    )
+    invited = await service.sign_in.invite(learner)
+    token = (await service.sign_in.by_link(invited.link_token, address="")).token
+    await service.sign_in.invite(learner)
+    assert name in str(await _rows(studio))
+    book = service.ledger
+    entries = [*await book.of_subject(learner), *await book.of_subject(lesson.id)]
+    assert not [e.key for e in entries if name.encode() in e.body]
+    said = await service.registry.staff_words.of(learner)
+    assert set(said.values()) == {
+        "seen",
+        f"{name} sat here",
+        f"compared with {name}",
+        f"not {name}",
+        f"{name}, seen",
+    }
+    kept = {(e.content["subject"], e.key): e.content for e in entries}
+    for place, text in said.items():
+        content = kept[place]
+        stated = {**content["data"], **content["data"].get("decision", {})}
+        assert content["reason"] == "in_words"
+        assert digest(text) in (stated.get("reason_sha256"), stated.get("reasons_sha256"))
+
+    await service.erase_person(learner, actor="counter", words=f"{name} asked for it")
+    assert await service.registry.staff_words.of(learner) == {}
+    assert not [e for e in await book.of_subject(learner) if name.encode() in e.body]
+    left = await _rows(studio)
+    assert name not in str(left)
+    assert left["learner_tokens"] == left["invitations"] == []
+    with pytest.raises(SignedOut):
+        await service.sign_in.learner_of(token)
+    (withdrawn,) = await office.offline(learner)
+    assert (withdrawn.minutes, withdrawn.topic, withdrawn.withdrawn_reason) == (45, "", None)
+    assert (await service.registry.registration(learner)).reasons == ()
+
+
+async def _rows(studio: Studio) -> dict[str, list[dict[str, Any]]]:
+    """Read every table but the ledger's."""
+    async with studio.service._database.read() as connection:
+        return {
+            table.name: [dict(row) for row in (await connection.execute(select(table))).mappings()]
+            for table in metadata.sorted_tables
+            if not table.name.startswith(("ledger_", "outbox_"))
+        }
 
 
 async def test_a_backup_of_the_keys_is_erased_again_at_the_next_start(
@@ -304,6 +382,8 @@ def test_why_a_face_may_not_be_kept_any_longer() -> None:
     assert due(standing(courses=(running,)), POLICY, 500 * DAY) == "course_over"
     enrolled_since = standing(enrolled_ms=50 * DAY)
     assert due(enrolled_since, POLICY, 60 * DAY) is None
+    assert due(enrolled_since, POLICY, 414 * DAY) is None
+    assert due(enrolled_since, POLICY, 416 * DAY) == "course_over"
 
 
 async def test_the_filing_duty_is_told(

@@ -122,7 +122,7 @@ async def test_every_entry_explains_itself(studio: Studio) -> None:
     lesson = await studio.open()
     await lesson.watch(60)
     for entry in await studio.service.ledger.of_subject(lesson.id):
-        assert entry.content["policy"] == "demo@2"
+        assert entry.content["policy"] == "demo@3"
         assert entry.content["models"] == {"detector": "scripted@00", "embedder": "scripted@01"}
         assert entry.content["profile"] == "scripted-1"
         if entry.kind in ("identity", "check"):

@@ -43,7 +43,8 @@ from session_tracker.explain import fate_of
 from session_tracker.ledger_file import audit_export, export_ledger
 from session_tracker.live import Report
 from session_tracker.machine import LIVE_STATES, AskCheck, Machine, State
-from session_tracker.policy import Policy, Provenance, Training, load_policy
+from session_tracker.policy import SELF_MADE, Policy, Provenance, Training, load_policy
+from session_tracker.refusals import ProgrammeComplete
 from session_tracker.review import ReviewKind, Ruling
 from session_tracker.sampling import truncated_exponential
 from session_tracker.store.schema import metadata
@@ -617,11 +618,12 @@ async def test_row_idempotency__a_repeat_gets_the_first_answer_another_body_a_co
 # --- people -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("provenance", sorted(SELF_MADE))
 async def test_row_enrolment__a_selfie_is_provisional_until_it_is_confirmed(
-    school: Studio,
+    school: Studio, provenance: Provenance
 ) -> None:
-    """Its credit counts and waits; the confirmation settles it for good."""
-    school.learner_id, school.consent_id = await school.enrol(Provenance.SELF_LIVE)
+    """Its credit counts and waits, also a photograph's; the confirmation settles it for good."""
+    school.learner_id, school.consent_id = await school.enrol(provenance)
     lesson = await begun(school)
     await lesson.watch(120)
     await lesson.close()
@@ -969,6 +971,7 @@ async def test_row_replay__yesterdays_recording_earns_nothing(school: Studio) ->
     await school.service.start()
     registry, face = school.service.registry, f"template of {school.learner_id}".encode()
     await registry.put_template(school.learner_id, face, Provenance.ID_PHOTO)
+    await school.service.office.approve(school.learner_id, actor="counter", reason="seen")
     credited = []
     for film in (0, 0, 1_000):
         camera.shot = film
@@ -1033,6 +1036,55 @@ async def test_row_certificate__at_the_target_with_nothing_pending_and_revocable
         view.certificate, reason="found by a spot check", context=context
     )
     assert revoked.revoked_reason == "found by a spot check"
+
+
+async def test_row_certificate__a_revoked_one_is_replaced_while_the_hours_stand(
+    studio: Studio,
+) -> None:
+    """Whoever's paper was revoked studies on, and gets another under another number."""
+    lesson = await studio.open()
+    await lesson.watch(600)
+    first = (await lesson.close()).certificate
+    assert first is not None
+    with pytest.raises(ProgrammeComplete):
+        await studio.open()
+    certification, context = studio.service.certification, studio.service.context()
+    await certification.revoke(first, reason="another name on it", context=context)
+    state = await studio.service.course_credit(studio.learner_id, studio.policy.name)
+    assert state.certificate_number is None
+    second = (await (await studio.open()).close()).certificate
+    assert second not in (None, first)
+    issued = await certification.of_learner(studio.learner_id)
+    assert {one.number: one.revoked_ms is None for one in issued} == {first: False, second: True}
+    with pytest.raises(ProgrammeComplete):
+        await studio.open()
+
+
+async def test_row_next_course__a_refresher_a_year_after_the_certificate(studio: Studio) -> None:
+    """Not a day before; then it begins at nothing, with the refresher's target."""
+    service, learner = studio.service, studio.learner_id
+    lesson = await studio.open()
+    await lesson.watch(600)
+    first = (await lesson.close()).certificate
+    studio.clock.advance(364 * DAY_MS)
+    await service.settled()  # the daily round has erased the face
+    await service.registry.put_template(learner, b"opaque", Provenance.VETTED_LIVE)
+    await service.office.approve(learner, actor="counter", reason="seen again")
+    with pytest.raises(ProgrammeComplete) as refused:
+        await studio.open()
+    assert "may begin on 20" in refused.value.remedy
+    studio.clock.advance(DAY_MS)
+    await service.settled()
+    lesson = await studio.open()
+    state = await service.course_credit(learner, studio.policy.name)
+    assert (state.course.course, state.course.track) == (2, Training.REFRESHER)
+    assert (state.credit.credited_s, state.certificate_number) == (0, None)
+    await lesson.watch(400)
+    second = (await lesson.close()).certificate
+    assert second not in (None, first)
+    courses = {one.number: one.course for one in await service.certification.of_learner(learner)}
+    assert courses == {first: 1, second: 2}
+    assert [s.course.course for s in await service.all_credit(learner)] == [1, 2]
 
 
 async def test_row_export__stands_alone_with_its_heads(school: Studio, tmp_path: Path) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from session_tracker.policy import (
+    SELF_MADE,
     Policy,
     Provenance,
     Training,
     load_policy,
     parse_policy,
     shipped_policies,
+    stored_policy,
 )
 from verifier.errors import ConfigurationError
 
 TEXT = (resources.files("session_tracker") / "policies" / "foshan-2021.toml").read_text("utf-8")
+
+
+ACCEPTED = 'accepted = ["id_photo", "vetted_live", "self_live", "self_photo"]'
 
 
 def changed(old: str, new: str) -> str:
@@ -40,8 +46,8 @@ def test_foshan_holds_every_default_of_the_rules(policy: Policy) -> None:
     assert (policy.network.tolerated_s, policy.network.closed_after_s) == (30, 120)
     assert (policy.lease.heartbeat_s, policy.lease.expiry_s) == (15, 120)
     assert len(policy.admission.refused_industries) == 5
-    assert policy.is_provisional(Provenance.SELF_LIVE)
-    assert not policy.is_provisional(Provenance.ID_PHOTO)
+    assert {p for p in Provenance if policy.is_provisional(p)} == SELF_MADE
+    assert policy.course.repeat_after_days == 365
 
 
 def test_the_stream_is_sampled_as_the_policy_says(policy: Policy) -> None:
@@ -87,7 +93,10 @@ def test_equal_content_has_an_equal_digest(policy: Policy) -> None:
         ("heartbeat_s = 15", "heartbeat_s = 120", "lease.heartbeat_s"),
         ("suspicion_wait_s = 12", "suspicion_wait_s = 30", "suspicion_wait_s"),
         ("\ngap_s = 12", "\ngap_s = 4", "sampling.period_s < sampling.gap_s"),
-        ('accepted = ["id_photo", "vetted_live", "self_live"]', 'accepted = ["id_photo"]', "names"),
+        (ACCEPTED, 'accepted = ["id_photo"]', "names"),
+        (', "self_photo"] # whoever', "] # whoever", "enrolment.provisional lacks"),
+        ("repeat_after_days = 365", "", "course.repeat_after_days: Field required"),
+        ("repeat_after_days = 365", "repeat_after_days = -1", "course.repeat_after_days"),
         ("rate = 1.0", "rate = 0.9", "playback.rate"),
         ("[network]", "[network", "not valid TOML"),
     ],
@@ -99,6 +108,19 @@ def test_holes_strangers_and_contradictions_are_refused(old: str, new: str, says
     assert says in refusal.value.detail
     assert "my.toml" in refusal.value.detail
     assert refusal.value.remedy
+
+
+def test_rules_from_before_are_read_as_they_were_meant(policy: Policy) -> None:
+    """A stored policy of an older release: no repeated course, and what learners sent waits."""
+    old = policy.model_dump(mode="json")
+    del old["course"]
+    old["enrolment"]["accepted"] = ["id_photo", "vetted_live", "self_live"]
+    old["enrolment"]["provisional"] = []
+    read = stored_policy(json.dumps(old))
+    assert read.course.repeat_after_days == 0
+    assert set(read.enrolment.accepted) == set(Provenance)
+    assert {p for p in Provenance if read.is_provisional(p)} == SELF_MADE
+    assert stored_policy(policy.model_dump_json()) == policy
 
 
 def test_a_policy_is_loaded_from_a_path(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest_asyncio
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from session_tracker.merkle import BLOCK
@@ -178,6 +179,57 @@ async def test_tiles_of_the_levels_above(session: Session) -> None:
     query = text("SELECT level, position, hashes FROM ledger_tiles")
     (row,) = await session.run(lambda connection: connection.execute(query).all())
     assert tuple(row) == (1, 0, b"".join(node for _, _, node in nodes))
+
+
+async def test_approvals_of_older_faces_wait_again(session: Session) -> None:
+    """Revision 0009: who was approved by another face than the newest, where staff approve."""
+    await session.run(lambda connection: migrate.upgrade(connection, "0008"))
+    people = {"old": ("initial", 1, 2), "new": ("initial", 2, 2), "free": ("refresher", 1, 2)}
+    for learner, (track, approved, newest) in people.items():
+        values = {"id": learner, "track": track, "approved": approved, "newest": newest}
+        for statement in (
+            "INSERT INTO learners VALUES (:id, 'principal', :track, 'x', 'b', 1)",
+            "INSERT INTO registrations VALUES (:id, 'approved', '[\"seen\"]', :approved, 1, 'me')",
+            "INSERT INTO templates (learner_id, version, provenance, enrolled_ms)"
+            " VALUES (:id, 1, 'id_photo', 1), (:id, :newest, 'id_photo', 1)",
+        ):
+            await session.run(lambda c, s=statement, v=values: c.execute(text(s), v))
+    await session.run(migrate.upgrade)
+    query = text("SELECT learner_id, state FROM registrations")
+    found = await session.run(lambda connection: connection.execute(query).all())
+    assert {row[0]: row[1] for row in found} == {
+        "old": "waiting",
+        "new": "approved",
+        "free": "approved",
+    }
+
+
+async def test_a_course_has_one_certificate_in_force(session: Session) -> None:
+    """Revision 0009 lets revoked ones be replaced; going back keeps the one that holds."""
+    await session.run(migrate.upgrade)
+    learner = "INSERT INTO learners VALUES ('l', 'principal', 'initial', 'x', 'b', 1)"
+    await session.run(lambda connection: connection.execute(text(learner)))
+
+    def issue(number: str, revoked: int | None) -> Callable[[Connection], object]:
+        insert = text(
+            "INSERT INTO certificates (number, learner_id, programme, course, document, issued_ms,"
+            " revoked_ms) VALUES (:number, 'l', 'p', 1, :document, 1, :revoked)"
+        )
+        values = {"number": number, "document": b"{}", "revoked": revoked}
+        return lambda connection: connection.execute(insert, values)
+
+    for number, revoked in (("a", 5), ("b", 7), ("c", None)):
+        await session.run(issue(number, revoked))
+    with pytest.raises(IntegrityError):
+        await session.run(issue("d", None))
+    await session.run(lambda connection: migrate.downgrade(connection, "0008"))
+    query = text("SELECT number FROM certificates")
+    left = await session.run(lambda connection: connection.execute(query).all())
+    assert [row[0] for row in left] == ["c"]
+    with pytest.raises(IntegrityError):
+        await session.run(issue("e", 9))
+    await session.run(migrate.upgrade)
+    await session.run(issue("e", 9))
 
 
 async def test_upgrading_twice_changes_nothing(session: Session) -> None:
