@@ -51,10 +51,17 @@ class Ran:
 
 
 def run(
-    job: Job, folder: Path, *, sections: Sequence[str] = (), watch: Watch, command: str = ""
+    job: Job,
+    folder: Path,
+    *,
+    sections: Sequence[str] = (),
+    watch: Watch,
+    command: str = "",
+    kept: Json | None = None,
 ) -> Ran:
     """Run the sections asked for (all, where none is named) and write ``bench.json`` and ``.html``.
 
+    `kept` is what `benchmarks.kept` found, for the row of the targets that no section measures.
     Raises BadRequest for a section that does not exist, ConfigurationError where `folder` cannot be
     written.
     """
@@ -75,13 +82,29 @@ def run(
         "versions": describe_versions(),
         "warnings": [*_of_machine(machine), *_of_job(job), *_of_sections(done)],
         "failed": failed,
-        "targets": targets(done),
+        "targets": targets(done if kept is None else done | {"kept": {"detail": kept}}),
         "sections": done,
     }
     written = Ran(record=record, json_file=folder / "bench.json", html_file=folder / "bench.html")
     written.json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     written.html_file.write_text(render(record), encoding="utf-8")
     return written
+
+
+def read_kept(path: Path) -> Json:
+    """Read what ``python -m benchmarks.kept`` printed. Raises BadRequest where it is not that."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"pack", "persons", "fnmr", "difference_pp", "interval_pp"} - set(found)
+    except (OSError, ValueError, TypeError) as error:
+        raise BadRequest(f"{path} cannot be read: {error}.") from error
+    if missing:
+        raise BadRequest(
+            f"{path} lacks {', '.join(sorted(missing))}.",
+            remedy="Name a file that python -m benchmarks.kept wrote.",
+        )
+    result: Json = found
+    return result
 
 
 def chosen_sections(job: Job, names: Sequence[str]) -> list[str]:

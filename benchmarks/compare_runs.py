@@ -150,7 +150,10 @@ def _row(
         )
     worse_by = _worse_by(before["value"], after["value"], known["better"])
     spread = SIGMAS * math.hypot(*(_error(metric) for metric in (before, after)))
-    relative_noise = spread / abs(before["value"]) if before["value"] else 0.0
+    if before["value"]:
+        relative_noise = spread / abs(before["value"])
+    else:  # of nothing any change is a large one: beyond its error it counts, within it does not
+        relative_noise = float("inf") if abs(after["value"]) <= spread else 0.0
     if worse_by is None or not (comparable or known["relative"]):
         change = Change.NOT_COMPARED
     elif abs(worse_by) <= max(threshold, relative_noise):

@@ -1,13 +1,16 @@
-"""The kinds of work that a learner causes, done as the stream does them.
+"""The kinds of work that a learner causes, done as streams do them: by the batcher's own runs.
 
-Names follow the credit model: a *presence sample* is decoded, detected and measured; an *identity
-sample* is embedded and judged for liveness on top; a *check* looks back on frames whose faces are
-known, decodes them again and judges them together. A *whole check* is one request with one frame.
+Names follow the credit model: a *presence sample* is decoded and glanced at, with what its camera
+showed before; an *identity sample* is decoded again, its landmarks are refined, it is embedded and
+judged for liveness; a *check* does the same on the frames that are there, together (all of them:
+that one or the other was an identity sample already is not reckoned with). A *whole check* is one
+request with one frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import cv2
@@ -15,11 +18,14 @@ import numpy as np
 
 from benchmarks.latency import Bench
 from verifier.errors import InferenceFailed
+from verifier.pipeline.batching import glancer, inspector
 from verifier.pipeline.intake import decode
-from verifier.pipeline.savings import last_seen
+from verifier.pipeline.savings import OLDEST
 
 if TYPE_CHECKING:
-    from verifier.types import Face, Frame
+    from verifier.pipeline.presence import Glance
+    from verifier.pipeline.savings import LastSeen
+    from verifier.types import Frame
 
 CHECK_FRAMES: Final = 5
 """`PresencePolicy.check_frames`."""
@@ -41,56 +47,55 @@ Run: TypeAlias = Callable[[Sequence[int]], object]
 
 
 def kinds_of(bench: Bench) -> dict[str, Run]:
-    """Give every kind of work on the frames of `bench`."""
-    engine, reference = bench.engine, bench.reference
-    jpegs = bench.jpegs
-    decoded = [decode(jpeg) for jpeg in jpegs]
-    known = _faces(bench, decoded)
+    """Give every kind of work on the frames of `bench`. Raises InferenceFailed without a face."""
+    engine, reference, jpegs = bench.engine, bench.reference, bench.jpegs
+    look, inspect = glancer(engine, decode, False), inspector(engine, decode)
+    seen: list[Glance] = list(look([(jpeg, None) for jpeg in jpegs], {}))
+    if not all(one.faces for one in seen):
+        raise InferenceFailed("A frame of the benchmark shows no face.")
+    followed = [one.seen for one in seen]
+    rested = [replace(one, age=OLDEST) for one in followed]
     empty, dark = without_face(jpegs[0]), [darkened(jpeg) for jpeg in jpegs]
 
-    def some(data: Sequence[bytes], turns: Sequence[int]) -> list[Frame]:
-        return [decode(data[turn % len(data)]) for turn in turns]
+    def whole(data: Sequence[bytes]) -> Run:
+        def run(turns: Sequence[int]) -> object:
+            frames: list[Frame] = [decode(data[turn % len(data)]) for turn in turns]
+            return engine.assess(frames, references=[reference] * len(turns))
 
-    def whole(data: Sequence[bytes]) -> Callable[[Sequence[int]], object]:
-        return lambda turns: engine.assess(some(data, turns), references=[reference] * len(turns))
+        return run
 
-    def presence(turns: Sequence[int]) -> object:
-        frames = some(jpegs, turns)
-        return engine.assess(frames, faces=engine.detect(frames), liveness=False, embed=False)
+    def presence(data: Sequence[bytes], last: Sequence[LastSeen]) -> Run:
+        def run(turns: Sequence[int]) -> object:
+            return look([(data[turn % len(data)], last[turn % len(last)]) for turn in turns], {})
 
-    memory = [last_seen(frame, some) for frame, some in zip(decoded, known, strict=True)]
+        return run
 
-    def tracked(turns: Sequence[int]) -> object:
-        frames = some(bench.later, turns)
-        last = [memory[turn % len(memory)] for turn in turns]
-        faces = engine.detect(frames, last=last)
-        return engine.assess(frames, faces=faces, liveness=False, embed=False)
+    def identity(frames: int) -> Run:
+        """Look at so many frames for each turn."""
 
-    def judged(turns: Sequence[int], frames: int) -> object:
-        """Judge frames whose faces are known; a check decodes, a sample has just done so."""
-        numbers = [(turn + i) % len(jpegs) for turn in turns for i in range(frames)]
-        return engine.assess(
-            some(jpegs, numbers) if frames > 1 else [decoded[n] for n in numbers],
-            faces=[known[n] for n in numbers],
-            references=[reference] * len(numbers),
-        )
+        def run(turns: Sequence[int]) -> object:
+            numbers = [(turn + i) % len(jpegs) for turn in turns for i in range(frames)]
+            known = [seen[number].evidence for number in numbers]
+            pictures = [jpegs[number] for number in numbers]
+            return inspect(
+                [
+                    (picture, one.digest, one.faces, reference)
+                    for picture, one in zip(pictures, known, strict=True)
+                ],
+                {},
+            )
+
+        return run
 
     return {
         "whole": whole(jpegs),
-        "presence": presence,
-        "tracked": tracked,
-        "identity": lambda turns: judged(turns, 1),
-        "check": lambda turns: judged(turns, CHECK_FRAMES),
+        "presence": presence(jpegs, rested),
+        "tracked": presence(bench.later, followed),
+        "identity": identity(1),
+        "check": identity(CHECK_FRAMES),
         "no_face": whole([empty]),
         "too_dark": whole(dark),
     }
-
-
-def _faces(bench: Bench, frames: Sequence[Frame]) -> list[tuple[Face, ...]]:
-    found = bench.engine.detect(frames)
-    if not all(found):
-        raise InferenceFailed("A frame of the benchmark shows no face.")
-    return found
 
 
 def without_face(jpeg: bytes) -> bytes:

@@ -2,7 +2,8 @@
 
 The cache holds vectors of faces, which are biometric data: its folder is readable by its owner
 only, its rows bear the digest of a picture and never a name, and `benren tune --no-cache` does
-without. A row is valid for one pack, one set of quality limits and one state of the code.
+without. A row is valid for one pack on one provider, in one version of what computes there, for
+one set of quality limits and one state of the code.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from benchmarks.dataset import Picture, Role
 from verifier.errors import ConfigurationError, ImageError
+from verifier.models.installation import engine_versions
 from verifier.models.processors import available_processors
 from verifier.pipeline.intake import decode
 from verifier.types import Evidence, Frame
@@ -56,6 +58,11 @@ class Measured(Protocol):
     @property
     def models(self) -> Mapping[str, str]:
         """Role -> ``id@sha256``."""
+        ...
+
+    @property
+    def providers(self) -> Mapping[str, str]:
+        """Role -> what runs that network: others give other numbers, bfloat16 most of all."""
         ...
 
     @property
@@ -172,9 +179,11 @@ def code_version() -> str:
 
 
 def configuration_key(engine: Measured) -> str:
-    """Name everything that decides what is observed: networks, quality limits, code."""
+    """Name all that decides what is observed: networks, what runs them, quality limits, code."""
     parts = {
         "models": dict(sorted(engine.models.items())),
+        "providers": dict(sorted(engine.providers.items())),
+        "engines": engine_versions(),
         "quality": engine.profile.quality.model_dump(mode="json"),
         "code": code_version(),
     }

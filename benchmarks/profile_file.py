@@ -64,6 +64,7 @@ def profile_of(tuning: Tuning) -> ThresholdProfile:
             dataset=tuning.dataset,
             dataset_sha256=tuning.dataset_sha256,
             code=tuning.code,
+            provider=tuning.provider,
             based_on=base.version,
         ),
         embedders=embedders,

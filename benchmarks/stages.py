@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import cv2
 
@@ -26,7 +26,7 @@ from benchmarks.latency import EVERY_FRAME
 from verifier.errors import InferenceFailed
 from verifier.models.packs import load_pack
 from verifier.models.processors import available_processors
-from verifier.models.runtime import Runtime
+from verifier.models.runtime import Provider, Runtime
 from verifier.models.store import Store
 from verifier.pipeline.engine import Engine
 from verifier.pipeline.intake import decode
@@ -106,11 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print one row per stage, batch and number of workers."""
     parser = argparse.ArgumentParser(prog="benren bench latency", description=__doc__)
     parser.add_argument("--pack", default="open")
-    parser.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--provider", choices=get_args(Provider), default="cpu")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="batches per row and worker")
     parser.add_argument("--json", action="store_true", help="print JSON Lines")
     chosen = parser.parse_args(argv)
-    threads = 1 if chosen.provider == "cpu" else None
+    threads = None if chosen.provider == "cuda" else 1  # as many workers as processors otherwise
     runtime = Runtime(chosen.provider, threads=threads)
     engine = Engine(load_pack(chosen.pack, Store.default(), runtime), load_profile(), EVERY_FRAME)
     for row in measure(engine, available_processors(), max(chosen.rounds, 2)):

@@ -63,6 +63,7 @@ class PaintedEngine:
         *,
         embedder: str = "painted",
         digest: str = "0",
+        provider: str = "paper",
     ) -> None:
         self._profile = profile or load_profile("provisional-2026-11")
         self._models = {
@@ -70,12 +71,18 @@ class PaintedEngine:
             "embedder": f"{embedder}@{digest * 64}",
             "liveness_1": f"varnish@{digest * 64}",
         }
+        self._providers = dict.fromkeys(self._models, provider)
         self.assessed = 0
 
     @property
     def models(self) -> Mapping[str, str]:
         """Role -> id."""
         return self._models
+
+    @property
+    def providers(self) -> Mapping[str, str]:
+        """Role -> the same provider for all."""
+        return self._providers
 
     @property
     def profile(self) -> ThresholdProfile:

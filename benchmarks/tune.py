@@ -91,6 +91,8 @@ class PackStudy:
     pack: str
     embedder: str
     models: Mapping[str, str]
+    providers: Mapping[str, str]
+    """Role -> what ran it."""
     acquisition: tuple[Acquisition, ...]
     matching: Matching | None
     """None where the data set has no identities."""
@@ -115,6 +117,11 @@ class Tuning:
     """Pictures that were left out; with their places, so never in a report."""
     pictures: int
     """Those that were kept, of all roles."""
+
+    @property
+    def provider(self) -> str:
+        """What ran the networks: one name, or all of them where there were several."""
+        return ", ".join(sorted({name for one in self.packs for name in one.providers.values()}))
 
 
 @contextmanager
@@ -197,6 +204,7 @@ def _study(
         pack=candidate.pack,
         embedder=candidate.embedder,
         models=candidate.engine.models,
+        providers=candidate.engine.providers,
         acquisition=tuple(acquisition(items)),
         matching=matching,
         iapar=iapar,

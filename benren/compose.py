@@ -132,6 +132,7 @@ async def _with_verifier(
     from verifier.types import IceServer  # noqa: PLC0415
 
     engine, provider = load_inference(config)
+    engine.warm_up()
     engine.self_test()
     limits = image_limits(config)
     metrics = HttpMetrics()

@@ -32,17 +32,25 @@ class LocalEnroller:
 
     async def look(self, image: bytes) -> str:
         """Give live advice by the limits of an enrolment."""
-        (frame,) = await self._batcher.decode([image])
-        return _first((await self._batcher.enrol(frame)).reasons)
+        deadline = self._batcher.deadline()
+        (frame,) = await self._batcher.decode([image], timeout_s=deadline.left_s)
+        found = await self._batcher.enrol(frame, timeout_s=deadline.left_s)
+        return _first(found.reasons)
 
     async def enrol(self, learner_id: str, image: bytes, *, live: bool) -> FaceTaken:
         """Make a template; a selfie that the liveness networks take for a picture is refused."""
-        (frame,) = await self._batcher.decode([image])
-        found = await self._batcher.enrol(frame)
+        deadline = self._batcher.deadline()
+        (frame,) = await self._batcher.decode([image], timeout_s=deadline.left_s, owner=learner_id)
+        found = await self._batcher.enrol(frame, timeout_s=deadline.left_s, owner=learner_id)
         if found.reasons or found.embedding is None:
             return FaceTaken(template=None, advice=mend(found.reasons))
         if live:
-            evidence = await self._batcher.assess([frame], references=[found.embedding])
+            evidence = await self._batcher.assess(
+                [frame],
+                references=[found.embedding],
+                timeout_s=deadline.left_s,
+                owner=learner_id,
+            )
             if self._batcher.judge(evidence, found.embedding).decision is Decision.SPOOF:
                 return _NOT_LIVE
         quality = found.quality.by_ofiq_name() if found.quality is not None else {}

@@ -83,6 +83,8 @@ class ModelFiles:
 
     def _try(self, weights: Weights, runtime: Runtime) -> None:
         network = runtime.load(weights)
+        if network.open_sizes:  # a detector: not run by the loading
+            network.warm_up()
         self._line(
             {
                 "file": weights.name,

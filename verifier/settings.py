@@ -62,7 +62,8 @@ class Batching(Section):
     max_pending_bytes: int = Field(default=1024 * _MIB, ge=_MIB, le=64 * 1024 * _MIB)
     """Their bytes, decoded."""
     timeout_s: float = Field(default=10.0, gt=0, le=300)
-    """Answered within this time, or 503."""
+    """A request (of `verify:batch`, an item) is answered within this time, over all its steps, or
+    503; readiness fails where a batch runs for longer."""
     drain_s: float = Field(default=10.0, ge=0, le=300)
     """How long a stopping service lets waiting requests finish."""
 

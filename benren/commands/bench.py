@@ -14,6 +14,7 @@ import typer
 
 from benren.console import complain, emit, err, out
 from verifier.errors import BenrenError
+from verifier.models.backend import Provider
 
 if TYPE_CHECKING:
     from benchmarks.compare_runs import Comparison, Row
@@ -45,7 +46,8 @@ def bench(
         str | None, typer.Option(help="Model pack (default: that of the settings).")
     ] = None,
     provider: Annotated[
-        str | None, typer.Option(help="What runs the networks (default: that of the settings).")
+        Provider | None,
+        typer.Option(help="What runs the networks (default: that of the settings)."),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for bench.json and bench.html.")
@@ -58,6 +60,10 @@ def bench(
         Path | None,
         typer.Option(help="Folder of photographs [BENREN_FACES, else shared/faces beside]."),
     ] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option(help="What python -m benchmarks.kept printed, for the table of targets."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the targets as JSON Lines.")] = False,
 ) -> None:
@@ -68,7 +74,7 @@ def bench(
     """
     if context.invoked_subcommand is not None:
         return
-    from benchmarks.bench import chosen_sections, run  # noqa: PLC0415 - heavy
+    from benchmarks.bench import chosen_sections, read_kept, run  # noqa: PLC0415 - heavy
     from benchmarks.frames import find_faces  # noqa: PLC0415
     from benchmarks.job import Job  # noqa: PLC0415
     from benren.config import Config, load_settings  # noqa: PLC0415
@@ -78,8 +84,9 @@ def bench(
     settings = load_settings(Config, config, pack=pack, provider=provider)
     job = Job(pack=settings.pack, faces=find_faces(faces), quick=quick, provider=settings.provider)
     names = chosen_sections(job, section or [])
+    found = None if kept is None else read_kept(kept)
     with _progress(names, quiet=json) as watch:
-        ran = run(job, output, sections=names, watch=watch, command=_command())
+        ran = run(job, output, sections=names, watch=watch, command=_command(), kept=found)
     for row in ran.record["targets"]:
         if json:
             emit(row)

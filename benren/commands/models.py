@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from verifier.models.backend import Provider
 
 app = typer.Typer(
     help="Which weights there are, where they lie, and if they work.", no_args_is_help=True
@@ -49,9 +51,7 @@ def pull(
 @app.command()
 def verify(
     pack: PackArgument = "open",
-    provider: Annotated[
-        Literal["cpu", "cuda"], typer.Option(help="Where to run the networks.")
-    ] = "cpu",
+    provider: Annotated[Provider, typer.Option(help="What runs the networks.")] = "cpu",
     as_json: JsonOption = False,
 ) -> None:
     """Hash every file of a pack and run each network once."""

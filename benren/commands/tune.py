@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from benren.console import emit, err, out
 from verifier.errors import BadRequest, Conflict
+from verifier.models.backend import Provider
 
 if TYPE_CHECKING:
     from benchmarks.observe import Stage
@@ -64,7 +65,7 @@ def tune(
     ] = None,
     note: Annotated[str, typer.Option(help="Words for the profile's evidence.")] = "",
     seed: Annotated[int, typer.Option(help="Decides who tunes and who is reported on.")] = 0,
-    provider: Annotated[str, typer.Option(help="Where the networks run: cpu or cuda.")] = "cpu",
+    provider: Annotated[Provider, typer.Option(help="What runs the networks.")] = "cpu",
     cache: Annotated[
         Path | None, typer.Option(help="Folder for what was measured of each picture.")
     ] = None,
@@ -93,6 +94,7 @@ def tune(
             dataset,
             output,
             packs,
+            provider,
             {
                 "--target-fmr": target_fmr,
                 "--target-bpcer": target_bpcer,
@@ -157,20 +159,22 @@ def default_cache() -> Path:
     return cache_folder() / "tune"
 
 
-def open_candidates(packs: Sequence[str], base: ThresholdProfile, provider: str) -> list[Candidate]:
+def open_candidates(
+    packs: Sequence[str], base: ThresholdProfile, provider: Provider
+) -> list[Candidate]:
     """Load the packs. Raises InstallationError, ModelError and ConfigurationError."""
     from verifier.models.installation import check_installation  # noqa: PLC0415
 
     check_installation()
     from benchmarks.tune import Candidate  # noqa: PLC0415
     from verifier.models.packs import load_pack  # noqa: PLC0415
-    from verifier.models.runtime import Provider, Runtime  # noqa: PLC0415
+    from verifier.models.runtime import Runtime  # noqa: PLC0415
     from verifier.models.store import Store  # noqa: PLC0415
     from verifier.pipeline.engine import Engine  # noqa: PLC0415
 
     store = Store.default()
     # One thread per inference: `observe` runs as many batches as there are processors.
-    runtime = Runtime(cast("Provider", provider), threads=1)
+    runtime = Runtime(provider, threads=1)
     loaded = [load_pack(name, store, runtime) for name in dict.fromkeys(packs)]
     return [
         Candidate(pack=one.name, engine=Engine(one, with_embedder(base, one.embedder.name)))
@@ -215,12 +219,17 @@ def _version(output: Path) -> str:
 
 
 def _command(
-    dataset: Path, output: Path, packs: Sequence[str], numbers: Mapping[str, float | None]
+    dataset: Path,
+    output: Path,
+    packs: Sequence[str],
+    provider: str,
+    numbers: Mapping[str, float | None],
 ) -> str:
     """Write the command so that it can be repeated elsewhere: names of files, never their paths."""
     words = ["benren", "tune", dataset.absolute().name, "-o", output.name]
     for name in packs:
         words += ["--pack", Path(name).name if "/" in name else name]
+    words += ["--provider", provider]
     for option, value in numbers.items():
         if value is not None:
             words += [option, f"{value:g}"]

@@ -39,7 +39,10 @@ def painted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def candidates(packs: Sequence[str], base: ThresholdProfile, provider: str) -> list[Candidate]:
         return [
-            Candidate(pack=one, engine=PaintedEngine(base, embedder=f"{one}-net")) for one in packs
+            Candidate(
+                pack=one, engine=PaintedEngine(base, embedder=f"{one}-net", provider=provider)
+            )
+            for one in packs
         ]
 
     monkeypatch.setattr(command, "open_candidates", candidates)
@@ -68,7 +71,7 @@ def test_a_run_writes_profile_report_evidence_and_suspects(
         data,
         *("-o", out / "office-1.toml", "--report", out / "r.html", "--evidence", out / "e.json"),
         *("--suspects", out / "s.csv", "--target-fmr", "0.03", "--pack", "open", "--pack", "other"),
-        *("--cache", tmp_path / "cache", "--json"),
+        *("--cache", tmp_path / "cache", "--json", "--provider", "openvino-bf16"),
     )
     assert code == 0
     printed = capsys.readouterr()
@@ -76,6 +79,9 @@ def test_a_run_writes_profile_report_evidence_and_suspects(
     assert numbers == json.loads((out / "e.json").read_text(encoding="utf-8"))
     profile = load_profile(out / "office-1.toml")
     assert profile.version == "office-1"
+    assert profile.provenance is not None
+    assert profile.provenance.provider == "openvino-bf16"
+    assert "--provider openvino-bf16" in profile.provenance.command
     for pack, study in zip(("open", "other"), numbers["packs"], strict=True):
         assert study["pack"] == pack
         own = profile.for_embedder(f"{pack}-net")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from verifier.api.bodies import (
     CompareTemplates,
@@ -15,6 +15,8 @@ from verifier.api.bodies import (
     TemplateBody,
 )
 from verifier.api.metrics import VerifierMetrics
+from verifier.api.verify import owner_of
+from verifier.edge import actor_of
 from verifier.pipeline.batching import Batcher
 from verifier.pipeline.templates import TemplateVault, embedding_of
 from verifier.types import SubjectTemplate, TemplateComparer
@@ -30,14 +32,16 @@ def templates_router(
     router = APIRouter(tags=["templates"])
 
     @router.post("/v1/templates", summary="Make a template")
-    async def create_template(body: CreateTemplate) -> TemplateBody:
+    async def create_template(body: CreateTemplate, request: Request) -> TemplateBody:
         """Make a template of an ID photograph. The verifier keeps neither of them.
 
         A photograph with no face, with several, or with one that is too small, blurred, dark,
         turned away or hidden is refused with 422, code `template_refused` and its `reasons`.
         """
-        (frame,) = await batcher.decode([body.photo])
-        enrolment = await batcher.enrol(frame)
+        deadline = batcher.deadline()
+        owner = owner_of(actor_of(request).name, body.subject)
+        (frame,) = await batcher.decode([body.photo], timeout_s=deadline.left_s, owner=owner)
+        enrolment = await batcher.enrol(frame, timeout_s=deadline.left_s, owner=owner)
         metrics.enrolled(enrolment.reasons)
         embedding = embedding_of(enrolment)
         quality = enrolment.quality.by_ofiq_name() if enrolment.quality is not None else {}

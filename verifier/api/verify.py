@@ -24,7 +24,7 @@ from verifier.api.bodies import (
 )
 from verifier.api.metrics import VerifierMetrics
 from verifier.clock import Clock
-from verifier.edge import problem_of, request_id_of, unexpected_problem
+from verifier.edge import actor_of, problem_of, request_id_of, unexpected_problem
 from verifier.errors import BenrenError
 from verifier.keys import KeyRing, canonical_json
 from verifier.pipeline.batching import Batcher, Priority
@@ -32,6 +32,7 @@ from verifier.pipeline.templates import TemplateVault, embedding_of
 from verifier.types import Face, Verdict
 
 if TYPE_CHECKING:
+    from verifier.pipeline.deadline import Deadline
     from verifier.types import Vector
 
 PURPOSE = "verdict"
@@ -61,19 +62,32 @@ class Verification:
         self._metrics = metrics
 
     async def verify(
-        self, request: VerifyByTemplate | VerifyByPhoto, priority: Priority = Priority.INTERACTIVE
+        self,
+        request: VerifyByTemplate | VerifyByPhoto,
+        *,
+        caller: str,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> VerdictBody:
-        """Judge one request. Raises ImageError, TemplateError, TemplateRefused, Overloaded."""
+        """Judge one request of `caller`, an API key's name, all of it within one deadline.
+
+        Raises ImageError, TemplateError, TemplateRefused, Overloaded.
+        """
         timings: dict[str, float] = {}
+        deadline = self._batcher.deadline()
+        owner = owner_of(caller, request.subject if isinstance(request, VerifyByTemplate) else "")
         with _timed(timings, "reference"):
-            reference = await self._reference(request, priority)
+            reference = await self._reference(request, deadline, owner, priority)
         with _timed(timings, "decode"):
-            frames = await self._batcher.decode(request.frames, priority=priority)
+            frames = await self._batcher.decode(
+                request.frames, priority=priority, timeout_s=deadline.left_s, owner=owner
+            )
         with _timed(timings, "assess"):
             evidence = await self._batcher.assess(
                 frames,
                 references=[reference] * len(frames),
                 priority=priority,
+                timeout_s=deadline.left_s,
+                owner=owner,
                 timings_ms=timings,
             )
         with _timed(timings, "judge"):
@@ -81,10 +95,13 @@ class Verification:
         self._metrics.judged(verdict)
         return self._signed(request, verdict, timings)
 
-    async def item(self, request: VerifyByTemplate | VerifyByPhoto, request_id: str) -> BatchItem:
-        """Judge one item of a batch; its errors are its own."""
+    async def item(
+        self, request: VerifyByTemplate | VerifyByPhoto, request_id: str, *, caller: str
+    ) -> BatchItem:
+        """Judge one item of a batch; its errors, and its deadline, are its own."""
         try:
-            return BatchItem(verdict=await self.verify(request, Priority.BULK))
+            verdict = await self.verify(request, caller=caller, priority=Priority.BULK)
+            return BatchItem(verdict=verdict)
         except BenrenError as error:
             return BatchItem(problem=problem_of(error, request_id))
         except Exception:  # noqa: BLE001 - one item's bug must not cost the other items
@@ -92,12 +109,21 @@ class Verification:
             return BatchItem(problem=unexpected_problem(request_id))
 
     async def _reference(
-        self, request: VerifyByTemplate | VerifyByPhoto, priority: Priority
+        self,
+        request: VerifyByTemplate | VerifyByPhoto,
+        deadline: Deadline,
+        owner: str,
+        priority: Priority,
     ) -> Vector:
         if isinstance(request, VerifyByTemplate):
             return self._vault.open(request.template, subject=request.subject).embedding
-        (frame,) = await self._batcher.decode([request.reference_photo], priority=priority)
-        return embedding_of(await self._batcher.enrol(frame, strict=False, priority=priority))
+        (frame,) = await self._batcher.decode(
+            [request.reference_photo], priority=priority, timeout_s=deadline.left_s, owner=owner
+        )
+        enrolment = await self._batcher.enrol(
+            frame, strict=False, priority=priority, timeout_s=deadline.left_s, owner=owner
+        )
+        return embedding_of(enrolment)
 
     def _signed(
         self,
@@ -136,6 +162,11 @@ class Verification:
         return body
 
 
+def owner_of(caller: str, subject: str) -> str:
+    """Name who takes turns: one person of one API key, or a key that names nobody."""
+    return f"{caller}/{subject}"
+
+
 def signed_payload(verdict: dict[str, Any]) -> bytes:
     """Give the bytes under a verdict's signature, from its JSON as the API returned it."""
     signed = {name: value for name, value in verdict.items() if name not in UNSIGNED}
@@ -147,23 +178,23 @@ def verify_router(verification: Verification) -> APIRouter:
     router = APIRouter(tags=["verify"])
 
     @router.post("/v1/verify", summary="Verify a person")
-    async def verify(body: VerifyRequest) -> VerdictBody:
+    async def verify(body: VerifyRequest, request: Request) -> VerdictBody:
         """Say whether the frames show the person of the template or photograph, alive.
 
         *No face*, *mismatch* and *spoof* are verdicts (200). The answer holds scores: it is for
         servers, never for a learner's device.
         """
-        return await verification.verify(body)
+        return await verification.verify(body, caller=actor_of(request).name)
 
     @router.post("/v1/verify:batch", summary="Verify many")
     async def verify_batch(body: VerifyBatch, request: Request) -> BatchBody:
         """Verify up to 64 items. Each gets its own verdict or its own problem."""
-        request_id = request_id_of(request)
+        request_id, caller = request_id_of(request), actor_of(request).name
         at_a_time = asyncio.Semaphore(_ITEMS_AT_A_TIME)
 
         async def judged(item: VerifyByTemplate | VerifyByPhoto) -> BatchItem:
             async with at_a_time:
-                return await verification.item(item, request_id)
+                return await verification.item(item, request_id, caller=caller)
 
         return BatchBody(results=list(await asyncio.gather(*map(judged, body.items))))
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 Engine: TypeAlias = Literal["cpu", "openvino", "cuda", "openvino-bf16"]
 """What can run a network; `cpu` and `cuda` are onnxruntime's."""
+Provider: TypeAlias = Literal["cpu", "openvino", "cuda", "openvino-bf16", "auto"]
+"""An `Engine`, or for each network the exact one that is measured to be the fastest here."""
 EXACT: Final[tuple[Engine, ...]] = ("cpu", "openvino", "cuda")
 """Those that compute in float32, as the thresholds were measured: `auto` chooses among them."""
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from verifier.models.network import Tensor
 
-MAX_SHAPES: Final = 32
-"""The ladder, and the sizes of pictures that a detector meets; the oldest goes."""
+MAX_SHAPES: Final = 64
+"""The ladder of six steps times ten sizes of pictures that a detector meets: three of them for VGA
+frames of both orientations, two for each further shape of frames. The oldest goes."""
 TOLERANCE: Final = 1e-4
 """Of the largest number of an output, or of 1: how far a bound run may be from a plain one."""
 

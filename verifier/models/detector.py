@@ -50,7 +50,18 @@ class Detector(Protocol):
         ...
 
     def detect(self, images: Image) -> list[tuple[Face, ...]]:
-        """Find the faces in each picture of (B, H, W, 3) uint8 BGR, highest score first."""
+        """Find the faces in each picture of (B, H, W, 3) uint8 BGR, highest score first.
+
+        Boxes and landmarks are pixels of those pictures. Raises ValueError for another shape or
+        dtype, `InferenceFailed` where the network fails.
+        """
+        ...
+
+    def warm_up(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Run every batch size on pictures of these heights and widths (px) once.
+
+        Raises `ModelTooLarge` where memory runs out, `InferenceFailed` where the network fails.
+        """
         ...
 
 
@@ -91,7 +102,9 @@ class YuNet:
     def detect(self, images: Image) -> list[tuple[Face, ...]]:
         """Find the faces in each picture of (B, H, W, 3) uint8 BGR with H and W multiples of 32.
 
-        Coordinates are pixels of those pictures; highest score first.
+        Boxes and landmarks (float32) are pixels of those pictures; highest score first. Raises
+        ValueError for another shape or dtype, `InferenceFailed` where the network fails or gives
+        NaN, `BenrenError` where it is not YuNet.
         """
         _check_images(images, multiple=32)
         height, width = images.shape[1:3]
@@ -107,6 +120,10 @@ class YuNet:
             for i, stride in enumerate(self.STRIDES)
         ]
         return [self._faces(levels, picture) for picture in range(len(images))]
+
+    def warm_up(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Run every batch size on pictures of these heights and widths (px) once."""
+        _warm_up(self._network, sizes)
 
     def _level(
         self, stride: int, outputs: Sequence[NDArray[np.float32]], cells: tuple[int, int]
@@ -175,9 +192,19 @@ class Scrfd:
         return self._network.id
 
     def detect(self, images: Image) -> list[tuple[Face, ...]]:
-        """Find the faces in each picture of (B, H, W, 3) uint8 BGR, highest score first."""
+        """Find the faces in each picture of (B, H, W, 3) uint8 BGR, highest score first.
+
+        H and W are multiples of 32, or `sides` where the file fixes them. Boxes and landmarks
+        (float32) are pixels of those pictures. Raises ValueError for another shape or dtype,
+        `InferenceFailed` where the network fails or gives NaN, `BenrenError` where it has no
+        landmarks.
+        """
         _check_images(images, multiple=32)
         return [self._detect_one(image) for image in images]
+
+    def warm_up(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Run pictures of these heights and widths (px) once."""
+        _warm_up(self._network, sizes)
 
     def _detect_one(self, image: Image) -> tuple[Face, ...]:
         blob = cv2.dnn.blobFromImage(image, 1 / self._divisor, mean=(self._mean,) * 3, swapRB=True)
@@ -249,6 +276,12 @@ def _grid(rows: int, columns: int) -> NDArray[np.float32]:
     grid = np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
     grid.setflags(write=False)
     return grid
+
+
+def _warm_up(network: Network, sizes: Sequence[tuple[int, int]]) -> None:
+    if network.open_sizes:  # else it was warmed up when it was loaded
+        for size in sizes:
+            network.warm_up(*size)
 
 
 def _check_images(images: Image, *, multiple: int) -> None:

@@ -97,7 +97,8 @@ class Embedder:
     def embed(self, crops: Image | Sequence[Image]) -> NDArray[np.float32]:
         """Turn (B, side, side, 3) uint8 BGR crops into (B, d) float32 vectors of length 1.
 
-        Raises :class:`verifier.errors.InferenceFailed` where a vector has no direction.
+        Raises ValueError for crops of another shape or dtype, `InferenceFailed` where the network
+        fails or a vector has no direction.
         """
         pictures = list(crops)
         expected = (self.side, self.side, 3)

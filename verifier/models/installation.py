@@ -41,6 +41,7 @@ ONNXRUNTIME: Final = frozenset(
     }
 )
 """Distributions that install ``onnxruntime``."""
+OPENVINO: Final = "openvino"
 
 
 def check_installation(installed: Iterable[str] | None = None) -> None:
@@ -51,6 +52,15 @@ def check_installation(installed: Iterable[str] | None = None) -> None:
     names = {_normalised(name) for name in (_installed() if installed is None else installed)}
     _check_opencv(sorted(names & OPENCV))
     _check_onnxruntime(sorted(names & ONNXRUNTIME))
+
+
+def engine_versions() -> dict[str, str]:
+    """Give distribution -> version of all that computes here: onnxruntime, openvino, OpenCV."""
+    wanted = OPENCV | ONNXRUNTIME | {OPENVINO}
+    found = {
+        _normalised(one.metadata["Name"] or ""): one.version for one in metadata.distributions()
+    }
+    return {name: found[name] for name in sorted(wanted & found.keys())}
 
 
 def _check_opencv(found: list[str]) -> None:

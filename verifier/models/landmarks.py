@@ -114,7 +114,11 @@ class FaceMesh:
         return self._iris is not None
 
     def locate(self, frames: Sequence[Image], faces: Sequence[Face]) -> list[Mesh]:
-        """Find one mesh per pair of frame (H, W, 3) uint8 BGR and face of it."""
+        """Find one mesh per pair of frame (H, W, 3) uint8 BGR and face of it (px of the frame).
+
+        Raises ValueError where there is not one face for each frame, `InferenceFailed` where the
+        network fails or gives NaN.
+        """
         if len(frames) != len(faces):
             raise ValueError(f"{len(frames)} frames for {len(faces)} faces")
         if not frames:
@@ -130,7 +134,11 @@ class FaceMesh:
         ]
 
     def eyes(self, frames: Sequence[Image], meshes: Sequence[Mesh]) -> list[Eyes]:
-        """Look at both eyes of each mesh, cut from the original frame; needs the iris network."""
+        """Look at both eyes of each mesh, cut from the original frame, (H, W, 3) uint8 BGR.
+
+        Points come in pixels of the frame. Raises ValueError without an iris network and where
+        there is not one mesh for each frame, `InferenceFailed` where the network fails.
+        """
         if self._iris is None:
             raise ValueError("this pack has no iris network")
         if len(frames) != len(meshes):
@@ -173,7 +181,11 @@ def eye_matrix(mesh: Mesh, corners: tuple[int, int], *, mirrored: bool) -> NDArr
 
 
 def aspect_ratio(points: NDArray[np.float32], indices: Sequence[int]) -> float:
-    """Compute (|p2 p6| + |p3 p5|) / (2 |p1 p4|) in the picture plane."""
+    """Compute (|p2 p6| + |p3 p5|) / (2 |p1 p4|) in the picture plane: a number without a unit.
+
+    `points` are (n, 2 or more) float32, x and y first, in pixels; `indices` name p1 to p6, else
+    ValueError, and IndexError where a point is not there.
+    """
     p1, p2, p3, p4, p5, p6 = (points[i, :2] for i in indices)
     across = float(np.linalg.norm(p1 - p4))
     return float(np.linalg.norm(p2 - p6) + np.linalg.norm(p3 - p5)) / (2 * max(across, 1e-6))

@@ -77,13 +77,21 @@ class LivenessNetwork:
         return self.id.partition("@")[0]
 
     def crop(self, pixels: Image, box: Box) -> Image:
-        """Cut what the network judges from a frame (H, W, 3) uint8 BGR: (side, side, 3)."""
+        """Cut what the network judges from a frame: (side, side, 3) uint8 BGR.
+
+        The frame is (H, W, 3) uint8 BGR, the box x, y, width, height in its pixels; the box may
+        stick out of the frame.
+        """
         if self.contract.geometry == "shifted":
             return crop_shifted(pixels, box, self.contract.scale, self.contract.side)
         return crop_square(pixels, box, self.contract.scale, self.contract.side)
 
     def score(self, crops: Image | Sequence[Image]) -> NDArray[np.float32]:
-        """Give the probability of live, (B,) float32, of (B, side, side, 3) uint8 BGR crops."""
+        """Give the probability of live, (B,) float32, 0..1, of (B, side, side, 3) uint8 BGR crops.
+
+        Raises ValueError for crops of another shape or dtype, `InferenceFailed` where the network
+        fails or gives NaN.
+        """
         pictures = list(crops)
         expected = (self.contract.side, self.contract.side, 3)
         for crop in pictures:
@@ -100,6 +108,8 @@ class LivenessNetwork:
 def crop_shifted(pixels: Image, box: Box, scale: float, side: int) -> Image:
     """Cut the box times `scale`, shifted to stay inside the frame, stretched to a square.
 
+    From (H, W, 3) uint8 BGR to (side, side, 3) of the same; the box is x, y, width, height in
+    pixels of the frame, with positive sizes (else ZeroDivisionError).
     Geometry of Silent-Face-Anti-Spoofing, ``src/generate_patches.py``; bilinear, as in training.
     """
     height, width = pixels.shape[:2]
@@ -121,7 +131,11 @@ def _inside(centre: float, length: float, limit: int) -> tuple[int, int]:
 
 
 def crop_square(pixels: Image, box: Box, scale: float, side: int) -> Image:
-    """Cut a square of `scale` times the longer side of the box, borders reflected."""
+    """Cut a square of `scale` times the longer side of the box, borders reflected.
+
+    From (H, W, 3) uint8 BGR to (side, side, 3) of the same; the box is x, y, width, height in
+    pixels of the frame, and may stick out of it.
+    """
     height, width = pixels.shape[:2]
     box_x, box_y, box_width, box_height = box
     # A box beyond all reason must not allocate a picture beyond all reason.

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
-from verifier.errors import InferenceFailed, ModelError
+from verifier.errors import InferenceFailed, ModelError, ModelTooLarge
+from verifier.models.backend import does_not_fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,8 @@ _DTYPES: Final[dict[str, type[np.generic]]] = {
     "tensor(uint8)": np.uint8,
 }
 _FREE: Final = 32
-"""What an open height or width is set to in the warm-up: YuNet and SCRFD take multiples of 32."""
+"""What an open height or width is set to where nobody says: YuNet and SCRFD take multiples of 32.
+No picture has it, so a network that is to serve is warmed up on the sizes that it will get."""
 
 
 class Session(Protocol):
@@ -53,17 +55,19 @@ class Network:
         ladder: tuple[int, ...],
         pads: bool,
         failures: tuple[type[Exception], ...],
+        memory_remedy: str,
     ) -> None:
         """Wrap `session`; `failures` is what its ``run`` may raise.
 
-        With `pads` a remainder goes into the next larger step of the ladder, else into smaller
-        ones (see `plan`).
+        `memory_remedy` is what to do where there is no room for its batches. With `pads` a
+        remainder goes into the next larger step of the ladder, else into smaller ones (see `plan`).
         """
         given = _only_input(session, weights)
         self._session = session
         self._input_name = given.name
         self._pads = pads
         self._failures = failures
+        self._memory_remedy = memory_remedy
         self.id: Final = weights.id
         """``name@sha256``."""
         self.name: Final = weights.name
@@ -80,6 +84,11 @@ class Network:
         fixed = self.input_shape[0]
         self.ladder: Final = ladder if fixed is None else (fixed,)
         """Batch sizes that run: those asked for, or the one that the file itself fixes."""
+
+    @property
+    def open_sizes(self) -> int:
+        """How many sizes after the batch axis the file leaves open."""
+        return self.input_shape[1:].count(None)
 
     def run(self, batch: Tensor) -> tuple[Tensor, ...]:
         """Compute all outputs, in the order of `output_names`, each (b, ...).
@@ -103,15 +112,26 @@ class Network:
         return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
     def warm_up(self, *sizes: int) -> None:
-        """Run every step of the ladder once; `sizes` fill the open axes after the batch axis."""
-        open_axes = self.input_shape[1:].count(None)
-        if sizes and len(sizes) != open_axes:
-            raise ValueError(f"{self.name} leaves {open_axes} sizes open, got {sizes}")
-        filling = iter(sizes or (_FREE,) * open_axes)
+        """Run every step of the ladder once; `sizes` fill the open axes after the batch axis.
+
+        Raises `ModelTooLarge` where memory runs out, and what `run` raises.
+        """
+        if sizes and len(sizes) != self.open_sizes:
+            raise ValueError(f"{self.name} leaves {self.open_sizes} sizes open, got {sizes}")
+        filling = iter(sizes or (_FREE,) * self.open_sizes)
         shape = [next(filling) if size is None else size for size in self.input_shape[1:]]
         noise = np.random.default_rng(0)
-        for step in self.ladder:
-            self.run(noise.random((step, *shape), np.float32).astype(self.dtype))
+        try:
+            for step in self.ladder:
+                self.run(noise.random((step, *shape), np.float32).astype(self.dtype))
+        except InferenceFailed as failure:
+            if not does_not_fit(failure):
+                raise
+            raise ModelTooLarge(
+                f"{self.name} does not fit into the memory of {self.provider} in batches of"
+                f" {self.ladder}: {failure}",
+                remedy=self._memory_remedy,
+            ) from failure
 
     def _check(self, batch: Tensor) -> None:
         fits = batch.ndim == len(self.input_shape) and all(

@@ -40,6 +40,8 @@ class Pack:
     """Role -> ``name@sha256``; roles are detector, embedder, liveness_1.., mesh, iris."""
     licences: Mapping[str, str]
     """Role -> the terms of its weights."""
+    providers: Mapping[str, str]
+    """Role -> what runs it, as its engine calls it (with ``auto`` not the same for all)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,7 @@ def _assembled(
         else FaceMesh(mesh.network, None if iris is None else iris.network),
         models=MappingProxyType({role: one.network.id for role, one in loaded.items()}),
         licences=MappingProxyType({role: one.terms for role, one in loaded.items()}),
+        providers=MappingProxyType({role: one.network.provider for role, one in loaded.items()}),
     )
 
 

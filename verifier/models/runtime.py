@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from verifier.errors import (
     ConfigurationError,
     InferenceFailed,
     ModelError,
-    ModelTooLarge,
     ProviderUnavailable,
 )
-from verifier.models.backend import EXACT, GPU_LADDER, LADDER, Backend, Engine, does_not_fit
+from verifier.models.backend import EXACT, GPU_LADDER, LADDER, Backend, Engine, Provider
 from verifier.models.network import Network
 from verifier.models.openvino import OpenVino, Precision
 from verifier.models.ort import OnnxRuntime
 from verifier.models.processors import available_processors
-from verifier.models.selection import Choice, choose
+from verifier.models.selection import Choice, choose, filling
 
 if TYPE_CHECKING:
     from verifier.models.weights import Weights
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["GPU_LADDER", "LADDER", "Network", "Provider", "Runtime"]
 
 _log = logging.getLogger("benren.models")
-
-Provider: TypeAlias = Literal["cpu", "openvino", "cuda", "openvino-bf16", "auto"]
-"""An `Engine`, or for each network the exact one that is measured to be the fastest here."""
 
 MAX_STEP: Final = 1024
 """No ladder goes beyond: a batch is held in memory several times."""
@@ -61,7 +57,8 @@ class Runtime:
         that run, rising; by default `LADDER` or `GPU_LADDER`. `memory_limit_mb` is the largest GPU
         arena of one network in MiB, where CUDA may run. `warm_up` runs each step of the ladder once
         at loading, so that the first request neither waits for it nor is the first to learn that a
-        network does not work here.
+        network does not work here. A network of open height and width (a detector) is left to
+        whoever knows its sizes (`engine.Engine.warm_up`): every size costs memory of its own.
 
         Raises `ProviderUnavailable` where the provider is not installed, `InstallationError` where
         there is no onnxruntime, `ConfigurationError` for a wrong argument.
@@ -132,7 +129,10 @@ class Runtime:
         refused: list[str] = []
         for backend in self._backends:
             try:
-                candidates.append(self._load_on(backend, weights))
+                network = self._load_on(backend, weights)
+                if self._warm_up and network.open_sizes:
+                    network.warm_up(*filling(network.open_sizes))
+                candidates.append(network)
             except (ModelError, InferenceFailed) as failure:
                 _log.warning("auto: %s does not run %s: %s", backend.name, weights.name, failure)
                 failures.append(failure)
@@ -159,23 +159,11 @@ class Runtime:
             ladder=backend.ladder if self._ladder is None else self._ladder,
             pads=backend.pads,
             failures=backend.failures,
+            memory_remedy=backend.memory_remedy,
         )
-        if self._warm_up:
-            _warm_up(network, backend)
+        if self._warm_up and not network.open_sizes:
+            network.warm_up()
         return network
-
-
-def _warm_up(network: Network, backend: Backend) -> None:
-    try:
-        network.warm_up()
-    except InferenceFailed as failure:
-        if does_not_fit(failure):
-            raise ModelTooLarge(
-                f"{network.name} does not fit into the memory of {backend.name} in batches of"
-                f" {network.ladder}: {failure}",
-                remedy=backend.memory_remedy,
-            ) from failure
-        raise
 
 
 def _known(provider: str) -> Provider:

@@ -17,8 +17,9 @@ ROWS: Final = 4
 """Of the batch that is timed: what a service that is busy runs at a time."""
 ROUNDS: Final = 5
 """After one that warms up; of the times the median counts."""
-SIDE: Final = 320
-"""What an open height or width is set to: pictures that a detector gets in this size."""
+SIDES: Final = (256, 320)
+"""What an open height and width are set to: the size in which a detector gets pictures of 4:3, so
+that nothing is kept for a size that never comes (`verifier.pipeline.detect.canvases`)."""
 TOLERANCE: Final = 1e-3
 """Of the largest number of an output, or of 1: how far an engine may be from the first one."""
 
@@ -90,8 +91,14 @@ def choose(
     )
 
 
+def filling(count: int) -> tuple[int, ...]:
+    """Give sizes for so many open axes."""
+    return SIDES if count == len(SIDES) else SIDES[-1:] * count
+
+
 def _noise(network: Network) -> Tensor:
-    shape = [SIDE if size is None else size for size in network.input_shape[1:]]
+    sizes = iter(filling(network.input_shape[1:].count(None)))
+    shape = [next(sizes) if size is None else size for size in network.input_shape[1:]]
     random = np.random.default_rng(0)
     if network.dtype == np.uint8:
         return random.integers(0, 256, (ROWS, *shape), np.uint8)

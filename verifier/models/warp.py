@@ -28,6 +28,9 @@ def halvings(factor: float) -> int:
 def halved(pixels: Image, factor: float) -> tuple[Image, int]:
     """Halve a picture by the mean of 2 x 2 pixels until `factor` is below 2; also by how much.
 
+    The picture is (H, W, 3) or (H, W) uint8 in any order of colours, and comes out so; `factor` is
+    how many of its pixels go into one of what will be made of it, along a side. It is never halved
+    below 1 px, and given back itself where there is nothing to halve.
     OpenCV averages 2 x 2 pixels twenty times as fast as areas of any other size. An odd last row
     or column is left out; where pixels of the result lie in the picture does not change by that.
     """

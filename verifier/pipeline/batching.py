@@ -1,7 +1,8 @@
 """The asyncio front of the engine: micro-batches across requests, bounded in every direction.
 
 Callers await `decode`, `detect`, `assess` or `enrol`; `queue` makes batches of what they ask.
-Callers of one priority take turns by their `owner`, as a session.
+Callers of one priority take turns by their `owner`, as a session. A caller of several steps has
+one `deadline` for them and hands what is left of it in as `timeout_s`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from verifier.errors import BenrenError
+from verifier.errors import BenrenError, InferenceFailed
+from verifier.pipeline.deadline import Deadline
 from verifier.pipeline.ports import (
     BatchLimits,
     BatchObserver,
@@ -43,17 +45,15 @@ class Batcher:
         observer: BatchObserver | None = None,
     ) -> None:
         self._engine = engine
-        self._queue = BatchQueue(
-            limits if limits is not None else BatchLimits(),
-            observer if observer is not None else Unobserved(),
-        )
+        self._limits = limits if limits is not None else BatchLimits()
+        self._queue = BatchQueue(self._limits, observer if observer is not None else Unobserved())
         self._decode = Kind(name="decode", run=_decoder(decode), alone=True)
         self._detect = Kind(name="detect", run=_detector(engine))
         self._glance = {
-            closely: Kind(name="glance", run=_glancer(engine, decode, closely))
+            closely: Kind(name="glance", run=glancer(engine, decode, closely))
             for closely in (False, True)
         }
-        self._inspect = Kind(name="inspect", run=_inspector(engine, decode))
+        self._inspect = Kind(name="inspect", run=inspector(engine, decode))
         self._poses = Kind(name="pose", run=_poser(engine))
         self._enrol = {
             strict: Kind(name="enrol", run=_enroller(engine, strict), alone=True)
@@ -113,7 +113,9 @@ class Batcher:
     ) -> list[Evidence]:
         """Give the evidence of each frame, in order. Raises Overloaded, InferenceFailed.
 
-        The milliseconds per stage of the batch that the frames were part of go to `timings_ms`.
+        Frames are (H, W, 3) uint8 BGR of any shapes, faces in their coordinates (px), references
+        (d,) float32, L2-normalised; ValueError where there is not one for each. The milliseconds
+        per stage of the batch that the frames were part of go to `timings_ms`.
         """
         kind = self._assess[int(liveness), int(embed), int(faces is not None)]
         items = list(
@@ -140,11 +142,12 @@ class Batcher:
         *,
         last: LastSeen | None,
         closely: bool = False,
+        priority: Priority = Priority.INTERACTIVE,
         owner: str = "",
     ) -> Glance:
         """Decode a picture and say who is there. Raises ImageError, Overloaded, InferenceFailed."""
         answers = await self._queue.submit(
-            self._glance[closely], [(picture, last)], _size(picture), owner=owner
+            self._glance[closely], [(picture, last)], _size(picture), priority, owner=owner
         )
         answer = answers[0]
         if isinstance(answer, BenrenError):
@@ -158,18 +161,21 @@ class Batcher:
         digests: Sequence[str],
         faces: Sequence[tuple[Face, ...]],
         reference: Vector,
+        priority: Priority = Priority.INTERACTIVE,
         owner: str = "",
     ) -> list[Evidence]:
         """Look for identity on pictures whose faces were found at a glance.
 
-        `digests` name the pictures in the evidence. Raises Overloaded, InferenceFailed.
+        Pictures are encoded, or frames (H, W, 3) uint8 BGR; faces are in their coordinates (px),
+        the reference is (d,) float32, L2-normalised. `digests` name the pictures in the evidence.
+        Raises ValueError where the lists differ in length, ImageError, Overloaded, InferenceFailed.
         """
         items = [
             (picture, digest, some, reference)
             for picture, digest, some in zip(pictures, digests, faces, strict=True)
         ]
         size = sum(_size(picture) for picture in pictures)
-        return await self._queue.submit(self._inspect, items, size, owner=owner)
+        return await self._queue.submit(self._inspect, items, size, priority, owner=owner)
 
     async def enrol(
         self,
@@ -197,10 +203,13 @@ class Batcher:
         *,
         priority: Priority = Priority.INTERACTIVE,
         timeout_s: float | None = None,
+        owner: str = "",
     ) -> list[HeadPose | None]:
         """Give the head pose of one face of each frame. Raises Overloaded, InferenceFailed."""
         items = list(zip(frames, faces, strict=True))
-        return await self._queue.submit(self._poses, items, _pixels(frames), priority, timeout_s)
+        return await self._queue.submit(
+            self._poses, items, _pixels(frames), priority, timeout_s, owner=owner
+        )
 
     def judge(
         self, evidence: Sequence[Evidence], reference: Vector, *, require_liveness: bool = True
@@ -208,8 +217,21 @@ class Batcher:
         """Decide over the evidence of one person's frames."""
         return self._engine.judge(evidence, reference, require_liveness=require_liveness)
 
+    def deadline(self) -> Deadline:
+        """Let the time begin in which one request is to be answered, over all its steps."""
+        return Deadline(self._limits.timeout_s)
+
     async def self_test(self) -> None:
-        """Infer on a built-in picture, beside the queue. Raises what the engine raises."""
+        """Infer on a built-in picture, beside the queue. Raises what the engine raises.
+
+        Raises InferenceFailed, without a try, where a batch has been running for longer than any
+        request may take: whoever is in it got no answer, and its worker may never come back.
+        """
+        oldest_s = self._queue.oldest_s
+        if oldest_s > self._limits.timeout_s:
+            raise InferenceFailed(
+                f"A batch has been running for {oldest_s:.0f} s.", remedy="Restart the service."
+            )
         await asyncio.to_thread(self._engine.self_test)
 
     @property
@@ -257,9 +279,13 @@ def _decoder(decode: Callable[[bytes], Frame]) -> Run:
     return run
 
 
-def _glancer(engine: InferenceEngine, decode: Callable[[bytes], Frame], closely: bool) -> Run:
+def glancer(engine: InferenceEngine, decode: Callable[[bytes], Frame], closely: bool) -> Run:
+    """Make what decodes and glances: of (picture, last seen) each; also for who measures it.
+
+    What cannot be decoded is answered by its error, and disturbs no other.
+    """
+
     def run(items: list[Any], stages_ms: dict[str, float]) -> list[Glance | BenrenError]:
-        """Decode and glance; what cannot be decoded is answered so, and disturbs no other."""
         found: list[Any] = [_decoded(picture, decode) for picture, _ in items]
         good = [index for index, one in enumerate(found) if isinstance(one, Frame)]
         last = [items[index][1] for index in good]
@@ -283,7 +309,9 @@ def _decoded(picture: bytes | Frame, decode: Callable[[bytes], Frame]) -> Frame 
         return error
 
 
-def _inspector(engine: InferenceEngine, decode: Callable[[bytes], Frame]) -> Run:
+def inspector(engine: InferenceEngine, decode: Callable[[bytes], Frame]) -> Run:
+    """Make what decodes, refines and assesses: of (picture, digest, faces, reference) each."""
+
     def run(items: list[Any], stages_ms: dict[str, float]) -> list[Evidence]:
         pictures, digests, faces, references = zip(*items, strict=True)
         frames = [

@@ -66,6 +66,26 @@ INSIDE = 0.75
 """A box that lies so far inside a larger one is part of the same face."""
 
 
+VGA = ((480, 640), (640, 480))
+"""Heights and widths of frames that a detector is warmed up for."""
+
+
+def canvases(detector: Detector, *, small_looks: bool = True) -> list[tuple[int, int]]:
+    """List the heights and widths (px) in which the detector gets VGA frames and faces of them."""
+    looks, canvas = _looks(detector, small_looks=small_looks)
+    sizes = [_canvas(_inner(*size, look), look, canvas) for size in VGA for look in looks]
+    close = max(detector.sides) if detector.sides else CLOSE_SIDE
+    return list(dict.fromkeys([*sizes, (close, close)]))
+
+
+def _looks(detector: Detector, *, small_looks: bool) -> tuple[tuple[Look, ...], int | None]:
+    """Give the first looks, and the side of their canvas where the detector takes only one."""
+    if not detector.sides:
+        return (LOOKS if small_looks else LARGE_LOOKS), None
+    canvas = max(detector.sides)
+    return tuple(Look(inner=round(canvas * share), margin=0) for share in (0.9, 0.4)), canvas
+
+
 def detect(
     frames: Sequence[Frame], detector: Detector, *, small_first: bool = False
 ) -> list[tuple[Face, ...]]:
@@ -75,14 +95,9 @@ def detect(
     large look is spared where the small one plainly shows one face; further faces of less than a
     sixth of the longer side are then not seen.
     """
-    looks: tuple[Look, ...] = LOOKS
-    close_side = CLOSE_SIDE
-    canvas: int | None = None
-    if detector.sides:
-        canvas = close_side = max(detector.sides)
-        looks = tuple(Look(inner=round(canvas * share), margin=0) for share in (0.9, 0.4))
-        small_first = False
-    if small_first:
+    looks, canvas = _looks(detector, small_looks=True)
+    close_side = canvas or CLOSE_SIDE
+    if small_first and not canvas:
         first = _small_first(frames, detector)
     else:
         first = first_looks(frames, detector, looks, canvas)
@@ -223,20 +238,33 @@ def letterbox(
     square of `canvas` px.
     """
     height, width = pixels.shape[:2]
-    scale = look.inner / max(height, width)
-    inner = (max(round(height * scale), 1), max(round(width * scale), 1))
-    shape = [
-        canvas or math.ceil((length + 2 * look.margin) / MULTIPLE) * MULTIPLE for length in inner
-    ]
-    out = np.zeros((shape[0], shape[1], 3), dtype=np.uint8)
+    inner = _inner(height, width, look)
+    shape = _canvas(inner, look, canvas)
+    out = np.zeros((*shape, 3), dtype=np.uint8)
     top, left = (shape[0] - inner[0]) // 2, (shape[1] - inner[1]) // 2
-    small, times = halved(pixels, 1 / scale)
+    small, times = halved(pixels, max(height, width) / look.inner)
     out[top : top + inner[0], left : left + inner[1]] = cv2.resize(
         small, (inner[1], inner[0]), interpolation=cv2.INTER_LINEAR
     )
     sx, sy = inner[1] / (times * small.shape[1]), inner[0] / (times * small.shape[0])
     # Pixel centres at whole numbers: (x + 0.5) * s - 0.5 + left.
     return out, np.array([[sx, 0, sx / 2 - 0.5 + left], [0, sy, sy / 2 - 0.5 + top]])
+
+
+def _inner(height: int, width: int, look: Look) -> tuple[int, int]:
+    """Give height and width of a frame of that shape in a look, px."""
+    scale = look.inner / max(height, width)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def _canvas(inner: tuple[int, int], look: Look, canvas: int | None) -> tuple[int, int]:
+    """Give height and width of the picture around it, px."""
+    if canvas:
+        return canvas, canvas
+    rows, columns = (
+        math.ceil((length + 2 * look.margin) / MULTIPLE) * MULTIPLE for length in inner
+    )
+    return rows, columns
 
 
 def to_frame(face: Face, matrix: NDArray[np.float64]) -> Face:
@@ -264,7 +292,11 @@ def is_sound(face: Face) -> bool:
 
 
 def merge(faces: Sequence[Face]) -> list[Face]:
-    """Keep the surest of faces that are the same: overlapping, or one inside the other."""
+    """Keep the surest of faces that are the same: overlapping, or one inside the other.
+
+    All in one frame's coordinates (px); the surest first. Faces must be sound (`is_sound`): a box
+    without an area raises ZeroDivisionError.
+    """
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
         if not any(_is_same(face.box, other.box) for other in kept):
@@ -273,7 +305,10 @@ def merge(faces: Sequence[Face]) -> list[Face]:
 
 
 def overlap(a: Box, b: Box) -> tuple[float, float]:
-    """Give intersection over union, and intersection over the smaller box."""
+    """Give intersection over union, and intersection over the smaller box: shares, 0..1.
+
+    Boxes are x, y, width, height, in pixels of one picture, with positive sizes.
+    """
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:

@@ -22,6 +22,11 @@ def embed_aligned(aligned: Sequence[AlignedFace], embedder: Embedder) -> list[Ve
     """Give the vectors of faces that are aligned to the embedder's own template and side."""
     if not aligned:
         return []
-    vectors = embedder.embed([face.crop for face in aligned])
-    vectors.setflags(write=False)
-    return list(vectors)
+    return [_own(row) for row in embedder.embed([face.crop for face in aligned])]
+
+
+def _own(row: Vector) -> Vector:
+    """Copy a row: a view would keep the vectors of all faces of the batch as long as itself."""
+    vector = row.copy()
+    vector.setflags(write=False)
+    return vector

@@ -95,6 +95,11 @@ class Engine:
         return self._pack.models
 
     @property
+    def providers(self) -> Mapping[str, str]:
+        """Role -> what runs that network, as its engine calls it."""
+        return self._pack.providers
+
+    @property
     def profile(self) -> ThresholdProfile:
         """The thresholds in force."""
         return self._profile
@@ -120,9 +125,11 @@ class Engine:
         last: Sequence[LastSeen | None] | None = None,
         timings_ms: MutableMapping[str, float] | None = None,
     ) -> list[tuple[Face, ...]]:
-        """Find the faces of each frame, in full-frame coordinates, the largest first.
+        """Find the faces of each frame, in full-frame coordinates (px), the largest first.
 
-        `last`: what the camera of each frame showed before, where that is known (see `savings`).
+        Frames are (H, W, 3) uint8 BGR of any shapes. `last`: what the camera of each frame showed
+        before, where that is known (see `savings`); raises ValueError where it is not one for each.
+        Raises `InferenceFailed`.
         """
         with _timed("detect", timings_ms):
             return saving.detect(frames, self._pack.detector, self._savings, last)
@@ -147,6 +154,10 @@ class Engine:
 
         A face that cannot be evidence is neither embedded nor, where identity is asked for, judged
         for liveness (`Savings.early_exit`).
+
+        Frames are (H, W, 3) uint8 BGR of any shapes, faces in their coordinates (px), references
+        (d,) float32, L2-normalised, as the embeddings that come out. Raises ValueError where the
+        lists differ in length, `InferenceFailed` where a network fails.
         """
         given = list(faces) if faces is not None else [None] * len(frames)
         wanted = list(references) if references is not None else [None] * len(frames)
@@ -175,7 +186,9 @@ class Engine:
     ) -> list[Glance]:
         """Say who is there in each frame of a camera, and of what quality, as cheaply as may be.
 
-        `closely` places landmarks as `detect` does, for whoever needs them at once.
+        `closely` places landmarks as `detect` does, for whoever needs them at once. Frames are
+        (H, W, 3) uint8 BGR of any shapes; faces come in their coordinates (px), the largest first.
+        Raises ValueError where `last` is not one for each, `InferenceFailed`.
         """
         smalls = [presence.shrink(frame) for frame in frames]
         if closely or not self._glances:
@@ -338,6 +351,15 @@ class Engine:
             reasons=reasons,
             face=candidate.face,
         )
+
+    def warm_up(self) -> None:
+        """Run the detector on the sizes in which it gets VGA frames, in every batch size.
+
+        Other networks have one size and are warmed up when they are loaded. Raises `ModelTooLarge`
+        where memory runs out, `InferenceFailed` where the detector does not work here.
+        """
+        detector = self._pack.detector
+        detector.warm_up(detection.canvases(detector, small_looks=self._savings.small_looks))
 
     def self_test(self) -> None:
         """Run every network on a built-in picture; raises InferenceFailed where one is off."""

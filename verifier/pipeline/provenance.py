@@ -34,6 +34,8 @@ class Provenance(_Table):
     """Over the digests of all pictures and whose they are."""
     code: Text
     """State of the code that turned pictures into numbers."""
+    provider: Text | None = None
+    """What ran the networks, as its engine calls it; not told by profiles of before that."""
     based_on: Text
     """Version of the profile from which all that was not measured was taken."""
 

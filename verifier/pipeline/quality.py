@@ -69,7 +69,10 @@ class Measures:
 
 
 def measure(frame: Frame, aligned: AlignedFace, levels: QualityLevels) -> Measures:
-    """Measure one face; `aligned` is its canonical crop (112, 112, 3) uint8 BGR."""
+    """Measure one face; `aligned` is its canonical crop (112, 112, 3) uint8 BGR.
+
+    Box and landmarks of the face are pixels of the frame, (H, W, 3) uint8 BGR.
+    """
     face = aligned.face
     grey = cv2.cvtColor(aligned.crop, cv2.COLOR_BGR2GRAY).astype(np.float64)
     yaw, pitch, roll = head_pose_deg(face)
@@ -125,6 +128,7 @@ def reasons_against(measures: Measures, limits: QualityLimits) -> tuple[Reason, 
 def sharpness(grey: Grey) -> float:
     """Give the variance of the second difference in its weaker direction, of the face's part.
 
+    `grey` is the canonical crop, (112, 112) float64, 0..255.
     The usual variance of the Laplacian adds both directions and so misses motion blur, which
     leaves one of them sharp. Grey levels squared.
     """
@@ -135,7 +139,10 @@ def sharpness(grey: Grey) -> float:
 
 
 def uniformity(grey: Grey) -> float:
-    """Give the common part of the grey histograms of the two halves, 0..1 (ISO/IEC 29794-5)."""
+    """Give the common part of the grey histograms of the two halves, 0..1 (ISO/IEC 29794-5).
+
+    `grey` is the canonical crop, (112, 112) float64, 0..255.
+    """
     shares = []
     for half in HALVES:
         bins = (grey[half] * (HISTOGRAM_BINS / 256)).astype(np.intp)

@@ -2,13 +2,17 @@
 
 It knows nothing of pictures. Jobs of one kind share a batch; a worker that is free takes what
 waits (interactive before bulk) and, where no other worker is free, waits a few milliseconds for
-more. While all workers are busy the queue itself makes the batches.
+more. While all workers are busy the queue itself makes the batches. Bulk that has waited long gets
+one batch in `BULK_SHARE`, however much interactive work there is.
 
 Among jobs of one priority owners take turns (`fairness`).
 
 A batch that fails takes nobody with it: each of its jobs is tried once more by itself. A job that
 brings its worker down (what is no `Exception`, as `SystemExit`) is tried once more, then answered
 with an error; the worker goes on.
+
+Pictures are large, so no job outlives its answer: an error goes to its caller without the frames
+of the worker that met it, which hold the batch, and so other callers' pictures.
 """
 
 from __future__ import annotations
@@ -18,13 +22,15 @@ import logging
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from verifier.errors import BenrenError, InferenceFailed, Overloaded
 from verifier.pipeline.fairness import Turns
 from verifier.pipeline.ports import BatchLimits, BatchObserver, Priority
 
 _log = logging.getLogger("benren.batching")
+BULK_SHARE: Final = 4
+"""Of so many batches one is begun by bulk that has waited for `BatchLimits.patience_s`."""
 Run: TypeAlias = Callable[[list[Any], dict[str, float]], Sequence[Any]]
 """Items of all jobs of a batch in, as many results out, in order; adds milliseconds per stage."""
 
@@ -65,6 +71,10 @@ class BatchQueue:
         self._arrived = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
         self._free = limits.workers
+        self._begun_at: dict[int, float] = {}
+        """When each batch in hand was begun, by the loop's clock."""
+        self._since_bulk = 0
+        """Batches begun by interactive jobs since bulk began one."""
         self._closing = False
         self._pending = 0
         self._pending_bytes = 0
@@ -118,9 +128,21 @@ class BatchQueue:
             raise self._late(limit_s) from error
         finally:
             self._drop(job)  # where it still waits: cancelled or late
+            # An error that is raised here holds this frame, the job would hold the error.
+            del job
+
+    @property
+    def oldest_s(self) -> float:
+        """For how long the oldest batch in hand has been running; 0 where none is."""
+        if not self._begun_at:
+            return 0.0
+        return asyncio.get_running_loop().time() - min(self._begun_at.values())
 
     async def close(self) -> None:
-        """Take nothing more, finish what waits (up to `drain_s`), stop. Closing twice is fine."""
+        """Take nothing more, finish what waits (up to `drain_s`), stop. Closing twice is fine.
+
+        What runs then gets Overloaded; its thread is left alone, since none can be ended.
+        """
         self._closing = True
         self._arrived.set()
         if self._workers:
@@ -133,7 +155,7 @@ class BatchQueue:
             for job in list(queue.values()):
                 self._drop(job)
                 _fail(job, Overloaded("The service is shutting down.", remedy="Try again."))
-        await asyncio.to_thread(self._executor.shutdown)
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _late(self, limit_s: float) -> Overloaded:
         self._observer.turned_away("late")
@@ -169,32 +191,46 @@ class BatchQueue:
         self._observer.waiting(sum(len(job.items) for job in waiting))
 
     async def _work(self) -> None:
-        while batch := await self._next_batch():
-            try:
-                await self._run(batch)
-            finally:
-                self._free += 1
+        while await self._serve():
+            pass
 
-    async def _next_batch(self) -> list[_Job]:
-        """Wait for work; an empty batch says that there will be none."""
-        while (first := self._take(None, self._limits.max_batch)) is None:
+    async def _serve(self) -> bool:
+        """Wait for work and do one batch; tells whether there can be more."""
+        while (first := self._take_first()) is None:
             if self._closing:
-                return []
+                return False
             await self._wait_for_arrival(None)
         self._free -= 1
         batch = [first]
+        try:
+            await self._fill(batch)
+            self._begun_at[id(batch)] = asyncio.get_running_loop().time()
+            await self._run(batch)
+        except asyncio.CancelledError:
+            for job in batch:
+                _fail(job, Overloaded("The service is shutting down.", remedy="Try again."))
+            raise
+        finally:
+            self._begun_at.pop(id(batch), None)
+            self._free += 1
+            for job in batch:
+                self._release(job)
+        return True
+
+    async def _fill(self, batch: list[_Job]) -> None:
+        """Add jobs of the first one's kind, and wait for them where that costs nobody anything."""
+        kind = batch[0].kind
         loop = asyncio.get_running_loop()
         until = loop.time() + self._limits.window_ms / 1000
-        while not first.kind.alone:
+        while not kind.alone:
             room = self._limits.max_batch - sum(len(job.items) for job in batch)
-            while room > 0 and (job := self._take(first.kind, room)) is not None:
+            while room > 0 and (job := self._take(kind, room)) is not None:
                 batch.append(job)
                 room -= len(job.items)
             if room <= 0 or self._free or self._closing or loop.time() >= until:
                 break
             await self._wait_for_arrival(until)
         self._tell_waiting()
-        return batch
 
     async def _wait_for_arrival(self, until: float | None) -> None:
         self._arrived.clear()
@@ -204,39 +240,54 @@ class BatchQueue:
         except TimeoutError:
             return  # the window is over
 
-    def _take(self, kind: Kind | None, room: int) -> _Job | None:
-        """Take the next job of a kind (or of any) that fits; the very first one always fits."""
-        for level, queue in self._queues.items():
-            fitting = (
-                job
-                for job in queue.values()
-                if kind is None or (job.kind is kind and len(job.items) <= room)
-            )
+    def _take_first(self) -> _Job | None:
+        """Take the job that begins the next batch, whatever it is and however large."""
+        levels = list(Priority)
+        if self._bulk_is_due():
+            levels.reverse()
+        for level in levels:
+            job = min(self._queues[level].values(), key=lambda one: one.start, default=None)
+            if job is not None:
+                self._since_bulk = 0 if level is Priority.BULK else self._since_bulk + 1
+                return self._taken(job)
+        return None
+
+    def _bulk_is_due(self) -> bool:
+        oldest = next(iter(self._queues[Priority.BULK].values()), None)
+        if oldest is None or self._since_bulk < BULK_SHARE - 1:
+            return False
+        waited_s = asyncio.get_running_loop().time() - oldest.queued_at
+        return waited_s >= self._limits.patience_s
+
+    def _take(self, kind: Kind, room: int) -> _Job | None:
+        """Take the next job of a kind that fits, interactive ones first."""
+        for queue in self._queues.values():
+            fitting = (job for job in queue.values() if job.kind is kind and len(job.items) <= room)
             job = min(fitting, key=lambda one: one.start, default=None)
             if job is not None:
-                del queue[id(job)]
-                self._turns[level].begin(job.start, idle=not queue)
-                return job
+                return self._taken(job)
         return None
+
+    def _taken(self, job: _Job) -> _Job:
+        queue = self._queues[job.priority]
+        del queue[id(job)]
+        self._turns[job.priority].begin(job.start, idle=not queue)
+        return job
 
     async def _run(self, batch: list[_Job]) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         stages_ms: dict[str, float] = {}
+        failure: Exception | None = None
         try:
-            try:
-                results = await self._results(batch, stages_ms)
-            except Exception as error:  # noqa: BLE001 - told to every caller of this batch
-                await self._once_more(batch, error)
-            else:
-                _answer_all(batch, results, stages_ms)
-        except asyncio.CancelledError:
-            for job in batch:
-                _fail(job, Overloaded("The service is shutting down.", remedy="Try again."))
-            raise
-        finally:
-            for job in batch:
-                self._release(job)
+            results = await self._results(batch, stages_ms)
+        except Exception as error:  # noqa: BLE001 - told to every caller of this batch
+            failure = error
+        else:
+            _answer_all(batch, results, stages_ms)
+        if failure is not None:
+            # Not while it is handled: what fails then would refer to it, and so to this batch.
+            await self._once_more(batch, failure)
         try:
             self._observer.ran(
                 batch[0].kind.name,
@@ -261,6 +312,7 @@ class BatchQueue:
         if len(batch) == 1 and not isinstance(error, _WorkerDied):
             _fail_job(batch[0], error)
             return
+        error.with_traceback(None)
         _log.warning(
             "%s failed for %d jobs, each is tried again alone", batch[0].kind.name, len(batch)
         )
@@ -304,12 +356,12 @@ def _answer_all(batch: list[_Job], results: Sequence[Any], stages_ms: Mapping[st
 def _fail_job(job: _Job, error: Exception) -> None:
     """Answer a caller with what went wrong; what is not ours stays in the log."""
     if isinstance(error, BenrenError):
-        _fail(job, error)
+        _fail(job, error.with_traceback(None))
         return
     name = job.kind.name
     _log.error("%s failed", name, exc_info=error)
     own = InferenceFailed(f"The step {name!r} failed.", remedy="See the service's log.")
-    own.__cause__ = error
+    own.__cause__ = error.with_traceback(None)
     _fail(job, own)
 
 

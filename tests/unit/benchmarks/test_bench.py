@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import bench
-from benchmarks.bench import chosen_sections, run
+from benchmarks.bench import chosen_sections, read_kept, run
 from benchmarks.job import Job
 from benchmarks.sections import SECTIONS
 from verifier.errors import BadRequest, ConfigurationError, InferenceFailed
@@ -73,6 +73,24 @@ def test_a_run_writes_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert ran.html_file.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert ("memory", 1.0) in seen
     assert not ran.failed
+
+
+def test_accuracy_that_was_kept_comes_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `benchmarks.kept` printed makes its row; what is something else is refused."""
+    monkeypatch.setattr(bench, "run_apart", lambda name, job, watch: _found(name))
+    file = tmp_path / "kept.json"
+    found = {"pack": "open", "persons": 19, "fnmr": [0.0258, 0.0301], "difference_pp": -0.43}
+    file.write_text(json.dumps(found | {"interval_pp": [-1.04, 0.0]}))
+    ran = run(_job(), tmp_path, sections=["memory"], watch=lambda *_: None, kept=read_kept(file))
+    (row,) = (one for one in ran.record["targets"] if one["what"].startswith("accuracy"))
+    assert row["state"] == "met"
+    assert "19 persons" in ran.html_file.read_text(encoding="utf-8")
+    for wrong in (json.dumps(found), "[]", "no json", None):
+        file.unlink(missing_ok=True) if wrong is None else file.write_text(wrong)
+        with pytest.raises(BadRequest, match=r"kept\.json"):
+            read_kept(file)
 
 
 def test_a_failed_section_is_named_and_the_others_stand(

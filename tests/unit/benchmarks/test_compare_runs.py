@@ -127,3 +127,14 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """The message names it."""
     with pytest.raises(BadRequest, match="nowhere"):
         read_run(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("after", "error", "expected"),
+    [(0.5, 0.4, Change.SAME), (0.5, 0.01, Change.REGRESSION), (-0.5, 0.01, Change.IMPROVEMENT)],
+)
+def test_of_nothing_only_what_is_beyond_its_error_is_a_change(
+    after: float, error: float, expected: Change
+) -> None:
+    """A slope of memory of exactly 0 and one of half a kilobyte, plus or minus as much."""
+    assert _change(_metric("slope", 0.0), _metric("slope", after, error=error)) is expected

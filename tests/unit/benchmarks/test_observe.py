@@ -89,6 +89,24 @@ def test_a_second_run_asks_the_engine_nothing(tmp_path: Path) -> None:
         assert np.array_equal(one.embedding, other.embedding)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("what", ["provider", "version"])
+def test_vectors_of_another_provider_or_version_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A run in bfloat16, or on a newer onnxruntime, after one in float32 measures everything."""
+    save_identities(tmp_path / "data", 2)
+    pictures = load_dataset(tmp_path / "data").pictures
+    first, again = PaintedEngine(), PaintedEngine()
+    other = PaintedEngine(provider="canvas" if what == "provider" else "paper")
+    folder = tmp_path / "cache"
+    observe(first, pictures, cache_folder=folder, stage=Bar().stage)
+    observe(again, pictures, cache_folder=folder, stage=Bar().stage)
+    if what == "version":
+        monkeypatch.setattr(module, "engine_versions", lambda: {"onnxruntime": "0.0"})
+    observe(other, pictures, cache_folder=folder, stage=Bar().stage)
+    assert [engine.assessed for engine in (first, again, other)] == [4, 0, 4]
+
+
 def test_another_network_another_limit_or_other_code_measures_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_what_was_not_measured_stays_as_it_was(tmp_path: Path) -> None:
     assert profile.embedders["edgeface_xs"] == BASE.embedders["edgeface_xs"]
     assert profile.provenance is not None
     assert profile.provenance.based_on == BASE.version
+    assert profile.provenance.provider == "paper", "the profile says what ran the networks"
     assert (profile.liveness.live_from, profile.liveness.spoof_below) == (0.75, 0.45)
     assert profile.liveness.evidence is not None
     assert "kept" in profile.liveness.evidence.choice

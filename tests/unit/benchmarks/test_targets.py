@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from benchmarks.targets import targets
 
 
@@ -21,14 +23,14 @@ def _peers(ratio: float) -> dict[str, Any]:
     )
 
 
-def _memory(after_mb: float, growth: float) -> dict[str, Any]:
+def _memory(after_mb: float, slope: float, error: float = 0.5) -> dict[str, Any]:
     return _section(
         {
             "after_mb": after_mb,
-            "growth_20k_mb": growth,
+            "growth_20k_mb": slope * 20 / 1_024,
             "checks": 2_000,
-            "slope_kb_per_1000": 1.0,
-            "slope_error_kb_per_1000": 0.5,
+            "slope_kb_per_1000": slope,
+            "slope_error_kb_per_1000": error,
         }
     )
 
@@ -36,9 +38,12 @@ def _memory(after_mb: float, growth: float) -> dict[str, Any]:
 def test_without_a_run_nothing_is_met() -> None:
     """Every row says that it was not measured."""
     rows = targets({})
-    assert len(rows) >= 8
-    assert {row["state"] for row in rows} == {"not measured"}
+    assert len(rows) >= 12
+    assert {row["state"] for row in rows} == {"not measured", "not run"}
     assert all(row["met"] is None for row in rows)
+    elsewhere = [row for row in rows if row["state"] == "not run"]
+    assert [row["what"].partition(":")[0] for row in elsewhere[1:]] == ["CUDA"] * 3
+    assert "python -m benchmarks.kept" in elsewhere[0]["measured"]
 
 
 def test_four_times_is_met_from_four_on() -> None:
@@ -53,12 +58,81 @@ def test_memory_is_judged_at_20000_checks() -> None:
     """What a short run measured plus what its slope adds until then."""
     small, grows, large = (
         next(row for row in targets({"memory": found}) if "memory" in row["what"])
-        for found in (_memory(500, 0.5), _memory(500, 120.0), _memory(601, 0.0))
+        for found in (_memory(500, 25.0), _memory(500, 6_144.0), _memory(601, 0.0))
     )
     assert small["state"] == "met"
     assert grows["state"] == "missed"
     assert "620 MB" in grows["binds"]
     assert large["state"] == "missed"
+    assert "grows" not in large["binds"]
+
+
+def test_slope_zero_is_a_stated_bound() -> None:
+    """A little more than 25 kB per 1 000 is a slope, and the row says how sure that is."""
+    sure, unsure = (
+        next(row for row in targets({"memory": found}) if "memory" in row["what"])
+        for found in (_memory(450, 26.0, 0.2), _memory(450, 26.0, 10.0))
+    )
+    assert "25 kB per 1 000" in sure["wanted"]
+    assert [sure["state"], unsure["state"]] == ["missed", "missed"]
+    assert "standard errors" not in sure["binds"]
+    assert "within two standard errors" in unsure["binds"]
+
+
+KEPT = {
+    "pack": "open",
+    "persons": 80,
+    "fnmr": [0.012, 0.011],
+    "difference_pp": 0.1,
+    "interval_pp": [-0.2, 0.4],
+}
+
+
+def test_accuracy_kept_is_judged_by_its_interval() -> None:
+    """Handed in, it is met up to half a point, whatever the difference itself is."""
+    rows = [
+        next(row for row in targets({"kept": {"detail": found}}) if "accuracy" in row["what"])
+        for found in (KEPT, KEPT | {"interval_pp": [-0.4, 0.6]})
+    ]
+    assert [row["state"] for row in rows] == ["met", "missed"]
+    assert "+0.10 points (-0.20 to +0.40" in rows[0]["measured"]
+    assert rows[1]["binds"] == "not established"
+
+
+@pytest.mark.parametrize(
+    ("processes", "said"),
+    [({}, "not established"), ({"batch1": 1.9}, "lock"), ({"batch1": 1.6}, "1.60 × only")],
+)
+def test_what_binds_two_workers_is_what_was_measured(
+    processes: dict[str, float], said: str
+) -> None:
+    """Only processes that do scale say that the interpreter is what threads lack."""
+    values = {f"scaling.processes.{name}": value for name, value in processes.items()}
+    section = _section({}, **{"scaling.threads.batch1": 1.7}, **values)
+    row = next(row for row in targets({"throughput": section}) if "two workers" in row["what"])
+    assert row["state"] == "missed"
+    assert said in row["binds"]
+    assert ("lock" in row["binds"]) == (said == "lock")
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ({}, "not established"),
+        ({"over_bare_without_generator": 0.9}, "load generator"),
+        ({"service_cores": 1.9, "per_s": 80.0}, "23.8 ms for a verification, 20.0 ms for a bare"),
+        ({"service_cores": 1.2, "per_s": 80.0}, "was waiting"),
+    ],
+)
+def test_what_binds_the_service_is_what_was_measured(detail: dict[str, Any], said: str) -> None:
+    """The generator's share, processor time, or nothing that was measured."""
+    given = {"generator_share": 0.05, "latency_ms": {"p50": 100.0, "p99": 500.0}}
+    given |= {"over_bare_without_generator": 0.84}
+    given |= {"bare": [{"workers": 2, "batch": 8, "per_s": 100.0}]} | detail
+    section = _section(given, service__over_bare=0.8, service__p99_over_p50=5.0)
+    rows = [row for row in targets({"service": section}) if "32 clients" in row["what"]]
+    assert said in rows[0]["binds"]
+    assert rows[1]["binds"] == "not established", "nothing measured tells why the tail is long"
 
 
 def test_the_service_is_judged_by_throughput_and_by_its_tail() -> None:

@@ -12,7 +12,13 @@ from benren.compose import build, load_keys
 from benren.config import Config, load_settings
 from verifier.clock import ManualClock, SystemClock
 from verifier.edge import KeyScope, new_api_key
-from verifier.errors import BenrenError, ConfigurationError, ModelAltered, ModelMissing
+from verifier.errors import (
+    BenrenError,
+    ConfigurationError,
+    InferenceFailed,
+    ModelAltered,
+    ModelMissing,
+)
 from verifier.models.manifest import bundled_manifest
 
 
@@ -107,6 +113,26 @@ async def test_verifier_alone_has_no_sessions(tmp_path: Path, pack_dir: Path) ->
             assert (await client.get("/v1/programmes")).status_code == 404
     finally:
         await services.stop()
+
+
+async def test_the_engine_is_warm_before_it_is_tested_and_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request finds the detector's sizes ready; what fails then stops the start."""
+    done: list[str] = []
+
+    class Cold:
+        def warm_up(self) -> None:
+            done.append("warm")
+
+        def self_test(self) -> None:
+            done.append("tested")
+            raise InferenceFailed("enough")
+
+    monkeypatch.setattr("benren.inference.load_inference", lambda _: (Cold(), "paper"))
+    with pytest.raises(InferenceFailed, match="enough"):
+        await build(_config(tmp_path, only="verifier"), environ={})
+    assert done == ["warm", "tested"]
 
 
 _PACK = bundled_manifest().pack("open")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks import stages
 from benren.cli import app
 from benren.commands.bench import PARTS
+from verifier.errors import ProviderUnavailable
+from verifier.models.backend import Provider
 
 
 @pytest.mark.parametrize("part", sorted(PARTS))
@@ -39,6 +42,23 @@ def test_latency_measures_every_stage(pack_dir: object) -> None:
     for row in rows:
         assert 0 < row["median_ms"] <= row["p95_ms"] * 1.001 + 0.01
         assert row["frames_per_s"] > 0
+
+
+@pytest.mark.parametrize("provider", get_args(Provider))
+def test_latency_takes_every_provider_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    """With one thread for each worker on a CPU, whatever computes there."""
+    asked: list[tuple[str, int | None]] = []
+
+    def runtime(name: str, *, threads: int | None) -> None:
+        asked.append((name, threads))
+        raise ProviderUnavailable("not here")
+
+    monkeypatch.setattr(stages, "Runtime", runtime)
+    with pytest.raises(ProviderUnavailable):
+        stages.main(["--provider", provider])
+    assert asked == [(provider, None if provider == "cuda" else 1)]
 
 
 def _run(path: Path, value: float) -> Path:

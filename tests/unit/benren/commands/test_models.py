@@ -2,12 +2,16 @@
 
 import json
 from functools import partial
+from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
 
 from benren.commands.models import app
+from benren.model_files import ModelFiles
 from verifier.errors import BenrenError
+from verifier.models.backend import Provider
 from verifier.models.download import Downloader
 from verifier.models.manifest import bundled_manifest
 
@@ -111,8 +115,36 @@ def test_cuda_is_refused_without_it(run):
 
 
 def test_an_unknown_provider_is_wrong_usage(run):
-    """Only cpu and cuda exist."""
+    """Those of the settings exist, and no other."""
     assert run("verify", "--provider", "tpu").exit_code == 2
+
+
+@pytest.mark.parametrize("provider", get_args(Provider))
+def test_every_provider_of_the_settings_can_be_verified(monkeypatch, run, provider):
+    """What may be configured may be tried before."""
+    asked = []
+
+    def verify(self, pack, *, provider):
+        asked.append(provider)
+        return True
+
+    monkeypatch.setattr(ModelFiles, "verify", verify)
+    assert run("verify", "--provider", provider).exit_code == 0
+    assert asked == [provider]
+
+
+def test_verifying_runs_what_the_loading_leaves(tmp_path, capsys):
+    """A detector of open height and width is not run by the loading, and is run here."""
+    ran = []
+    files = ModelFiles(as_json=True)
+    weights = SimpleNamespace(name="w", path=tmp_path, sha256="0" * 64)
+    for sizes in (0, 2):
+        network = SimpleNamespace(
+            open_sizes=sizes, provider="p", warm_up=lambda sizes=sizes: ran.append(sizes)
+        )
+        files._try(weights, SimpleNamespace(load=lambda _, found=network: found))
+    assert ran == [2]
+    assert capsys.readouterr().out.count('"works"') == 2
 
 
 @pytest.mark.models

@@ -8,10 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import helper
 
 from verifier.errors import InferenceFailed
 from verifier.models import bound as module
 from verifier.models.bound import BoundSession
+from verifier.models.detector import YuNet
+from verifier.models.network import Network
 
 
 class Counting:
@@ -60,6 +63,31 @@ def test_memory_of_a_shape_is_taken_once(session):
     assert (session.plain, session.bindings) == (1, 1)
     assert _run(bound, 2, rows=4)[0].shape == (4, 3)
     assert (session.plain, session.bindings) == (2, 2)
+
+
+def test_after_the_warm_up_the_first_request_runs_bound(graph):
+    """A detector that was warmed up on its sizes runs nothing plainly, in any batch size."""
+    weights = graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        shape=("N", 3, "H", "W"),
+        outputs=[("y", ("N", 3, "H", "W"))],
+    )
+    session = Counting(weights.content)
+    network = Network(
+        BoundSession(session, onnxruntime, device="cpu"),
+        weights,
+        provider="bound",
+        ladder=(1, 2, 4),
+        pads=True,
+        failures=(RuntimeError,),
+        memory_remedy="",
+    )
+    YuNet(network).warm_up([(160, 160), (256, 320)])
+    assert (session.plain, session.bindings) == (6, 6)
+    for size in ((160, 160), (256, 320)):
+        for rows in (1, 2, 3, 4):
+            network.run(np.ones((rows, 3, *size), np.float32))
+    assert (session.plain, session.bindings) == (6, 6)
 
 
 def test_the_oldest_shape_goes(session, monkeypatch):

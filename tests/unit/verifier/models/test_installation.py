@@ -3,7 +3,7 @@
 import pytest
 
 from verifier.errors import InstallationError
-from verifier.models.installation import check_installation
+from verifier.models.installation import check_installation, engine_versions
 
 GOOD = ["numpy", "opencv-python-headless", "onnxruntime", "onnx", "onnxruntime-extensions"]
 
@@ -11,6 +11,17 @@ GOOD = ["numpy", "opencv-python-headless", "onnxruntime", "onnx", "onnxruntime-e
 def test_this_environment_passes():
     """What these tests run in is what production asks for."""
     check_installation()
+
+
+def test_versions_of_what_computes_are_named():
+    """One OpenCV and one onnxruntime at least, each with its version, and nothing else."""
+    import cv2
+    import onnxruntime
+
+    versions = engine_versions()
+    assert versions["opencv-python-headless"].startswith(cv2.__version__)
+    assert onnxruntime.__version__ in versions.values()
+    assert set(versions) <= {"opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino"}
 
 
 def test_one_of_each_passes():

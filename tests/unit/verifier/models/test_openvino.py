@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from verifier.errors import InferenceFailed, ModelError, ModelTooLarge, ProviderUnavailable
 from verifier.models import openvino as module
+from verifier.models.detector import YuNet
 from verifier.models.manifest import bundled_manifest
 from verifier.models.openvino import NAME, SHAPES, STEPS, OpenVino
 from verifier.models.runtime import Runtime
@@ -204,6 +205,22 @@ def test_open_pictures_have_a_graph_for_each_of_the_first_shapes(core, graph):
             picture = np.full((1, 3, 32, 32 + side), side, np.float32)
             np.testing.assert_array_equal(network.run(picture)[0], 2 * picture)
     assert [batch for batch, _, _ in core.compiled] == [None] + [1] * SHAPES
+
+
+def test_no_graph_is_spent_on_a_size_that_never_comes(core, graph):
+    """A detector is not run at loading; warmed up, it has graphs of its real sizes alone."""
+    core.model = FakeModel(shape=(None, 3, None, None))
+    weights = graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        shape=("N", 3, "H", "W"),
+        outputs=[("y", ("N", 3, "H", "W"))],
+    )
+    network = Runtime("openvino", threads=1).load(weights)
+    assert [batch for batch, _, _ in core.compiled] == [None]
+    YuNet(network).warm_up([(160, 160), (256, 320)])
+    assert [batch for batch, _, _ in core.compiled] == [None, 1, 4, 1, 4]
+    network.run(np.ones((4, 3, 256, 320), np.float32))
+    assert len(core.compiled) == 5
 
 
 def test_bfloat16_is_asked_for_by_name(core, doubling):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from verifier.errors import ImageUnreadable, InferenceFailed, Overloaded
+from verifier.pipeline import queue
 from verifier.pipeline.batching import Batcher, BatchLimits, Priority
 from verifier.pipeline.savings import last_seen
 from verifier.types import Evidence, Face, Frame
@@ -45,6 +48,7 @@ class Engine:
     deaths: int = 1_000
     """How often the poison works."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    tests: int = 0
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -78,6 +82,15 @@ class Engine:
         self.calls.append(options)
         self._ran(frames)
         return [Evidence(digest=each.digest, faces=()) for each in frames]
+
+    def self_test(self) -> None:
+        """Count."""
+        self.tests += 1
+
+    def poses(self, frames: Sequence[Frame], faces: Sequence[Face], **_: Any) -> list[Any]:
+        """See nothing."""
+        self._ran(frames)
+        return [None] * len(frames)
 
     def enrol(self, photo: Frame, *, strict: bool = True) -> Any:
         """Give the photograph back."""
@@ -202,6 +215,50 @@ async def test_interactive_jobs_overtake_bulk() -> None:
     assert order == [frame(name).digest for name in ("first", "urgent", "bulk")]
 
 
+async def test_bulk_gets_its_share_after_a_while() -> None:
+    """However much interactive work there is: one batch in four, once it has waited long enough."""
+    engine = Engine()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_batch=1, window_ms=0, patience_s=0)
+    names = ["first", "bulk 1", "bulk 2", *(f"urgent {n}" for n in range(6))]
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        tasks = []
+        for name in names:
+            level = Priority.BULK if name.startswith("bulk") else Priority.INTERACTIVE
+            tasks.append(asyncio.create_task(batcher.detect([frame(name)], priority=level)))
+            await settle()
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+    by_digest = {frame(name).digest: name for name in names}
+    order = [by_digest[batch[0]] for batch in engine.batches]
+    assert order[:4] == ["first", "urgent 0", "urgent 1", "bulk 1"]
+    assert order[4:] == ["urgent 2", "urgent 3", "urgent 4", "bulk 2", "urgent 5"]
+
+
+async def test_glances_and_inspections_can_wait_too() -> None:
+    """Background presence goes behind a learner who waits; unless told, both are interactive."""
+    engine = Glancing()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_batch=1, window_ms=0)
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        faces: Any = {"digests": ["2"], "faces": [()], "reference": REFERENCE}
+        calls = [
+            batcher.glance(b"first", last=None),
+            batcher.glance(b"1", last=None, priority=Priority.BULK),
+            batcher.inspect([b"2"], priority=Priority.BULK, **faces),
+            batcher.glance(b"3", last=None),
+            batcher.inspect([b"4"], **faces | {"digests": ["4"]}),
+        ]
+        tasks = []
+        for call in calls:
+            tasks.append(asyncio.create_task(call))
+            await settle()
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+    expected = [frame("first").digest, frame("3").digest, "4", frame("1").digest, "2"]
+    assert [batch[0] for batch in engine.batches] == expected
+
+
 async def test_a_full_queue_turns_away_and_recovers() -> None:
     """More images than allowed get Overloaded with a time to retry; later ones are served."""
     engine, counts = Engine(), Counts()
@@ -289,7 +346,7 @@ async def test_a_worker_that_dies_in_mid_batch_leaves_nobody_waiting() -> None:
 
 
 async def test_a_worker_that_never_comes_back_is_not_waited_for() -> None:
-    """Its requests are answered when their time is over; the other worker serves meanwhile."""
+    """Its requests are answered in time, the other worker serves, and the service is not ready."""
     engine = Engine()
     engine.gate.clear()
     limits = BatchLimits(workers=2, window_ms=0, timeout_s=0.05, drain_s=0.01)
@@ -299,7 +356,16 @@ async def test_a_worker_that_never_comes_back_is_not_waited_for() -> None:
     with pytest.raises(Overloaded, match=r"0\.05 s"):
         await hung
     assert len(await batcher.decode([b"served"])) == 1
+    while batcher._queue.oldest_s <= limits.timeout_s:  # noqa: ASYNC110 - time has to pass
+        await asyncio.sleep(0.005)
+    with pytest.raises(InferenceFailed, match="has been running"):
+        await batcher.self_test()
+    assert not engine.tests, "what hangs once may hang again"
     engine.gate.set()
+    while batcher._queue.oldest_s:  # noqa: ASYNC110 - until the thread comes back
+        await asyncio.sleep(0.005)
+    await batcher.self_test()
+    assert engine.tests == 1
     await batcher.close()
 
 
@@ -343,6 +409,25 @@ async def test_owners_take_turns() -> None:
     names = {frame(name).digest: name for _, name in asked} | {frame("first").digest: "first"}
     order = [names[batch[0]] for batch in engine.batches]
     assert order == ["first", "greedy 0", "a 0", "b 0", "greedy 1", "greedy 2", "greedy 3"]
+
+
+async def test_poses_take_turns_too() -> None:
+    """Many poses of one session do not hold up those of another."""
+    engine = Engine()
+    engine.gate.clear()
+    limits = BatchLimits(workers=1, max_batch=1, window_ms=0)
+    face = Face(box=(0, 0, 1, 1), score=1, landmarks=np.zeros((5, 2), np.float32))
+    names = ["first", "a 0", "a 1", "a 2", "b 0"]
+    async with Batcher(engine, decode=decode, limits=limits) as batcher:
+        tasks = []
+        for name in names:
+            call = batcher.poses([frame(name)], [face], owner=name[0])
+            tasks.append(asyncio.create_task(call))
+            await settle()
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+    order = [batch[0] for batch in engine.batches]
+    assert order == [frame(name).digest for name in ("first", "a 0", "b 0", "a 1", "a 2")]
 
 
 async def test_what_was_seen_before_stays_with_its_frame() -> None:
@@ -458,18 +543,86 @@ async def test_closing_finishes_what_waits_and_takes_nothing_more() -> None:
 
 
 async def test_closing_does_not_wait_for_ever() -> None:
-    """What is not done when the drain time is over gets Overloaded."""
+    """What is not done when the drain time is over gets Overloaded; its thread is left behind."""
     engine = Engine()
     engine.gate.clear()
     limits = BatchLimits(workers=1, max_batch=1, window_ms=0, drain_s=0.01)
     batcher = Batcher(engine, decode=decode, limits=limits)
     tasks = [asyncio.create_task(batcher.detect([frame(str(n))])) for n in range(2)]
     await settle()
-    closing = asyncio.create_task(batcher.close())
-    errors = await asyncio.gather(*tasks, return_exceptions=True)
-    engine.gate.set()
-    await closing
-    assert [type(error) for error in errors] == [Overloaded, Overloaded]
+    try:
+        await batcher.close()
+        assert engine.running == 1, "closing has waited for the thread"
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(error) for error in errors] == [Overloaded, Overloaded]
+        assert engine.batches == [[frame("0").digest]]
+    finally:
+        engine.gate.set()
+
+
+async def test_jobs_that_wait_for_company_are_answered_when_it_closes() -> None:
+    """Taken from the queue, and not yet run, they get Overloaded at once."""
+    limits = BatchLimits(workers=1, max_batch=2, window_ms=10_000, drain_s=0)
+    batcher = Batcher(Engine(), decode=decode, limits=limits)
+    lone = asyncio.create_task(batcher.detect([frame("lone")]))
+    await settle()
+    (worker,) = batcher._queue._workers
+    worker.cancel()
+    with pytest.raises(Overloaded, match="shutting down"):
+        await lone
+    assert batcher._queue._pending == 0
+    await batcher.close()
+
+
+class Fresh(Engine):
+    """An engine whose errors are nobody else's."""
+
+    kind: type[Exception] | None = None
+
+    def detect(self, frames: Sequence[Frame], **options: Any) -> list[tuple[Face, ...]]:
+        """Fail anew, where it is to fail."""
+        if self.kind is not None:
+            raise self.kind("no good")
+        return super().detect(frames, **options)
+
+
+@pytest.mark.parametrize("kind", [None, InferenceFailed, ZeroDivisionError])
+@pytest.mark.parametrize("together", [1, 3])
+async def test_no_picture_outlives_its_answer(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Exception] | None, together: int
+) -> None:
+    """Answered or failed, alone or in a batch: without the collector nothing is left of it."""
+    monkeypatch.setattr(queue._log, "disabled", True)  # pytest keeps what is logged
+    engine = Fresh()
+    pictures = [np.zeros((2, 2, 3), np.uint8) for _ in range(together)]
+    left = [weakref.ref(picture) for picture in pictures]
+
+    async def ask() -> None:
+        try:
+            await batcher.detect([Frame(pixels=pictures.pop(), digest="0" * 64)])
+        except InferenceFailed:
+            assert kind is not None
+
+    async with Batcher(engine, decode=decode, limits=ALONE) as batcher:
+        gc.collect()
+        gc.disable()
+        try:
+            engine.gate.clear()
+            held = asyncio.create_task(batcher.poses([frame("held")], [None]))  # type: ignore[list-item]
+            await settle()
+            engine.kind = kind
+            tasks = [asyncio.create_task(ask()) for _ in range(together)]
+            await settle()
+            engine.gate.set()
+            await held
+            while tasks:
+                await tasks.pop()
+            engine.kind = None
+            await batcher.decode([b"x"])  # the thread has let go of the work before
+            await settle()
+            assert [ref() for ref in left] == [None] * together
+        finally:
+            gc.enable()
 
 
 async def test_decoding_names_the_image_that_is_broken() -> None:

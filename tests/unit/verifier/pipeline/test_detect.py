@@ -8,7 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.pipeline.detect import LOOKS, Look, detect, letterbox, merge, mirror, overlap
+from verifier.models.backend import GPU_LADDER
+from verifier.models.bound import MAX_SHAPES
+from verifier.models.openvino import SHAPES, STEPS
+from verifier.models.selection import SIDES
+from verifier.pipeline.detect import (
+    LOOKS,
+    VGA,
+    Look,
+    canvases,
+    detect,
+    detect_large,
+    letterbox,
+    merge,
+    mirror,
+    overlap,
+)
 from verifier.types import Face, Frame
 
 MARKS = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)])
@@ -61,6 +76,36 @@ def check(face: Face, box: tuple[int, int, int, int]) -> None:
     assert face.box == pytest.approx((box[0] - 0.5, box[1] - 0.5, box[2], box[3]), abs=2 * slack)
     expected = np.array(box[:2]) - 0.5 + MARKS * box[2:]
     assert np.abs(face.landmarks - expected).max() < slack
+
+
+@pytest.mark.parametrize("sides", [None, (640,)])
+@pytest.mark.parametrize("small_looks", [True, False])
+def test_canvases_are_the_sizes_that_the_detector_gets(
+    sides: tuple[int, ...] | None, small_looks: bool
+) -> None:
+    """Of VGA frames in both orientations with a face, at first looks and at close ones."""
+    detector = RedFinder()
+    detector.sides = sides
+    for height, width in VGA:
+        frames = [photo((height, width), (200, 180, 150, 200))]
+        if small_looks or sides:
+            detect(frames, detector)
+            detect(frames, detector, small_first=True)
+        else:
+            detect_large(frames, detector)
+            detector.detect(np.zeros((2, 160, 160, 3), np.uint8))  # as a glance refines
+    seen = {(height, width) for _, height, width, _ in detector.batches}
+    found = canvases(detector, small_looks=small_looks)
+    assert set(found) == seen
+    assert len(found) == len(seen)
+
+
+def test_there_is_room_for_every_canvas_in_every_batch_size() -> None:
+    """Bound memory of a GPU and graphs of openvino: nothing of VGA frames pushes another out."""
+    found = canvases(RedFinder())
+    assert len(GPU_LADDER) * len(found) <= MAX_SHAPES
+    assert len(STEPS) * len(found) <= SHAPES
+    assert SIDES in found, "what `auto` measures on takes no place of its own"
 
 
 @pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.7, 0.9])

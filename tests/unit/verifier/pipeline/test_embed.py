@@ -37,6 +37,7 @@ def test_all_frames_share_a_batch_and_keep_their_order() -> None:
     assert embedder.batches == [3]
     assert np.stack(vectors) == pytest.approx(np.eye(3))
     assert not vectors[0].flags.writeable
+    assert all(vector.base is None for vector in vectors), "one face keeps those of others"
 
 
 def test_nothing_in_nothing_out() -> None:

@@ -18,6 +18,7 @@ from verifier.models.embedder import ARCFACE, ARCFACE_TEMPLATE
 from verifier.models.packs import Pack
 from verifier.pipeline import savings as saving
 from verifier.pipeline.align import align
+from verifier.pipeline.detect import canvases
 from verifier.pipeline.engine import MAX_CANDIDATES, Engine
 from verifier.pipeline.profile import load_profile
 from verifier.pipeline.savings import Savings
@@ -58,7 +59,12 @@ class MarkerDetector:
 
     def __init__(self) -> None:
         self.calls: list[int] = []
+        self.warmed: list[tuple[int, int]] = []
         self.score = 0.93
+
+    def warm_up(self, sizes: list[tuple[int, int]]) -> None:
+        """Remember the sizes."""
+        self.warmed = list(sizes)
 
     def find(
         self, frames: list[Frame], _: object, *, small_first: bool = False
@@ -135,7 +141,12 @@ class Parts:
             "detector": self.detector, "embedder": self.embedder, "liveness": self.liveness,
         }  # fmt: skip
         self.pack = Pack(
-            name="scripted", mesh=None, models={"embedder": "edgeface_xs@00"}, licences={}, **fakes
+            name="scripted",
+            mesh=None,
+            models={"embedder": "edgeface_xs@00"},
+            licences={},
+            providers={"embedder": "paper"},
+            **fakes,
         )
         monkeypatch.setattr("verifier.pipeline.detect.detect", self.detector.find)
         self.engine = Engine(self.pack, load_profile())
@@ -145,6 +156,15 @@ class Parts:
 def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
     """A fresh engine."""
     return Parts(monkeypatch)
+
+
+@pytest.mark.parametrize("small_looks", [True, False])
+def test_the_detector_is_warmed_up_on_its_real_sizes(parts: Parts, small_looks: bool) -> None:
+    """VGA frames in both orientations, at the looks that the savings leave."""
+    engine = parts.engine.with_savings(Savings(small_looks=small_looks))
+    engine.warm_up()
+    assert parts.detector.warmed == canvases(parts.detector, small_looks=small_looks)  # type: ignore[arg-type]
+    assert engine.providers == {"embedder": "paper"}
 
 
 def test_frames_go_through_every_stage_in_one_batch(parts: Parts) -> None:
