@@ -26,7 +26,7 @@ from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.schema import enrolments
 from session_tracker.store.writer import Transaction
-from verifier.errors import Refused
+from verifier.errors import Conflict, Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ class Admission:
 class SupervisedAdmission:
     """Everything that a session without a face needs, checked."""
 
+    learner: Learner
     consent: Consent
     """That the learner chose to be supervised instead."""
     course: Course
@@ -125,6 +126,7 @@ class Admissions:
             learner_id, text_version="-", purpose=SUPERVISION_PURPOSE
         )
         return SupervisedAdmission(
+            learner=learner,
             consent=chosen,
             course=course or _fresh(learner, policy),
             policy=policy,
@@ -137,6 +139,35 @@ async def begin_course(tx: Transaction, course: Course, now_ms: int) -> None:
     values = {name: getattr(course, name) for name in Course.__slots__}
     if await rows.read_course(tx.connection, course.learner_id, course.programme) is None:
         await tx.connection.execute(insert(enrolments), {**values, "started_ms": now_ms})
+
+
+async def require_still(tx: Transaction, admission: Admission) -> None:
+    """Check again, in the transaction that opens the session, what may have changed meanwhile.
+
+    Raises NotFound, Refused where consent or registration hold no more, FaceNeeded, and Conflict
+    where another face was enrolled.
+    """
+    connection, learner_id = tx.connection, admission.learner.id
+    _check_consent(await rows.read_consent(connection, learner_id, admission.consent.id))
+    recorded = await rows.read_registration(connection, learner_id)
+    _check_registration(admission.learner, recorded, admission.policy)
+    template = await rows.read_template(connection, learner_id)
+    if template is None or template.blob is None:
+        raise no_template(learner_id)
+    if template.version != admission.template.version:
+        raise Conflict(
+            "Another face was enrolled while the session was opened.", remedy="Open it again."
+        )
+
+
+async def require_still_supervised(tx: Transaction, admission: SupervisedAdmission) -> None:
+    """Check the same for a session without a face. Raises NotFound, Refused."""
+    connection, learner_id = tx.connection, admission.learner.id
+    chosen = await rows.read_consent(connection, learner_id, admission.consent.id)
+    if chosen.withdrawn_ms is not None:
+        raise Refused("The choice to be supervised was withdrawn.", remedy="Open it again.")
+    recorded = await rows.read_registration(connection, learner_id)
+    _check_registration(admission.learner, recorded, admission.policy)
 
 
 def _fresh(learner: Learner, policy: Policy) -> Course:
