@@ -32,6 +32,8 @@ from session_tracker.refusals import (
 )
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
+from session_tracker.store.writer import Transaction
+from verifier.errors import Conflict, Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class Admission:
 class SupervisedAdmission:
     """Everything that a session without a face needs, checked."""
 
+    learner: Learner
     consent: Consent
     """That the learner chose to be supervised instead."""
     course: Course
@@ -124,6 +127,7 @@ class Admissions:
             learner_id, text_version="-", purpose=SUPERVISION_PURPOSE
         )
         return SupervisedAdmission(
+            learner=learner,
             consent=chosen,
             course=present.course,
             policy=policy,
@@ -135,6 +139,36 @@ class Admissions:
     ) -> PresentCourse:
         programmes = self._registry.programmes
         return await present_course(connection, programmes, learner, programme, now_ms)
+
+
+async def require_still(tx: Transaction, admission: Admission) -> None:
+    """Check again, in the transaction that opens the session, what may have changed meanwhile.
+
+    Raises NotFound, Refused where consent or registration hold no more, FaceNeeded, and Conflict
+    where another face was enrolled.
+    """
+    connection, learner_id = tx.connection, admission.learner.id
+    _check_consent(await rows.read_consent(connection, learner_id, admission.consent.id))
+    recorded = await rows.read_registration(connection, learner_id)
+    _check_registration(admission.learner, recorded, admission.policy)
+    template = await rows.read_template(connection, learner_id)
+    _check_approved_face(admission.learner, recorded, admission.policy, template)
+    if template is None or template.blob is None:
+        raise no_template(learner_id)
+    if template.version != admission.template.version:
+        raise Conflict(
+            "Another face was enrolled while the session was opened.", remedy="Open it again."
+        )
+
+
+async def require_still_supervised(tx: Transaction, admission: SupervisedAdmission) -> None:
+    """Check the same for a session without a face. Raises NotFound, Refused."""
+    connection, learner_id = tx.connection, admission.learner.id
+    chosen = await rows.read_consent(connection, learner_id, admission.consent.id)
+    if chosen.withdrawn_ms is not None:
+        raise Refused("The choice to be supervised was withdrawn.", remedy="Open it again.")
+    recorded = await rows.read_registration(connection, learner_id)
+    _check_registration(admission.learner, recorded, admission.policy)
 
 
 def _check_consent(consent: Consent) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from session_tracker.timeline import to_utc_ms
@@ -43,6 +43,10 @@ class Axis:
             if stamp is not None and stamp.boot_id not in self._anchors:
                 found.setdefault(stamp.boot_id, stamp)
         return found
+
+    def unheard_of(self, boots: Iterable[str]) -> set[str]:
+        """Give the ids among `boots` that we never heard of."""
+        return set(boots) - self._anchors.keys()
 
     def place(self, at: Stamp, since: Stamp | None, *, earliest: int, step_ms: int) -> Placed:
         """Place an event that happened between `earliest` and now, by whichever clock.

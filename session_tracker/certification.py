@@ -55,8 +55,8 @@ class Certification:
     async def certify(self, state: CourseCredit, context: Context) -> str | None:
         """Issue the certificate where the target is met by settled, confirmed hours.
 
-        Returns its number, or None where it is not due. Time that a system fault left pending is
-        in no sum: a review may add it later, the certificate does not wait for it.
+        Returns its number, or None where it is not due. It waits until nothing is pending or
+        provisional: time that a system fault left pending until a person has decided about it.
         """
         credit = state.credit
         due = (

@@ -14,6 +14,7 @@ from sqlalchemy import func, insert, select
 from session_tracker.learner_keys import LearnerKeys, Realm
 from session_tracker.live import Live
 from session_tracker.store.database import Database
+from session_tracker.store.learners import has_face
 from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.store.writer import Transaction
 from verifier.clock import Clock
@@ -65,6 +66,8 @@ class Fingerprints:
         }
 
         async def job(tx: Transaction) -> None:
+            if not await has_face(tx.connection, learner_id):  # erased since the key was read
+                return
             mine = frame_fingerprints.c.session_id == live.id
             last = select(func.max(frame_fingerprints.c.part)).where(mine)
             part = 1 + int(await tx.connection.scalar(last) or 0)

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from session_tracker import lease
-from session_tracker.admission import Admission, Admissions, SupervisedAdmission
+from session_tracker.admission import (
+    Admission,
+    Admissions,
+    SupervisedAdmission,
+    require_still,
+    require_still_supervised,
+)
 from session_tracker.catalogue import Catalogue
 from session_tracker.course import begin_course
 from session_tracker.enrolment import Registry
@@ -137,6 +143,8 @@ class Openings:
         turn.stream = stream
 
         async def before(tx: Transaction) -> None:
+            # Whoever withdraws, erases or refuses from here on finds the session, and ends it.
+            await require_still(tx, admission)
             if admission.begins:
                 await begin_course(tx, admission.course, record.opened_ms)
             if record.taking_over is None:
@@ -210,6 +218,7 @@ class Openings:
             turn.let_pass()
 
             async def before(tx: Transaction) -> None:
+                await require_still_supervised(tx, admission)
                 if admission.begins:
                     await begin_course(tx, admission.course, now)
                 await self._stage.turns.take_lease(tx, live)

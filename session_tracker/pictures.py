@@ -53,10 +53,15 @@ class Pictures:
     async def sealed(
         self, shots: Sequence[Shot], *, learner_id: str, session_id: str, policy: Policy
     ) -> list[dict[str, Any]]:
-        """Give rows to insert; what does not have its signed digest is left out."""
+        """Give rows to insert; what does not have its signed digest is left out.
+
+        After an erasure there is no key, none is made, and nothing is kept.
+        """
         if not shots or policy.evidence_pictures.store != "on_failure":
             return []
-        key = await self._keys.ensure(learner_id, Realm.FACE)
+        key = await self._keys.get(learner_id, Realm.FACE)
+        if key is None:
+            return []
         after_ms = policy.evidence_pictures.days_after_appeal * _DAY_MS
         return [
             {

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from session_tracker.certification import Certification, Issued
 from session_tracker.paper import Paper, render
 from session_tracker.signed_pdf import sign_pdf
 from verifier.errors import BenrenError
 from verifier.keys import KeyRing
+
+KEPT: Final = 64
+"""Papers kept in memory: some hundred kilobytes each. Whoever prints one often costs little."""
 
 Names: TypeAlias = Callable[[str], Awaitable[str | None]]
 """Learner id -> the name for the paper; None where none is known (any more)."""
@@ -22,6 +27,16 @@ class CertificateRevoked(BenrenError):
     status = 410
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Printed:
+    """A paper, and what it was made from."""
+
+    document: bytes
+    holder: str | None
+    learner_id: str
+    pdf: bytes
+
+
 async def nameless(learner_id: str) -> str | None:
     """Know nobody's name: the paper shows the pseudonym."""
     del learner_id
@@ -29,7 +44,10 @@ async def nameless(learner_id: str) -> str | None:
 
 
 class Printer:
-    """Makes the PDF of a certificate, the same bytes each time while name and keys stay."""
+    """Makes the PDF of a certificate, the same bytes each time while name and keys stay.
+
+    One at a time: pages are drawn for strangers too. The newest stay in memory.
+    """
 
     def __init__(
         self,
@@ -41,6 +59,9 @@ class Printer:
         self._certification = certification
         self._keyring = keyring
         self._names = names
+        self._drawing = asyncio.Lock()
+        self._kept: OrderedDict[str, _Printed] = OrderedDict()
+        """By number, the longest not asked for first."""
         self.paper = paper
 
     async def holder(self, issued: Issued) -> str | None:
@@ -58,7 +79,26 @@ class Printer:
                 remedy=f"The public check says why: {self.paper.check_url}{issued.number}."
             )
         holder = await self.holder(issued)
-        return await asyncio.to_thread(self._print, issued.document, holder)
+        async with self._drawing:
+            kept = self._kept.get(issued.number)
+            if kept is None or (kept.document, kept.holder) != (issued.document, holder):
+                pdf = await asyncio.to_thread(self._print, issued.document, holder)
+                kept = _Printed(
+                    document=issued.document,
+                    holder=holder,
+                    learner_id=issued.learner_id,
+                    pdf=pdf,
+                )
+                self._kept[issued.number] = kept
+            self._kept.move_to_end(issued.number)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return kept.pdf
+
+    def forget(self, learner_id: str) -> None:
+        """Let go of papers that name somebody who was erased."""
+        for number in [n for n, kept in self._kept.items() if kept.learner_id == learner_id]:
+            del self._kept[number]
 
     def _print(self, document: bytes, holder: str | None) -> bytes:
         return sign_pdf(render(document, self.paper, holder=holder), self._keyring)

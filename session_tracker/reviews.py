@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from session_tracker import ledger, review
 from session_tracker.learner_keys import LearnerKeys, Realm
 from session_tracker.ledger import Context
@@ -23,10 +25,15 @@ from session_tracker.store.database import Database
 from session_tracker.store.tables_reviews import reviews
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
-from verifier.errors import Conflict, NotFound, Refused
+from verifier.errors import BadRequest, Conflict, NotFound, Refused
 
 _WORDS: Final = "review-words"
 _MOST: Final = 200
+SHORTEST_APPEAL_MS: Final = 1_000
+"""Hours are counted in whole seconds: less than one is nobody's loss."""
+MOST_OPEN_APPEALS: Final = 10
+"""About one session and undecided: each costs a person's time, and the session a new settlement. A
+learner's page offers one for each stretch that was lost; whoever lost more writes one about all."""
 _ERASED: Final = "(erased)"
 
 
@@ -116,8 +123,9 @@ class Reviews:
     ) -> tuple[Review, Callable[[Transaction], Awaitable[None]]]:
         """Make an appeal about an interval of a session that has ended, and the job to store it.
 
-        Raises Conflict where it still runs or is being looked at, Refused after the term and
-        where an appeal about it was decided.
+        Raises BadRequest where it is too short, Conflict where the session still runs, where the
+        stretch was appealed before or too many appeals wait, and Refused after the term. The job
+        raises Conflict where that has come about meanwhile.
         """
         now = self._clock.stamp().utc_ms
         closed = record.closed_ms
@@ -129,9 +137,12 @@ class Reviews:
                 " is over.",
                 remedy="Ask the training institution what else can be done.",
             )
-        for other in await self.of_session(record.id):
-            if other.kind is ReviewKind.APPEAL and _overlap(other, start, end):
-                raise _appealed_already(other)
+        if end - start < SHORTEST_APPEAL_MS:
+            raise BadRequest(
+                "An appeal is about one second at least.", remedy="Appeal about the whole stretch."
+            )
+        async with self._database.read() as connection:
+            await _require_room(connection, record.id, start, end)
         made = _made(
             _id(record.id, "appeal", f"{start}-{end}"),
             policy,
@@ -149,8 +160,8 @@ class Reviews:
         statement = key.seal(_WORDS, text.encode())
 
         async def job(tx: Transaction) -> None:
-            if not await rows.insert_review(tx.connection, made, statement=statement):
-                raise _appealed_already(made)
+            await _require_room(tx.connection, record.id, start, end)
+            await rows.insert_review(tx.connection, made, statement=statement)
             await tx.append([_opened(made, context, text=text)])
 
         return made, job
@@ -195,7 +206,8 @@ class Reviews:
 
     async def of_session(self, session_id: str) -> list[Review]:
         """List everything that was asked about a session."""
-        return await self.find(session_id=session_id)
+        async with self._database.read() as connection:
+            return await rows.read_reviews(connection, reviews.c.session_id == session_id)
 
     async def words(self, found: Review) -> Words:
         """Give what people wrote; after an erasure that it was erased."""
@@ -386,11 +398,19 @@ def _overlap(other: Review, start: int, end: int) -> bool:
     return other.start < end and start < other.end
 
 
-def _appealed_already(other: Review) -> Conflict:
-    return Conflict(
-        f"There is an appeal about this time already ({other.id}).",
-        remedy="See GET /v1/me/appeals for where it stands.",
-    )
+async def _require_room(connection: AsyncConnection, session_id: str, start: int, end: int) -> None:
+    """Raise Conflict where a session takes no appeal about [start, end)."""
+    other = await rows.find_appeal(connection, session_id, start, end)
+    if other is not None:
+        raise Conflict(
+            f"There is an appeal about this time already ({other}).",
+            remedy="See GET /v1/me/appeals for where it stands.",
+        )
+    if await rows.count_open_appeals(connection, session_id) >= MOST_OPEN_APPEALS:
+        raise Conflict(
+            f"{MOST_OPEN_APPEALS} appeals about this session wait for a decision already.",
+            remedy="Wait until one is decided.",
+        )
 
 
 def _overtaken() -> Conflict:

@@ -5,10 +5,11 @@ Stream events become facts, rules become actions, all of it durable: that machin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -160,9 +161,10 @@ class SessionService:
     async def start(self) -> None:
         """Open the store, migrate, and take up the sessions that were running.
 
-        Raises ConfigurationError or StorageError with the remedy.
+        Raises ConfigurationError, also while another tracker serves this database, or
+        StorageError with the remedy.
         """
-        await self._database.open()
+        await self._database.open(strangers=self._stage.strangers)
         try:
             await self._learner_keys.open()
             await self.registry.require_keys()
@@ -287,15 +289,14 @@ class SessionService:
     async def erase_biometrics(
         self, learner_id: str, *, actor: str = "", cause: str = ASKED_FOR, words: str = ""
     ) -> Erased:
-        """Destroy a learner's face key and all that lies under it; end the sessions that use it.
+        """End a learner's sessions, destroy the face key and all that lies under it.
 
         The hours stay. Gives the proof, an entry of the ledger under a signed head.
         """
-        erased = await self._stage.erasure.biometrics(
-            learner_id, actor=actor, cause=cause, words=words
+        work = self._stage.erasure.biometrics
+        return await self._erase(
+            learner_id, lambda: work(learner_id, actor=actor, cause=cause, words=words)
         )
-        await self._stage.end_all(lambda record: record.learner_id == learner_id)
-        return erased
 
     async def erase_person(
         self, learner_id: str, *, actor: str, cause: str = ASKED_FOR, words: str = ""
@@ -304,8 +305,26 @@ class SessionService:
 
         `cause` is a code; of what somebody wrote, `words`, the ledger has a digest.
         """
-        erased = await self._stage.erasure.person(learner_id, actor=actor, cause=cause, words=words)
-        await self._stage.end_all(lambda record: record.learner_id == learner_id)
+        work = self._stage.erasure.person
+        erased = await self._erase(
+            learner_id, lambda: work(learner_id, actor=actor, cause=cause, words=words)
+        )
+        self.printer.forget(learner_id)
+        return erased
+
+    async def _erase(self, learner_id: str, work: Callable[[], Awaitable[Erased]]) -> Erased:
+        """End the learner's sessions, so that nothing new comes; erase; end what was opened since.
+
+        A session that cannot be ended yet holds up no erasure: its pictures find no key.
+        """
+
+        def theirs(record: SessionRecord) -> bool:
+            return record.learner_id == learner_id
+
+        with contextlib.suppress(StorageError):  # raised below, where it is so still
+            await self._stage.end_all(theirs)
+        erased = await work()
+        await self._stage.end_all(theirs)
         return erased
 
     async def keep_house(self) -> Swept:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker import lease
 from session_tracker.asking import Asking
@@ -52,7 +53,8 @@ from verifier.types import StreamEvent, StreamVerifier, TemplateComparer
 
 _log = logging.getLogger("benren.tracker")
 _HEAD: Final = "daily head"
-_HEAD_PERIOD_MS: Final = 86_400_000
+_HOUSE: Final = "daily round"
+_DAY_MS: Final = 86_400_000
 
 
 class Stage:
@@ -110,9 +112,14 @@ class Stage:
             unsettled = await rows.read_unsettled(connection)
         self.verifier.subscribe(self.sink)
         self.scheduler.start()
-        self.scheduler.at(_HEAD, self.axis.started.monotonic_ms)
+        for daily in (_HEAD, _HOUSE):
+            self.scheduler.at(daily, self.axis.started.monotonic_ms)
         for record in unsettled:
             await self._take_up(record)
+
+    async def strangers(self, connection: AsyncConnection) -> bool:
+        """Tell whether a process that we never heard of has come: another tracker."""
+        return bool(self.axis.unheard_of(await rows.read_boots(connection)))
 
     async def _take_up(self, record: SessionRecord) -> None:
         """Go on with a session after a restart: the time without us was a fault of the service."""
@@ -162,8 +169,10 @@ class Stage:
 
     async def _on_deadline(self, name: str) -> None:
         if name == _HEAD:
-            await self.ledger.head(max_age_ms=_HEAD_PERIOD_MS)
-            self.scheduler.at(_HEAD, self._clock.stamp().monotonic_ms + _HEAD_PERIOD_MS)
+            await self._sign_daily()
+            return
+        if name == _HOUSE:
+            self.scheduler.at(_HOUSE, self._clock.stamp().monotonic_ms + _DAY_MS)
             self.scheduler.pursue("housekeeping", self._keep_house)
             return
         live = self.turns.sessions.get(name)
@@ -173,6 +182,15 @@ class Stage:
             turn = self.turns.turn(live)
             turn.let_pass()
             await self.turns.commit(live, turn)
+
+    async def _sign_daily(self) -> None:
+        """See to it that no entry is without a signed head over it for more than a day."""
+        head = await self.ledger.head(max_age_ms=_DAY_MS)
+        now = self._clock.stamp()
+        age = now.utc_ms - head.at_ms
+        # One that is older although we asked covers everything: nothing was added since.
+        wait = _DAY_MS - age if 0 <= age < _DAY_MS else _DAY_MS
+        self.scheduler.at(_HEAD, now.monotonic_ms + wait)
 
     async def _keep_house(self) -> None:
         await self.housekeeping.run()

@@ -1,4 +1,7 @@
-"""Slows down whoever guesses: failures are counted, and each one above a few makes wait longer."""
+"""Slows down whoever guesses: failures are counted, and each one above a few makes wait longer.
+
+What costs us something and may be asked for by anybody is rationed in the same way.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ class Throttle:
             )
 
     def failed(self, address: str, now_ms: int) -> None:
-        """Count a failure."""
+        """Count a failure, or whatever else is rationed."""
         limits = self._limits
         name = _bucket(address)
         tally = self._tallies.setdefault(name, _Tally(counted_ms=now_ms))

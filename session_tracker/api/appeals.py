@@ -35,7 +35,8 @@ def appeals_router(service: SessionService) -> APIRouter:
     async def appeal(body: NewAppeal, authorization: Authorization = None) -> AppealBody:
         """Ask a person to decide about a stretch of an own session that has ended.
 
-        403 after the term, 409 where the session still runs or the stretch was appealed before.
+        403 after the term, 409 where the session still runs, the stretch was appealed before, or
+        ten appeals about the session wait already; a stretch has one second at least.
         """
         learner_id = await learner_of(service.sign_in, authorization)
         made = await service.casework.appeal(

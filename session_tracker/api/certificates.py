@@ -17,6 +17,7 @@ from session_tracker.api.bodies import (
     VoucherBody,
     VouchersBody,
 )
+from session_tracker.api.watched import Purpose, look
 from session_tracker.certificate import masked
 from session_tracker.certification import Issued
 from session_tracker.paper import qr_svg
@@ -52,10 +53,14 @@ PaperCode = Annotated[
 _PRIVATE: Final = {"Cache-Control": "private, no-store"}
 _GUESSES: Final = ThrottleLimits(free=20, forgiven_every_ms=30_000, all_per_minute=300)
 """Numbers and codes that are not there, of one address: a clerk who types papers in errs rarely."""
+_CHECKS: Final = ThrottleLimits(
+    free=300, forgiven_every_ms=500, longest_wait_ms=60_000, all_per_minute=3_000
+)
+"""Certificates that are there, of one address: a hall of learners who print, a clerk's script."""
 
 
 class _Desk:
-    """Looks certificates up for strangers, and slows down whoever guesses."""
+    """Looks certificates up for strangers; slows down whoever guesses, or asks without end."""
 
     def __init__(self, service: SessionService) -> None:
         self._service = service
@@ -63,6 +68,9 @@ class _Desk:
             _GUESSES,
             detail="Too many numbers or codes that are not there.",
             remedy="Wait, and compare them with the paper.",
+        )
+        self._checks = Throttle(
+            _CHECKS, detail="Too many checks at once.", remedy="Wait, and go on more slowly."
         )
 
     async def find(self, request: Request, number: str, code: str | None) -> Issued:
@@ -73,6 +81,7 @@ class _Desk:
         address = request.client.host if request.client is not None else ""
         now = self._service.now_ms()
         self._throttle.admit(address, now)
+        self._checks.admit(address, now)
         try:
             issued = await self._service.certification.issued(number)
             if code is not None and not hmac.compare_digest(code, _code_of(issued)):
@@ -83,6 +92,7 @@ class _Desk:
         except NotFound:
             self._throttle.failed(address, now)
             raise
+        self._checks.failed(address, now)
         return issued
 
 
@@ -136,9 +146,10 @@ def _add_server_routes(router: APIRouter, service: SessionService) -> None:
         response_class=Response,
         responses={200: {"content": {"application/json": {}}, "description": "As it was signed."}},
     )
-    async def document(number: Number) -> Response:
-        """Give the certificate as issued, byte for byte: it can be checked offline."""
+    async def document(request: Request, number: Number, purpose: Purpose = "") -> Response:
+        """Give the certificate as issued, byte for byte: it can be checked offline. Recorded."""
         found = await service.certification.issued(number)
+        await look(service, request, found.learner_id, purpose)
         return Response(found.document, media_type="application/json")
 
     @router.post("/v1/certificates/{number}/revoke", summary="Revoke a certificate")
@@ -149,8 +160,12 @@ def _add_server_routes(router: APIRouter, service: SessionService) -> None:
         return _body(found, None, None)
 
     @router.get("/v1/learners/{learner_id}/vouchers", summary="List a learner's vouchers")
-    async def of_learner(learner_id: LearnerId) -> VouchersBody:
-        """List what a learner has obtained and what is missing."""
+    async def of_learner(
+        request: Request, learner_id: LearnerId, purpose: Purpose = ""
+    ) -> VouchersBody:
+        """List what a learner has obtained and what is missing. Recorded."""
+        await service.registry.learner(learner_id)
+        await look(service, request, learner_id, purpose)
         return await _vouchers(service, learner_id)
 
 

@@ -1,14 +1,16 @@
-"""Routes of exports: hours of a period, streamed. For trackers and inspectors."""
+"""Routes of exports: hours of a period, streamed. For trackers and inspectors; recorded."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from session_tracker.api.bodies import MAX_NUMBER
+from session_tracker.api.watched import NOBODY, Purpose, look
 from session_tracker.exports import Period
 from session_tracker.service import SessionService
 
@@ -31,6 +33,10 @@ def exports_router(service: SessionService) -> APIRouter:
     router = APIRouter(tags=["exports"])
     exports = service.exports
 
+    async def recorded(request: Request, purpose: str, **asked: int | str) -> None:
+        """Record who takes hours of everybody, of which period, and by which seed."""
+        await look(service, request, NOBODY, purpose, scope=urlencode(asked))
+
     @router.get(
         "/v1/exports/hours",
         summary="Hours of a period",
@@ -38,11 +44,17 @@ def exports_router(service: SessionService) -> APIRouter:
         responses=_HOURS,
     )
     async def hours(
+        request: Request,
         since_ms: Instant,
         until_ms: Instant,
         format: Literal["csv", "jsonl"] = "csv",  # noqa: A002 - the parameter's name
+        purpose: Purpose = "",
     ) -> StreamingResponse:
-        """Give every session that was settled in the period, with policy and ledger head."""
+        """Give every session that was settled in the period, with policy and ledger head.
+
+        Recorded.
+        """
+        await recorded(request, purpose, since_ms=since_ms, until_ms=until_ms, format=format)
         period = Period(since_ms=since_ms, until_ms=until_ms)
         head = await service.head()
         lines = (exports.hours_csv if format == "csv" else exports.hours_jsonl)(period, head)
@@ -54,8 +66,11 @@ def exports_router(service: SessionService) -> APIRouter:
         response_class=StreamingResponse,
         responses=_LINES,
     )
-    async def xapi(since_ms: Instant, until_ms: Instant) -> StreamingResponse:
-        """Give one statement a line; credited and wall-clock time are separate."""
+    async def xapi(
+        request: Request, since_ms: Instant, until_ms: Instant, purpose: Purpose = ""
+    ) -> StreamingResponse:
+        """Give one statement a line; credited and wall-clock time are separate. Recorded."""
+        await recorded(request, purpose, since_ms=since_ms, until_ms=until_ms)
         period = Period(since_ms=since_ms, until_ms=until_ms)
         lines = exports.xapi(period, await service.head())
         return _streamed(lines, _TYPES["jsonl"], "xapi.jsonl")
@@ -66,8 +81,9 @@ def exports_router(service: SessionService) -> APIRouter:
         response_class=StreamingResponse,
         responses=_LINES,
     )
-    async def scores() -> StreamingResponse:
-        """Give a score a line for every course: credited class hours of the target."""
+    async def scores(request: Request, purpose: Purpose = "") -> StreamingResponse:
+        """Give a score a line for every course: credited class hours of the target. Recorded."""
+        await recorded(request, purpose)
         lines = exports.scores(await service.head())
         return _streamed(lines, _TYPES["jsonl"], "scores.jsonl")
 
@@ -77,13 +93,17 @@ def exports_router(service: SessionService) -> APIRouter:
         response_class=StreamingResponse,
         responses=_LINES,
     )
-    async def sample(
+    async def sample(  # noqa: PLR0917 - each is a name in the query
+        request: Request,
         since_ms: Instant,
         until_ms: Instant,
         seed: Annotated[str, Query(min_length=1, max_length=200, examples=["2026-11-24 dice"])],
         count: Annotated[int, Query(ge=1, le=1_000)] = 10,
+        purpose: Purpose = "",
     ) -> StreamingResponse:
-        """Draw sessions, reproducibly from the seed, with evidence and proofs."""
+        """Draw sessions, reproducibly from the seed, with evidence and proofs. Recorded."""
+        drawn = {"seed": seed, "count": str(count)}
+        await recorded(request, purpose, since_ms=since_ms, until_ms=until_ms, **drawn)
         period = Period(since_ms=since_ms, until_ms=until_ms)
         lines = exports.sample(period, await service.head(), seed=seed, count=count)
         return _streamed(lines, _TYPES["jsonl"], "sample.jsonl")

@@ -19,6 +19,7 @@ from session_tracker.api.bodies import (
     SessionCreditBody,
     TemplateBody,
 )
+from session_tracker.api.watched import Purpose, look
 from session_tracker.erasure import Erased
 from session_tracker.policy import Policy, Training
 from session_tracker.records import Consent, Learner, Template
@@ -49,9 +50,11 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
         return _learner(await registry.add_learner(**body.model_dump()))
 
     @router.get("/v1/learners/{learner_id}", summary="Read a learner")
-    async def read(learner_id: LearnerId) -> LearnerBody:
-        """Give what is known of a learner."""
-        return _learner(await registry.learner(learner_id))
+    async def read(request: Request, learner_id: LearnerId, purpose: Purpose = "") -> LearnerBody:
+        """Give what is known of a learner. Recorded."""
+        found = await registry.learner(learner_id)
+        await look(service, request, learner_id, purpose)
+        return _learner(found)
 
     @router.put("/v1/learners/{learner_id}/template", summary="Enrol a face")
     async def enrol(learner_id: LearnerId, body: NewTemplate) -> TemplateBody:
@@ -79,9 +82,13 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
         return erased_body(await service.erase_biometrics(learner_id, actor=actor))
 
     @router.get("/v1/learners/{learner_id}/credit", summary="Read credit")
-    async def credit(learner_id: LearnerId, programme: Programme) -> CourseBody:
-        """Derive where the learner stands in a programme."""
-        return course_body(await service.course_credit(learner_id, programme))
+    async def credit(
+        request: Request, learner_id: LearnerId, programme: Programme, purpose: Purpose = ""
+    ) -> CourseBody:
+        """Derive where the learner stands in a programme. Recorded."""
+        state = await service.course_credit(learner_id, programme)
+        await look(service, request, learner_id, purpose)
+        return course_body(state)
 
 
 def _add_consent_routes(router: APIRouter, service: SessionService) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from session_tracker.api.bearer import Authorization, bearer
 from session_tracker.api.bodies import (
@@ -16,6 +16,7 @@ from session_tracker.api.bodies import (
     StreamGrantBody,
 )
 from session_tracker.api.explanations import for_staff
+from session_tracker.api.watched import Purpose, look
 from session_tracker.live import Report
 from session_tracker.openings import OpenedSession
 from session_tracker.service import SessionService
@@ -40,9 +41,13 @@ def _add_server_routes(router: APIRouter, service: SessionService) -> None:
         return opened_body(await service.openings.open_session(**body.model_dump()))
 
     @router.get("/v1/sessions/{session_id}/explain", summary="Explain every second")
-    async def explain(session_id: SessionId) -> ExplainBody:
-        """Give the timeline: what was credited, what was not and why, and every fact."""
-        return for_staff(await service.explain(session_id))
+    async def explain(
+        request: Request, session_id: SessionId, purpose: Purpose = ""
+    ) -> ExplainBody:
+        """Give the timeline: what was credited, what was not and why, every fact. Recorded."""
+        explained = await service.explain(session_id)
+        await look(service, request, explained.record.learner_id, purpose)
+        return for_staff(explained)
 
 
 def _add_device_routes(router: APIRouter, service: SessionService) -> None:

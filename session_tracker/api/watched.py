@@ -21,11 +21,15 @@ NOBODY: Final = "-"
 """The subject of a look at a list or at somebody who was not found."""
 
 
-async def look(service: SessionService, request: Request, subject: str, purpose: str) -> Actor:
-    """Record that the caller reads data of `subject`, and name the caller. Raises StorageError."""
+async def look(
+    service: SessionService, request: Request, subject: str, purpose: str, *, scope: str = ""
+) -> Actor:
+    """Record that the caller reads data of `subject`, and name the caller. Raises StorageError.
+
+    `scope` says which part of a list was asked for; it stands behind the route.
+    """
     actor = actor_of(request)
     route = getattr(request.scope.get("route"), "path", request.url.path)
-    await service.trail.note(
-        actor=actor.name, route=f"{request.method} {route}", subject=subject, purpose=purpose
-    )
+    asked = f"{request.method} {route}" + (f"?{scope}" if scope else "")
+    await service.trail.note(actor=actor.name, route=asked, subject=subject, purpose=purpose)
     return actor

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from session_tracker.store import migrate
+from session_tracker.store.sole import SoleLock, Strangers, sole_lock, take
 from session_tracker.store.writer import Announcer, Job, Transaction, Writer, storage_error
 from verifier.errors import ConfigurationError
 
@@ -42,6 +43,7 @@ class Database:
         self._read_engine: AsyncEngine | None = None
         self._glance_engine: AsyncEngine | None = None
         self._writer: Writer | None = None
+        self._sole: SoleLock | None = None
         self.announcer: Announcer | None = None
         """Told of what the ledger takes in; set it before `open`."""
 
@@ -55,14 +57,22 @@ class Database:
         """Whether it can be written."""
         return self._writer is not None
 
-    async def open(self) -> None:
-        """Connect and migrate. Raises ConfigurationError or StorageError with the remedy."""
+    async def open(self, *, strangers: Strangers | None = None) -> None:
+        """Connect and migrate. Raises ConfigurationError or StorageError with the remedy.
+
+        With `strangers` as the one process that serves sessions from here (see
+        :mod:`session_tracker.store.sole`), which is refused while another one does.
+        """
         if self.is_sqlite:
             _check_place(Path(str(self.url.database)))
+        if strangers is not None:
+            self._sole = sole_lock(self.url, strangers)
         self._write_engine = self._engine(write=True, size=1)
         self._read_engine = self._engine(write=False, size=self._readers)
         self._glance_engine = self._engine(write=False, size=1, transactions=False)
         try:
+            if self._sole is not None:
+                await take(self._sole)
             async with self._write_engine.begin() as connection:
                 if not self.is_sqlite:
                     await connection.execute(text("SELECT pg_advisory_xact_lock(1)"))
@@ -76,7 +86,8 @@ class Database:
         except BaseException:
             await self.close()
             raise
-        self._writer = Writer(self._write_engine, announcer=self.announcer)
+        guard = None if self._sole is None else self._sole.require
+        self._writer = Writer(self._write_engine, announcer=self.announcer, guard=guard)
         self._writer.start()
 
     async def open_to_read(self) -> None:
@@ -110,6 +121,9 @@ class Database:
             if engine is not None:
                 await engine.dispose()
         self._write_engine = self._read_engine = self._glance_engine = None
+        if self._sole is not None:
+            await self._sole.release()
+            self._sole = None
 
     async def write(self, job: Job[T]) -> T:
         """Run `job` in a transaction and return once it is durable (see ``Writer.write``)."""

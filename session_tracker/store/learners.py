@@ -56,6 +56,14 @@ async def read_template(connection: AsyncConnection, learner_id: str) -> Templat
     return Template(**{**row, "provenance": Provenance(row["provenance"])})
 
 
+async def has_face(connection: AsyncConnection, learner_id: str) -> bool:
+    """Tell whether a face of the learner is enrolled and not erased."""
+    query = select(templates.c.version).where(
+        templates.c.learner_id == learner_id, templates.c.blob.is_not(None)
+    )
+    return await connection.scalar(query.limit(1)) is not None
+
+
 async def read_colleagues(
     connection: AsyncConnection, learner: Learner, *, limit: int
 ) -> Sequence[tuple[str, bytes]]:

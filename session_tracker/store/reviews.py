@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker.review import Review, ReviewKind, ReviewState, Ruling, Vote
@@ -86,6 +86,27 @@ async def read_reviews(
     rows = (await connection.execute(query.limit(limit))).mappings().all()
     votes = await _votes(connection, [row["id"] for row in rows])
     return [_review(row, votes.get(row["id"], ())) for row in rows]
+
+
+async def find_appeal(
+    connection: AsyncConnection, session_id: str, start: int, end: int
+) -> str | None:
+    """Name an appeal about part of [start, end) of a session, decided or not."""
+    query = select(reviews.c.id).where(
+        *_appeals_about(session_id), reviews.c.from_ms < end, reviews.c.to_ms > start
+    )
+    found: str | None = await connection.scalar(query.limit(1))
+    return found
+
+
+async def count_open_appeals(connection: AsyncConnection, session_id: str) -> int:
+    """Count the appeals about a session that nobody has decided yet."""
+    query = select(func.count()).where(*_appeals_about(session_id), reviews.c.decided_ms.is_(None))
+    return int(await connection.scalar(query) or 0)
+
+
+def _appeals_about(session_id: str) -> tuple[Any, ...]:
+    return reviews.c.session_id == session_id, reviews.c.kind == str(ReviewKind.APPEAL)
 
 
 async def read_held_templates(connection: AsyncConnection, learner_id: str) -> frozenset[int]:

@@ -191,10 +191,13 @@ class Writer:
         engine: AsyncEngine,
         *,
         announcer: Announcer | None = None,
+        guard: Callable[[AsyncConnection], Awaitable[None]] | None = None,
         batch: int = 256,
         queue: int = 4096,
     ) -> None:
+        """`guard` is asked first in every transaction; where it raises, nothing is written."""
         self._engine = engine
+        self._guard = guard
         self._announcer = announcer
         self._batch = batch
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(queue)
@@ -270,6 +273,8 @@ class Writer:
                 await connection.execute(
                     text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID}
                 )
+            if self._guard is not None:
+                await self._guard(connection)
             transaction = Transaction(connection, self._announcer)
             results = [await job(transaction) for job in jobs]
             await transaction.flush()

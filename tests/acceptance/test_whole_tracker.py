@@ -56,6 +56,7 @@ from session_tracker.reference import (
     middles,
 )
 from session_tracker.review import ReviewKind, ReviewState, Ruling
+from session_tracker.reviews import SHORTEST_APPEAL_MS
 from session_tracker.testing import ScriptedVerifier, Studio
 from session_tracker.views import SessionView
 from verifier.clock import Stamp
@@ -387,7 +388,7 @@ class Tracked(RuleBasedStateMachine):
             self.settle()
         start, end = device.seen.opened + a * 1_000, self.seen_end(device) // 1_000 * 1_000
         end = min(start + length * 1_000, end)
-        if start >= end:
+        if end - start < SHORTEST_APPEAL_MS:
             return
         appealed = any(
             c.appeal and c.session == name and c.start < end and start < c.end

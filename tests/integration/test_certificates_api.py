@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from benren.server import listening
@@ -105,3 +107,49 @@ async def test_whoever_guesses_is_slowed_down(site: Site) -> None:
     assert int(refused.headers["Retry-After"]) >= 1
     site.studio.clock.advance(3_600_000)
     assert (await site.http.get(f"/v1/certificates/{site.number}")).json()["state"] == "valid"
+
+
+async def test_whoever_checks_without_end_is_slowed_down(site: Site) -> None:
+    """Genuine numbers too: hundreds are free, then a wait that grows, and an end of it."""
+    path = f"/v1/certificates/{site.number}"
+    codes = [(await site.http.get(path)).status_code for _ in range(305)]
+    assert codes[:300] == [200] * 300
+    assert codes[-1] == 429
+    site.studio.clock.advance(3_600_000)
+    assert (await site.http.get(path)).status_code == 200
+
+
+async def test_a_paper_is_drawn_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is asked for, until the name on it changes; an erasure lets go of it."""
+    service, learner = site.studio.service, site.studio.learner_id
+    printer = service.printer
+    drawn: list[str | None] = []
+    real = printer._print
+
+    def draw(document: bytes, holder: str | None) -> bytes:
+        drawn.append(holder)
+        return real(document, holder)
+
+    monkeypatch.setattr(printer, "_print", draw)
+    own = (await site.http.get(f"/v1/me/certificates/{site.number}", headers=site.own)).json()
+    path = f"/v1/certificates/{site.number}/pdf"
+
+    async def paper() -> bytes:
+        answer = await site.http.get(path, params={"code": own["check_code"]})
+        assert answer.status_code == 200
+        return answer.content
+
+    first = await asyncio.gather(*(paper() for _ in range(4)))
+    assert len(set(first)) == len(drawn) == 1
+    people = service.registry.people
+    await people.record(learner, name="Ouyang Feng", identity_number="11010519491231002X")
+    assert await paper() != first[0]
+    assert drawn == [None, "Ouyang Feng"]
+    await service.erase_person(learner, actor="counter", cause="asked for")
+    assert not printer._kept
+    issued = await service.certification.issued(site.number)
+    monkeypatch.setattr(printer, "_print", lambda *_: b"paper")
+    monkeypatch.setattr("session_tracker.printing.KEPT", 2)
+    for number in range(5):
+        await printer.print(replace(issued, number=f"BR2026-{number}"))
+    assert list(printer._kept) == ["BR2026-3", "BR2026-4"]

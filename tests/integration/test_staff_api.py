@@ -9,26 +9,26 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from fastapi import FastAPI
 
-from session_tracker.api.app import create_app
+from session_tracker.api.app import HEALTH_RULES, RULES, create_app
 from session_tracker.erasure import verify_erasure
 from session_tracker.policy import load_policy
 from session_tracker.testing import PICTURE, Lesson, Studio
-from verifier.edge import ApiKeys, KeyScope, new_api_key
+from verifier.edge import ApiKeys, Gate, KeyScope, new_api_key
+from verifier.edge.access import scopes_of
 from verifier.types import Decision
 
-KEYS = {
-    name: new_api_key(name, [scope])
-    for name, scope in {
-        "course": KeyScope.TRACKER,
-        "counter-3": KeyScope.STAFF,
-        "li-hua": KeyScope.REVIEWER,
-        "wu-wei": KeyScope.REVIEWER,
-        "school": KeyScope.INSTITUTION,
-        "other-school": KeyScope.INSTITUTION,
-        "inspector-7": KeyScope.INSPECTOR,
-    }.items()
+SCOPES = {
+    "course": KeyScope.TRACKER,
+    "counter-3": KeyScope.STAFF,
+    "li-hua": KeyScope.REVIEWER,
+    "wu-wei": KeyScope.REVIEWER,
+    "school": KeyScope.INSTITUTION,
+    "other-school": KeyScope.INSTITUTION,
+    "inspector-7": KeyScope.INSPECTOR,
 }
+KEYS = {name: new_api_key(name, [scope]) for name, scope in SCOPES.items()}
 NUMBER = "11010519491231002X"
 NEWCOMER = {
     "category": "principal",
@@ -333,10 +333,10 @@ async def test_an_erasure_over_the_counter(site: Site) -> None:
     assert (await site.ask("school", "GET", "/v1/staff/faces"))["stored"] == 0
 
 
-async def test_every_read_is_recorded_before_it_is_answered(
+async def test_a_look_says_what_for_and_what_cannot_be_recorded_is_not_shown(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lists, persons, misses, with the purpose; what cannot be recorded is not shown."""
+    """Lists, persons, misses, the newest first, page by page."""
     learner = site.studio.learner_id
     headers = {"X-Purpose": "call of 24 November"}
     await site.ask("counter-3", "GET", "/v1/staff/learners", headers=headers)
@@ -362,6 +362,92 @@ async def test_every_read_is_recorded_before_it_is_answered(
         headers={"Authorization": f"Bearer {KEYS['counter-3'][0]}"},
     )
     assert answer.status_code == 500
+
+
+ABOUT_NOBODY = {
+    "/v1/programmes": "rules",
+    "/v1/outbox": "how deliveries stand",
+    "/v1/staff/faces": "a count",
+    "/v1/staff/trail": "who looked; a look at it would be the next one in it",
+}
+"""Routes that a key opens and that leave nothing in the trail, and what they tell."""
+PERIOD = {"since_ms": "0", "until_ms": "9007199254740991"}
+ASKED = {
+    "/v1/learners/{learner_id}/credit": {"programme": "demo"},
+    "/v1/exports/hours": PERIOD,
+    "/v1/exports/xapi": PERIOD,
+    "/v1/exports/sample": {**PERIOD, "seed": "two dice", "count": "3"},
+}
+"""What has to stand in the query."""
+
+
+def read_with_a_key(app: FastAPI) -> dict[str, tuple[KeyScope, ...]]:
+    """Every path that is read with an API key, and whose."""
+    gate = Gate(ApiKeys(), KeyScope.TRACKER, (*RULES, *HEALTH_RULES))
+    paths = [path for path, ways in app.openapi()["paths"].items() if "get" in ways]
+    scopes = {path: scopes_of(gate.rule(path), "GET") for path in paths}
+    return {path: found for path, found in scopes.items() if found}
+
+
+async def test_every_read_about_a_person_is_recorded(site: Site) -> None:
+    """Whatever route there is, whoever may read it: one row, with the name of the key and whose."""
+    studio, service = site.studio, site.studio.service
+    holder = studio.learner_id
+    for media in ("lesson-1", "lesson-2"):
+        lesson = await studio.open(media=media)
+        await lesson.watch(300)
+        view = await lesson.close()
+    assert view.certificate is not None
+    studio.learner_id, studio.consent_id = await studio.enrol()
+    lesson = await suspended(site, Decision.SPOOF)
+    (review,) = await service.casework.reviews.of_session(lesson.id)
+    named = {
+        "learner_id": studio.learner_id,
+        "session_id": lesson.id,
+        "review_id": review.id,
+        "fact_key": (await service.casework.pictures.of_session(lesson.id))[0].fact_key,
+        "number": view.certificate,
+    }
+    paths = read_with_a_key(create_app(service))
+    assert set(ABOUT_NOBODY) <= set(paths)
+    assert len(paths) > 15
+    for path, scopes in paths.items():
+        for who in (name for name, scope in SCOPES.items() if scope in scopes):
+            before = await site.trail()
+            headers = {"Authorization": f"Bearer {KEYS[who][0]}"}
+            answer = await site.http.get(
+                path.format(**named), params=ASKED.get(path), headers=headers
+            )
+            assert answer.status_code == 200, (path, who, answer.text)
+            after = await site.trail()
+            new = after[: len(after) - len(before)]
+            if path in ABOUT_NOBODY:
+                assert new == [], path
+                continue
+            ((actor, route, subject),) = new
+            assert (actor, route.partition("?")[0]) == (who, f"GET {path}")
+            about = holder if "{number}" in path else studio.learner_id
+            assert subject == (about if "{" in path else "-"), path
+
+
+async def test_an_export_is_recorded_with_its_period_and_seed(site: Site) -> None:
+    """So that somebody can ask later who took whose hours, and who drew the sample."""
+    for kind in ("hours", "sample"):
+        answer = await site.http.get(
+            f"/v1/exports/{kind}",
+            params=ASKED[f"/v1/exports/{kind}"],
+            headers={
+                "Authorization": f"Bearer {KEYS['inspector-7'][0]}",
+                "X-Purpose": "spot check",
+            },
+        )
+        assert answer.status_code == 200
+    found = await site.ask("inspector-7", "GET", "/v1/staff/trail")
+    period = "since_ms=0&until_ms=9007199254740991"
+    assert [(look["route"], look["subject"], look["purpose"]) for look in found["looks"]] == [
+        (f"GET /v1/exports/sample?{period}&seed=two+dice&count=3", "-", "spot check"),
+        (f"GET /v1/exports/hours?{period}&format=csv", "-", "spot check"),
+    ]
 
 
 @pytest.mark.both_databases

@@ -96,7 +96,7 @@ function item(span, explanation, { onAppeal, evidence }) {
   const from = clock((span.from_ms - explanation.from_ms) / 1000);
   const to = clock((span.to_ms - explanation.from_ms) / 1000);
   const proof = evidence?.(span) ?? null;
-  const mayAppeal = onAppeal && ARGUABLE.has(span.state);
+  const mayAppeal = onAppeal && ARGUABLE.has(span.state) && span.to_ms - span.from_ms >= 1_000;
   const title = titleOf(span);
   return h(
     `li.timeline-item.is-${span.state}`,

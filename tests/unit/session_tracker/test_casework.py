@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,6 +19,7 @@ from session_tracker.policy import Provenance, Training, load_policy
 from session_tracker.records import RegistrationState
 from session_tracker.refusals import EnrolmentRefused, FaceWaits
 from session_tracker.review import Review, ReviewKind, ReviewState, Ruling
+from session_tracker.reviews import MOST_OPEN_APPEALS
 from session_tracker.segments import SegmentState
 from session_tracker.testing import PICTURE, Lesson, Studio
 from verifier.errors import BadRequest, Conflict, NotFound, Refused
@@ -272,6 +274,59 @@ async def test_appeals_have_a_term_and_an_owner(studio: Studio) -> None:
     studio.clock.advance(25 * DAY)
     with pytest.raises(Refused, match="term"):
         await casework.appeal(mine, lesson.id, start=began - 30_000, end=began, text="x")
+
+
+async def ended(studio: Studio) -> tuple[Lesson, int]:
+    """A lesson that is over, and when it began."""
+    lesson = await studio.open()
+    began = studio.clock.stamp().utc_ms
+    await lesson.watch(120)
+    await lesson.close()
+    return lesson, began
+
+
+async def test_appeals_are_about_a_second_at_least_and_few_wait_at_a_time(studio: Studio) -> None:
+    """Each costs a person's time and a settlement; after a decision there is room for another."""
+    casework, mine = studio.service.casework, studio.learner_id
+    lesson, began = await ended(studio)
+
+    async def appeal(at_s: int, ms: int = 1_000) -> Review:
+        start = began + at_s * 1_000
+        return await casework.appeal(mine, lesson.id, start=start, end=start + ms, text="x")
+
+    with pytest.raises(BadRequest, match="one second"):
+        await appeal(1, 999)
+    made = [await appeal(at_s) for at_s in range(MOST_OPEN_APPEALS)]
+    with pytest.raises(Conflict, match="wait for a decision"):
+        await appeal(50)
+    await casework.decide(made[0].id, actor="li", ruling=Ruling.UPHELD, reason="no")
+    with pytest.raises(Conflict, match="already"):
+        await appeal(0)
+    await appeal(50)
+    with pytest.raises(Conflict, match="wait for a decision"):
+        await appeal(60)
+
+
+async def test_appeals_that_come_at_once_do_not_overlap(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is stored second is refused, though nothing was there when it was looked at first."""
+    casework, stage, mine = studio.service.casework, studio.service._stage, studio.learner_id
+    lesson, began = await ended(studio)
+    real = stage.decide
+
+    async def overtaken(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(stage, "decide", real)
+        start = began + 5_000
+        await casework.appeal(mine, lesson.id, start=start, end=start + 20_000, text="first")
+        return await real(*args, **more)
+
+    monkeypatch.setattr(stage, "decide", overtaken)
+    with pytest.raises(Conflict, match="already"):
+        await casework.appeal(mine, lesson.id, start=began, end=began + 10_000, text="second")
+    (stored,) = await casework.reviews.of_session(lesson.id)
+    assert stored.start == began + 5_000
+    assert (await studio.service.audit()).intact
 
 
 async def test_missed_deadlines_are_seen(studio: Studio) -> None:

@@ -85,7 +85,7 @@ def test_it_holds_with_the_public_key_alone(document: bytes, paper: Paper) -> No
 def test_every_changed_digit_is_found(document: bytes, paper: Paper) -> None:
     """Whichever digit of the document is changed, it no longer holds."""
     positions = [i for i, byte in enumerate(document) if chr(byte).isdigit()]
-    for position in positions[:: max(1, len(positions) // 120)]:
+    for position in positions:
         digit = str((int(chr(document[position])) + 1) % 10).encode()
         changed = document[:position] + digit + document[position + 1 :]
         with pytest.raises((CertificateInvalid, BadRequest, UnknownKey)):

@@ -737,3 +737,24 @@ async def test_a_session_that_cannot_be_ended_holds_up_no_other(
     await studio.service.settled()
     for lesson in (first, second):
         assert (await lesson.view()).state == "settled"
+
+
+# --- signed heads ------------------------------------------------------------------------------
+
+
+async def test_no_entry_waits_longer_than_a_day_for_a_signed_head(studio: Studio) -> None:
+    """A head that was asked for puts the daily one off by less than a day."""
+    hour = 3_600_000
+    await studio.service.settled()
+    studio.clock.advance(23 * hour)
+    await studio.enrol()
+    asked = await studio.service.head()
+    studio.clock.advance(hour)
+    await studio.enrol()
+    await studio.service.settled()
+    assert await studio.service.ledger.newest_head() == asked
+    studio.clock.advance(23 * hour)
+    await studio.service.settled()
+    newest = await studio.service.ledger.newest_head()
+    assert newest is not None
+    assert newest.size == await studio.service.ledger.size() > asked.size

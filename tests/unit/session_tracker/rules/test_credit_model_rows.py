@@ -35,6 +35,7 @@ from session_tracker.events import (
     Outcome,
     Paused,
     PauseReason,
+    Resumed,
     Supervised,
     Suspended,
     SystemFault,
@@ -42,7 +43,7 @@ from session_tracker.events import (
 from session_tracker.explain import fate_of
 from session_tracker.ledger_file import audit_export, export_ledger
 from session_tracker.live import Report
-from session_tracker.machine import LIVE_STATES, AskCheck, Machine, State
+from session_tracker.machine import AskCheck, Machine, State
 from session_tracker.policy import SELF_MADE, Policy, Provenance, Training, load_policy
 from session_tracker.refusals import ProgrammeComplete
 from session_tracker.review import ReviewKind, Ruling
@@ -66,6 +67,7 @@ from verifier.types import (
     SubjectTemplate,
 )
 
+ENDED = (State.SUSPENDED, State.CLOSED, State.SETTLED)
 Tell = Callable[..., Any]
 FOSHAN = load_policy("foshan-2021")
 DAY_MS = 86_400_000
@@ -521,18 +523,40 @@ async def test_row_service_fault__pending_until_somebody_reviews_and_never_void(
     assert not state.credit.final
 
 
+async def plays_on(lesson: Lesson, seconds: int) -> None:
+    """A device that plays on, whatever it is told, and a learner who is seen all the time."""
+    for step in range(seconds // 5):
+        lesson.studio.clock.advance(5_000)
+        await lesson.studio.service.settled()
+        lesson.media_ms += 5_000 if lesson.playing else 0
+        lesson.playing = True
+        await lesson.studio.verifier.frame(lesson.id, identity=step % 3 == 0)
+        await lesson.studio.service.settled()
+        await lesson.report()
+
+
 async def test_row_not_study_time__before_the_start_check_and_in_pauses_nothing_counts(
-    school: Studio,
+    attentive: Studio,
 ) -> None:
-    """Signing in, and waiting for our own networks, is nobody's study time."""
-    lesson = await school.open()
-    await lesson.watch(10)
-    lesson.playing = True
-    await lesson.report()  # the device plays although it may not
-    await lesson.watch(5)
-    runs = [f for f in await school.service.facts(lesson.id) if type(f).__name__ == "Resumed"]
-    credit = (await school.service.explain(lesson.id)).credit
-    assert all(i.start >= min(r.t for r in runs) for i in credit.credited)
+    """Though he is recognised all along, and the device plays on and says so."""
+    lesson = await attentive.open()
+    await plays_on(lesson, 90)
+    stream = attentive.verifier.stream_of(lesson.id)
+    stream.away = True
+    await plays_on(lesson, 150)
+    stream.away = False
+    await plays_on(lesson, 90)
+    await lesson.close()
+    begins, again = [f.t for f in await facts_of(lesson, Resumed)]
+    (pause,) = await facts_of(lesson, Paused)
+    passes = [f.t for f in await facts_of(lesson, Identity)]
+    assert min(passes) < begins, "he was recognised before the start check"
+    assert any(pause.t < t < again for t in passes), "and while the player was to stand"
+    credited = (await attentive.service.explain(lesson.id)).credit.credited
+    assert all(i.start >= begins for i in credited)
+    assert not [i for i in credited if i.start < again and i.end > pause.t]
+    assert sum(i.end - i.start for i in credited if i.end <= pause.t) > 60_000
+    assert sum(i.end - i.start for i in credited if i.start >= again) > 60_000
 
 
 # --- time and repeats ---------------------------------------------------------------------------
@@ -691,12 +715,36 @@ def test_row_samples_suspect__checks_decide(tell: Tell) -> None:
     assert all(b <= 40 or a >= 40 for a, b in older.credited())
 
 
-def test_row_session_states__only_move_forward(policy: Policy) -> None:
-    """Created, awaiting its start check, running or paused; once ended never live again."""
-    assert Machine().state not in LIVE_STATES
-    names = [str(s) for s in type(Machine().state)]
-    assert names[:2] == ["created", "awaiting_start_check"]
-    assert names[-3:] == ["suspended", "closed", "settled"]
+async def test_row_session_states__only_move_forward(school: Studio) -> None:
+    """Running and paused by turns; once ended, no fact of the lesson brings it to life again."""
+    left = await begun(school)
+    school.verifier.show(left.id, None)
+    await left.watch(30)
+    school.verifier.show(left.id, Decision.MATCH)
+    await left.watch(60)
+    await left.close()
+    stopped = await begun(school)
+    school.verifier.show(stopped.id, Decision.MISMATCH, new_track=False)
+    await stopped.watch(240, share=1)
+    await school.service.settled()
+    ways = []
+    for lesson in (left, stopped):
+        facts = await school.service.facts(lesson.id)
+        facts.sort(key=lambda f: (f.t, states.CAUSAL_ORDER.index(type(f))))
+        machine, way = Machine(), [State.CREATED]
+        for fact in facts:
+            machine, _ = states.step(machine, fact, school.policy, school.draw)
+            if machine.state is not way[-1]:
+                way.append(machine.state)
+            if machine.state not in ENDED:
+                continue
+            for late in facts:
+                after, _ = states.step(machine, late, school.policy, school.draw)
+                assert ENDED.index(after.state) >= ENDED.index(machine.state), late
+        ways.append([str(state) for state in way])
+    begins, ends = ["created", "awaiting_start_check", "running"], ["closed", "settled"]
+    assert ways[0] == [*begins, "paused", "running", *ends]
+    assert ways[1] == [*begins, "paused", "suspended", *ends]
 
 
 async def test_row_segment_states__are_entries_of_the_ledger(school: Studio) -> None:

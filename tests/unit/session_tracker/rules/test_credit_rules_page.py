@@ -47,8 +47,6 @@ WITHOUT_NUMBERS = {
     "supervised sessions, the non-face route",
 }
 """Rows of which a programme decides nothing."""
-PURE = {"states of a session"}
-"""Rows proven on the pure machine, which plays nothing."""
 ACTS = {"school", "attentive", "studio", "database_url", "tell"}
 """Fixtures by which a test plays something and looks at what comes of it."""
 TESTS = arguments_of_tests(ROWS)
@@ -87,7 +85,7 @@ def test_the_code_of_a_row_is_where_its_numbers_are_used(row: list[str]) -> None
 @pytest.mark.parametrize("row", LINKED, ids=lambda row: row[0])
 def test_a_row_is_proven_by_what_happens(row: list[str]) -> None:
     """Not by the policy's numbers alone, but where the row is nothing but a number."""
-    if row[0] in NUMBERS_ONLY | PURE:
+    if row[0] in NUMBERS_ONLY:
         return
     tests = set(re.findall(r"`(test_row_[^`]+)`", row[3]))
     acting = {name for name, given in TESTS.items() if set(given) & ACTS}
