@@ -26,6 +26,7 @@ from session_tracker.refusals import (
     ConsentWithdrawn,
     EnrolmentNotAccepted,
     EnrolmentRefused,
+    FaceChanged,
     FaceWaits,
     IndustryOfflineOnly,
     OtherCategory,
@@ -33,7 +34,6 @@ from session_tracker.refusals import (
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.writer import Transaction
-from verifier.errors import Conflict, Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +156,7 @@ async def require_still(tx: Transaction, admission: Admission) -> None:
     if template is None or template.blob is None:
         raise no_template(learner_id)
     if template.version != admission.template.version:
-        raise Conflict(
-            "Another face was enrolled while the session was opened.", remedy="Open it again."
-        )
+        raise FaceChanged(remedy="Open it again.")
 
 
 async def require_still_supervised(tx: Transaction, admission: SupervisedAdmission) -> None:
@@ -166,7 +164,9 @@ async def require_still_supervised(tx: Transaction, admission: SupervisedAdmissi
     connection, learner_id = tx.connection, admission.learner.id
     chosen = await rows.read_consent(connection, learner_id, admission.consent.id)
     if chosen.withdrawn_ms is not None:
-        raise Refused("The choice to be supervised was withdrawn.", remedy="Open it again.")
+        raise ConsentWithdrawn(
+            "The choice to be supervised was withdrawn.", remedy="Open it again."
+        )
     recorded = await rows.read_registration(connection, learner_id)
     _check_registration(admission.learner, recorded, admission.policy)
 

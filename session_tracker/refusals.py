@@ -43,6 +43,10 @@ class FaceWaits(Conflict):
     """The enrolment still waits for its approval."""
 
 
+class FaceChanged(Conflict):
+    """Another face was enrolled while the session was being opened."""
+
+
 class EnrolmentRefused(Refused):
     """The registration was refused by staff."""
 
@@ -81,6 +85,7 @@ OPENING: Final[tuple[type[BenrenError], ...]] = (
     ConsentWithdrawn,
     FaceNeeded,
     FaceWaits,
+    FaceChanged,
     EnrolmentRefused,
     EnrolmentNotAccepted,
     IndustryOfflineOnly,

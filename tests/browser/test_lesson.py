@@ -23,6 +23,7 @@ from playwright.async_api import Browser, Error, Page, Route, WebSocketRoute, ex
 
 from tests.browser.browsing import browser_running, phone
 from tests.browser.whole import PROGRAMME, TARGET_S, Album, Whole, whole_service
+from tests.qr import read_qr
 
 pytestmark = [
     pytest.mark.slow,
@@ -191,7 +192,7 @@ async def certificate_checks(whole: Whole, page: Page, number: str) -> None:
     shot = np.frombuffer(await page.locator(".qr").screenshot(), np.uint8)
     picture = cv2.imdecode(shot, cv2.IMREAD_GRAYSCALE)
     framed = cv2.copyMakeBorder(picture, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=255)
-    decoded, *_ = cv2.QRCodeDetectorAruco().detectAndDecode(framed)
+    decoded = read_qr(framed)
     assert number in decoded, decoded
     path = decoded[decoded.index("/check/") :]
     await page.goto(f"{whole.url}{path}")

@@ -22,6 +22,7 @@ addWords({
     "problem.consent_needed": "开始学习前，需要您先同意处理人脸信息。请在首页打开“同意与隐私”。",
     "problem.consent_text_changed": "说明文本刚刚更新了。请刷新页面，重新看一遍再决定。",
     "problem.face_needed": "开始学习前，请先登记照片。",
+    "problem.face_changed": "登记照片刚刚更换了，请再点一次开始。",
     "problem.face_waits": "照片还在审核，通过后就可以开始学习（1–3 个工作日）。",
     "problem.face_there": "已经登记过照片了。如果需要更换，请联系培训机构。",
     "problem.wrong_provenance": "这里不能用这种方式登记照片，请换另一种方式，或联系培训机构。",
@@ -271,6 +272,7 @@ addWords({
       "Before you start we need your consent to face verification: see “Consent and privacy”.",
     "problem.consent_text_changed": "The text has just changed. Please load the page again and read it.",
     "problem.face_needed": "Before you start, please register your photo.",
+    "problem.face_changed": "Your registered photo has just been replaced. Please start again.",
     "problem.face_waits": "Your photo is still being looked at (1 to 3 working days).",
     "problem.face_there": "A photo is registered already. To change it, ask your training institution.",
     "problem.wrong_provenance":
