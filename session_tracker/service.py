@@ -23,8 +23,8 @@ from session_tracker.enrolment import Registry
 from session_tracker.erasure import Erased
 from session_tracker.events import (
     CloseReason,
-    Decision,
     Fact,
+    Judgement,
 )
 from session_tracker.explain import Explanation, explain, for_learner
 from session_tracker.exports import Exports
@@ -366,7 +366,7 @@ class SessionService:
     async def decide(
         self,
         session_id: str,
-        decisions: Sequence[Decision],
+        judgements: Sequence[Judgement],
         *,
         reason: str,
         data: Mapping[str, Any] | None = None,
@@ -377,7 +377,7 @@ class SessionService:
         one however often it is sent. Raises NotFound, BadRequest where it lies outside of the
         session.
         """
-        return await self._stage.decide(session_id, decisions, reason=reason, data=data or {})
+        return await self._stage.decide(session_id, judgements, reason=reason, data=data or {})
 
     async def confirm_template(self, learner_id: str, *, reason: str, actor: str = "") -> None:
         """Confirm the enrolment, settle provisional hours for good, and certify what is due."""

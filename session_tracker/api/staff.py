@@ -275,15 +275,18 @@ def _add_route_routes(router: APIRouter, service: SessionService) -> None:
     async def supervise(
         request: Request, session_id: SessionId, body: Supervision
     ) -> SupervisedBody:
-        """Confirm that staff saw the learner study: evidence of its own type, without a face."""
+        """Confirm that staff see the learner study: evidence of its own type, without a face.
+
+        In a session with a camera from now on only: what has passed is for a review or an appeal.
+        """
         if body.to_ms <= body.from_ms:
             raise Conflict("The stretch ends before it begins.", remedy="Swap the two instants.")
         actor = actor_of(request).name
-        await service.casework.supervise(
+        made = await service.casework.supervise(
             session_id, start=body.from_ms, end=body.to_ms, actor=actor, reason=body.reason
         )
         return SupervisedBody(
-            session_id=session_id, from_ms=body.from_ms, to_ms=body.to_ms, confirmed_by=actor
+            session_id=session_id, from_ms=made.t, to_ms=made.end, confirmed_by=actor
         )
 
 

@@ -215,11 +215,14 @@ class SupervisedSessionBody(BaseModel):
 
 
 class Supervision(BaseModel):
-    """Staff saw the learner study."""
+    """Staff see the learner study."""
 
     model_config = _STRICT
 
-    from_ms: Milliseconds = Field(examples=[_MS])
+    from_ms: Milliseconds = Field(
+        examples=[_MS],
+        description="Now; earlier only where the session was opened without a camera.",
+    )
     to_ms: Milliseconds = Field(examples=[_MS + 2_700_000])
     reason: ShortText = Field(examples=["sat in classroom 2, identity card compared"])
 
