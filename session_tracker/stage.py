@@ -17,7 +17,6 @@ from session_tracker.erasure import Erasure
 from session_tracker.events import (
     Closed,
     CloseReason,
-    Decision,
     Disputed,
     Judgement,
     Settled,
@@ -86,7 +85,14 @@ class Stage:
         self.fingerprints = Fingerprints(database, learner_keys, clock)
         self.housekeeping = Housekeeping(database, self.registry.programmes, self.erasure, clock)
         self.settlement = Settlement(database, self.registry.programmes, clock)
-        self.certification = Certification(database, self.settlement, self.ledger, keyring, clock)
+        self.certification = Certification(
+            database,
+            self.settlement,
+            self.ledger,
+            keyring,
+            clock,
+            people=self.registry.people,
+        )
         self.scheduler = Scheduler(clock, self._on_deadline)
         self.turns = Turns(
             axis=self.axis,
@@ -343,9 +349,11 @@ class Stage:
         `before` runs first in the transaction that stores it.
         """
         async with self.turns.held(session_id, token=None) as live:
+            turn = self.turns.turn(live)
             for judgement in judgements:
                 _require_within(live, judgement)
-            await self._add(live, self.turns.turn(live), judgements, reason, data, before)
+                turn.take_decision(judgement, reason=reason, data=data)
+            await self._commit_decision(live, turn, before)
         return await self._graded(live)
 
     async def supervise(
@@ -357,21 +365,17 @@ class Stage:
             turn.let_pass()  # what is due comes first: whether the session still runs, above all
             state = turn.machine.state
             fact = answered_for(live, state, start, end, now=self.axis.now())
-            await self._add(live, turn, [fact], reason, data)
+            turn.take_decision(fact, reason=reason, data=data)
+            await self._commit_decision(live, turn)
         await self._graded(live)
         return fact
 
-    async def _add(
+    async def _commit_decision(
         self,
         live: Live,
         turn: Turn,
-        decisions: Sequence[Decision],
-        reason: str,
-        data: Mapping[str, Any],
         before: Callable[[Transaction], Awaitable[None]] | None = None,
     ) -> None:
-        for fact in decisions:
-            turn.take_decision(fact, reason=reason, data=data)
         turn.let_pass()
         await self.turns.commit(live, turn, before)
         self.settlement.forget(live.id)

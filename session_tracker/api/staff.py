@@ -98,10 +98,18 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
     registry, people = service.registry, service.registry.people
 
     @router.put("/v1/learners/{learner_id}/person", summary="Record who a learner is")
-    async def record(learner_id: LearnerId, body: NewPerson) -> PersonBody:
-        """Record name and identity number, encrypted; a wrong check digit is refused (422)."""
+    async def record(request: Request, learner_id: LearnerId, body: NewPerson) -> PersonBody:
+        """Record name and identity number, encrypted; a wrong check digit is refused (422).
+
+        The ledger keeps keyed hashes of them, and who recorded them; after a certificate was
+        issued a change needs a `reason` (409).
+        """
         person = await people.record(
-            learner_id, name=body.name, identity_number=body.identity_number
+            learner_id,
+            name=body.name,
+            identity_number=body.identity_number,
+            actor=actor_of(request).name,
+            reason=body.reason or "",
         )
         return _person(person)
 

@@ -34,6 +34,9 @@ class NewPerson(BaseModel):
 
     name: str = Field(min_length=1, max_length=100, examples=["张三"])
     identity_number: IdentityNumber | None = None
+    reason: ShortText | None = Field(
+        default=None, description="Of a change after a certificate was issued: needed then."
+    )
 
 
 class PersonBody(BaseModel):

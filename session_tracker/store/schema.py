@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -213,7 +214,15 @@ certificates = Table(
     Column("issued_ms", big, nullable=False),
     Column("revoked_ms", big),
     Column("revoked_reason", Text),
-    UniqueConstraint("learner_id", "programme", "course"),
+    Index(
+        "ix_certificates_one_holds",
+        "learner_id",
+        "programme",
+        "course",
+        unique=True,
+        sqlite_where=text("revoked_ms IS NULL"),
+        postgresql_where=text("revoked_ms IS NULL"),
+    ),
 )
 
 APPEND_ONLY = ("ledger_entries", "ledger_nodes", "ledger_tiles", "ledger_heads")

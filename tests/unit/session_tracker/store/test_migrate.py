@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from session_tracker.merkle import BLOCK
@@ -236,3 +237,30 @@ async def test_killed_while_migrating(url: str, tables_made: int) -> None:
     async with database.read() as connection:
         assert await connection.run_sync(migrate.version) == migrate.newest()
     await database.close()
+
+
+async def test_going_back_before_0009_keeps_the_newest_certificate(session: Session) -> None:
+    """Revoked ones may stand beside one that holds; the older tables have room for one."""
+    await session.run(lambda connection: migrate.upgrade(connection, "0009"))
+    learner = {"id": "lrn_1", "category": "c", "track": "initial", "industry": "i"}
+    paper = {"learner_id": "lrn_1", "programme": "p", "course": 1, "document": b"{}"}
+
+    def fill(connection: Connection) -> None:
+        values = {**learner, "business_ref": "b", "created_ms": 1}
+        connection.execute(insert(metadata.tables["learners"]), values)
+        for number, revoked in (("BR-1", 5), ("BR-2", 6), ("BR-3", None)):
+            row = {**paper, "number": number, "issued_ms": int(number[-1]), "revoked_ms": revoked}
+            connection.execute(insert(metadata.tables["certificates"]), row)
+
+    def second(connection: Connection) -> None:
+        row = {**paper, "number": "BR-4", "issued_ms": 4, "revoked_ms": None}
+        connection.execute(insert(metadata.tables["certificates"]), row)
+
+    await session.run(fill)
+    with pytest.raises(IntegrityError):
+        await session.run(second)
+    await session.run(lambda connection: migrate.downgrade(connection, "0008"))
+    query = text("SELECT number FROM certificates")
+    left = await session.run(lambda connection: list(connection.scalars(query)))
+    assert left == ["BR-3"]
+    await session.run(migrate.upgrade)
