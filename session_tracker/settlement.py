@@ -354,11 +354,15 @@ def segment_data(segment: Segment) -> dict[str, Any]:
 
 
 def _over(records: Sequence[SessionRecord]) -> frozenset[str]:
-    """Name the settled sessions that ended before every other one began."""
+    """Name the settled sessions that ended before every session that is not among them began."""
     ends = {r.id: r.closed_ms for r in records if r.settled_ms is not None and r.closed_ms}
-    others = [r.opened_ms for r in records if r.id not in ends]
-    until = min(others, default=None)
-    return frozenset(i for i, end in ends.items() if until is None or end <= until)
+    over = frozenset(ends)
+    while True:
+        until = min((r.opened_ms for r in records if r.id not in over), default=None)
+        kept = frozenset(i for i in over if until is None or ends[i] <= until)
+        if kept == over:
+            return over
+        over = kept
 
 
 def _weight(kept: tuple[_Inputs, Past]) -> int:

@@ -81,3 +81,22 @@ async def test_of_two_readings_the_one_that_began_later_is_kept(
     now = studio.clock.stamp().utc_ms
     glance = await settlement.course_credit(before.course, now_ms=now, running={}, glance=True)
     assert glance.credit.credited_s == 0
+
+
+async def test_devices_that_take_over_from_each_other_are_seen_at_a_glance(
+    studio: Studio,
+) -> None:
+    """Of sessions that overlap one after the other none is over before all of them are."""
+    first = await studio.open()
+    await first.watch(60)
+    second = await studio.open(take_over=True)
+    await second.watch(60)
+    third = await studio.open(take_over=True)
+    await third.watch(60)
+    assert [(await one.view()).state for one in (first, second, third)] == [
+        "settled",
+        "settled",
+        "running",
+    ]
+    credit = (await studio.service.course_credit(studio.learner_id, "demo")).credit
+    assert len(credit.sessions) == 3
