@@ -52,11 +52,6 @@ def agenda(m: Machine, policy: Policy) -> Iterator[Entry]:
             yield max(at, m.asked_at + policy.checks.ask_again_after_s * 1_000), ask
 
 
-def supervised(m: Machine) -> bool:
-    """Tell whether staff answer for the learner now, so that no face is asked for."""
-    return m.supervised_until is not None and m.now < m.supervised_until
-
-
 def _endings(m: Machine, policy: Policy) -> Iterator[Entry]:
     rules = policy.consequences
     limits = {
@@ -65,7 +60,7 @@ def _endings(m: Machine, policy: Policy) -> Iterator[Entry]:
     }
     if m.struck_by is not None and m.strikes >= limits[m.struck_by]:
         yield m.now, Suspend(reason=m.struck_by)
-    if m.last_frame is not None and not supervised(m):
+    if m.last_frame is not None and not m.supervised:
         closes = m.last_frame + policy.network.closed_after_s * 1_000
         yield closes, Close(reason=CloseReason.NETWORK_GAP)
     elif m.supervised_until is not None and m.last_frame is None:
@@ -85,7 +80,7 @@ def _pauses(m: Machine, policy: Policy) -> Iterator[Entry]:
         return
     if m.last_activity is not None:
         yield m.last_activity + policy.playback.idle_s * 1_000, Pause(reason=PauseReason.IDLE)
-    if supervised(m):
+    if m.supervised:
         return
     if policy.looking_away.enabled and m.away_since is not None and m.last_frame is not None:
         away = policy.looking_away.after_s * 1_000
@@ -105,7 +100,7 @@ def _pauses(m: Machine, policy: Policy) -> Iterator[Entry]:
 
 
 def _checks(m: Machine, policy: Policy) -> Iterator[Entry]:
-    if supervised(m):
+    if m.supervised:
         return
     if m.state is State.RUNNING:
         yield from _running_checks(m, policy)
@@ -117,7 +112,7 @@ def _checks(m: Machine, policy: Policy) -> Iterator[Entry]:
 
 def _challenge(m: Machine, challenged_at: int, policy: Policy) -> Iterator[Entry]:
     """Wait for the answer to the challenge that is shown; show another one where it was lost."""
-    if supervised(m) or m.challenged_by is None:
+    if m.supervised or m.challenged_by is None:
         return
     rules = policy.checks
     attempt_s = rules.challenge_window_s(_turns(m.challenges - 1, policy))

@@ -9,36 +9,29 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from session_tracker.credit import EvidenceType
 from session_tracker.enrolment import Registry
 from session_tracker.events import (
-    Check,
-    Decision,
     Disputed,
-    Fact,
     Granted,
-    Outcome,
-    PauseReason,
+    Judgement,
     Supervised,
-    Suspended,
     Upheld,
-    VoidReason,
 )
-from session_tracker.intervals import subtract
+from session_tracker.intervals import Intervals, subtract, union
 from session_tracker.office import Office
 from session_tracker.pictures import Pictures
 from session_tracker.policy import Policy
 from session_tracker.records import SessionRecord
-from session_tracker.review import Review, ReviewState, Ruling
+from session_tracker.review import Review, ReviewState, Ruling, touches_spoof
 from session_tracker.reviews import Reviews
-from session_tracker.segments import Segment, segments_of
+from session_tracker.segments import segments_of
 from session_tracker.staff_words import IN_WORDS
 from session_tracker.stage import Stage
 from session_tracker.store import sessions as rows
 from session_tracker.turns import unknown_session
-from verifier.errors import BadRequest, BenrenError, NotFound
+from verifier.errors import BenrenError, NotFound
 
-MOST_AHEAD_MS: Final = 60 * 60_000
-"""Staff answer for a learner so long ahead, then again: our choice."""
 SAME_FACE: Final = "the same face is enrolled under another account of the business"
 _log = logging.getLogger("benren.tracker")
 
@@ -142,25 +135,21 @@ class Casework:
 
     async def supervise(
         self, session_id: str, *, start: int, end: int, actor: str, reason: str
-    ) -> None:
-        """Confirm that staff saw the learner study: evidence of its own type, without a face.
+    ) -> Supervised:
+        """Confirm that staff see the learner study: evidence of its own type, without a face.
 
-        Raises NotFound, BadRequest where it does not lie within the session.
+        Of a session with a camera from now on only. Raises NotFound, and as
+        `supervision.answered_for`.
         """
-        if end > self._stage.axis.now() + MOST_AHEAD_MS:
-            raise BadRequest(
-                f"Nobody answers for more than {MOST_AHEAD_MS // 60_000} minutes ahead.",
-                remedy="Confirm again when that time has come.",
-            )
-        fact = Supervised(key=f"supervised:{start}-{end}", t=start, end=end)
         record, _ = await self._session(session_id)
         sealed = await self._registry.staff_words.seal(record.learner_id, reason)
-        await self._stage.decide(
+        return await self._stage.supervise(
             session_id,
-            [fact],
+            start=start,
+            end=end,
             reason=IN_WORDS,
             data={"actor": actor, "reason_sha256": sealed.sha256},
-            before=lambda tx: sealed.keep(tx, session_id, fact.key),
+            keep=lambda tx, key: sealed.keep(tx, session_id, key),
         )
 
     # --- carrying out ----------------------------------------------------------------------
@@ -169,7 +158,7 @@ class Casework:
         if review.session_id is not None:
             await self._stage.decide(
                 review.session_id,
-                _facts_of(review),
+                _facts_of(review, await self._answered_for(review.session_id)),
                 reason=str(review.ruling),
                 data={"review": review.id, "actors": [vote.actor for vote in review.votes]},
             )
@@ -192,6 +181,14 @@ class Casework:
                 record.learner_id == learner_id and (whole or record.template_version == version)
             )
         )
+
+    async def _answered_for(self, session_id: str) -> Intervals:
+        """Give the time that counts because staff answered for the learner."""
+        async with self._stage.turns.held(session_id, token=None) as live:
+            course = live.course
+        credit = (await self._stage.grading.course_credit(course)).of(session_id)
+        counted = (c for c in credit.credited if c.evidence is EvidenceType.SUPERVISED)
+        return union((c.start, c.end) for c in counted)
 
     async def _session(self, session_id: str) -> tuple[SessionRecord, Policy]:
         async with self._stage.database.read() as connection:
@@ -216,31 +213,19 @@ class Casework:
             course = live.course
         state = await self._stage.grading.course_credit(course)
         cut = segments_of(state.of(record.id), facts)
-        return _touches_spoof(facts, cut, start, end)
+        return touches_spoof(facts, cut, start, end)
 
 
-def _touches_spoof(
-    facts: Sequence[Fact], segments: Sequence[Segment], start: int, end: int
-) -> bool:
-    return any(_found_spoof(fact, start, end) for fact in facts) or any(
-        s.reason is VoidReason.SPOOF and s.start < end and start < s.end for s in segments
-    )
+def _facts_of(review: Review, answered_for: Intervals) -> Sequence[Judgement]:
+    """Give what a decision says about a session; what of it was not granted is upheld.
 
-
-def _found_spoof(fact: Fact, start: int, end: int) -> bool:
-    if isinstance(fact, Check):
-        return fact.outcome is Outcome.SPOOF and fact.since < end and start <= fact.t
-    if isinstance(fact, Suspended):
-        return fact.reason is PauseReason.SPOOF and start <= fact.t <= end
-    return False
-
-
-def _facts_of(review: Review) -> Sequence[Decision]:
-    """Give what a decision says about a session; what of it was not granted is upheld."""
+    Not so what counts because staff answered for the learner: that was not the question.
+    """
     whole = (review.start or 0, review.end or 0)
     granted = review.granted
     left = (whole,) if granted is None else subtract((whole,), (granted,))
-    facts: list[Decision] = [
+    left = subtract(left, answered_for)
+    facts: list[Judgement] = [
         Upheld(key=f"upheld:{review.id}:{start}", t=start, end=end) for start, end in left
     ]
     if granted is not None:

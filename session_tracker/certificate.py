@@ -179,7 +179,10 @@ def verify_certificate(document: bytes, keyring: KeyRing) -> Checked:
 
 
 def key_ids(document: bytes) -> set[str]:
-    """Name the keys that signed the certificate and its head. Raises BadRequest."""
+    """Name the keys that signed the certificate and its head.
+
+    Raises BadRequest, CertificateInvalid.
+    """
     core, _, signature = _parse(document)
     head = core.get("head")
     signatures = [signature]
@@ -196,11 +199,14 @@ def _parse(document: bytes) -> tuple[dict[str, Any], str, str]:
         core, code, signature = parsed["certificate"], parsed["check_code"], parsed["signature"]
         if set(parsed) != {"certificate", "check_code", "signature"} or core["type"] != TYPE:
             raise TypeError("other members")
-        canonical_json(core)
+        canonical = canonical_json(parsed)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadRequest(
             "This is not an hours certificate.", remedy="Give the JSON file as it was issued."
         ) from error
+    if document.removesuffix(b"\n") != canonical:
+        # Of a member that is there twice, some readers see the first and we the last.
+        raise CertificateInvalid("The document is not written in the one way that is signed.")
     return core, str(code), str(signature)
 
 

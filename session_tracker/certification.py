@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
@@ -10,11 +11,13 @@ from sqlalchemy.exc import IntegrityError
 from session_tracker import certificate, ledger
 from session_tracker.certificate import Claim, Holding
 from session_tracker.ledger import Context, Ledger
+from session_tracker.people import PERSON_RECORDED, People
 from session_tracker.records import Course
-from session_tracker.settlement import CourseCredit, Settlement, certificate_number
+from session_tracker.settlement import CourseCredit, Settlement
 from session_tracker.staff_words import IN_WORDS, digest
+from session_tracker.store.certificates import HOURS_VOID, ISSUED_ANEW, read_standing
 from session_tracker.store.database import Database
-from session_tracker.store.schema import certificates
+from session_tracker.store.schema import certificates, ledger_entries
 from session_tracker.store.writer import Transaction
 from verifier.clock import Clock
 from verifier.errors import Conflict, NotFound
@@ -45,7 +48,10 @@ class Certification:
         book: Ledger,
         keyring: KeyRing,
         clock: Clock,
+        *,
+        people: People,
     ) -> None:
+        self._people = people
         self._database = database
         self._settlement = settlement
         self._ledger = book
@@ -60,7 +66,7 @@ class Certification:
         """
         credit = state.credit
         due = (
-            state.certificate_number is None
+            state.certificate is None
             and credit.credited_s >= state.target_s
             and credit.final
             and all(record.settled_ms is not None for record in state.records)
@@ -86,6 +92,17 @@ class Certification:
         document = certificate.issue(claim, holdings, head, self._keyring)
         return await self._store(state.course, number, document, now, context)
 
+    async def revoke_void(self, state: CourseCredit, context: Context) -> bool:
+        """Revoke a certificate of whose hours too few are left; tell whether there was one.
+
+        Another is issued once the target is met again.
+        """
+        held = state.certificate
+        if held is None or not held.holds or state.confirmed_s >= state.target_s:
+            return False
+        await self.revoke(held.number, reason=HOURS_VOID, context=context)
+        return True
+
     async def _holding(self, session_id: str, size: int) -> Holding:
         found = await self._settlement.last_settlement(session_id)
         path = await self._ledger.inclusion(found.index, size)
@@ -95,6 +112,7 @@ class Certification:
         self, course: Course, number: str, document: bytes, now: int, context: Context
     ) -> str:
         checked = certificate.verify_certificate(document, self._keyring)
+        tag = await self._people.name_tag(course.learner_id)
         values = {
             "number": number,
             "learner_id": course.learner_id,
@@ -115,13 +133,14 @@ class Certification:
                 "credited_s": checked.credited_s,
                 "programme": course.programme,
                 "course": course.course,
+                "holder_hmac": tag,
             },
         )
 
         async def job(tx: Transaction) -> str:
-            there = await certificate_number(tx.connection, course)
+            there = await read_standing(tx.connection, course)
             if there is not None:
-                return there
+                return there.number
             await tx.connection.execute(insert(certificates), values)
             await tx.append([entry])
             return number
@@ -142,6 +161,21 @@ class Certification:
                 remedy="Compare it with the paper: it has no I, L, O or U.",
             )
         return Issued(**{**row, "document": bytes(row["document"])})
+
+    async def holder_tag(self, issued: Issued) -> str | None:
+        """Give the keyed hash of the name at issue, or of the first that was recorded since."""
+        mine = ledger_entries.c.subject == issued.learner_id
+        made = mine & (ledger_entries.c.key == f"certificate:{issued.number}")
+        async with self._database.read() as connection:
+            query = select(ledger_entries.c.idx, ledger_entries.c.body).where(made)
+            row = (await connection.execute(query)).one()
+            tag = json.loads(row.body)["data"].get("holder_hmac")
+            if tag is not None:
+                return str(tag)
+            since = mine & (ledger_entries.c.kind == PERSON_RECORDED)
+            query = select(ledger_entries.c.body).where(since, ledger_entries.c.idx > row.idx)
+            body = await connection.scalar(query.order_by(ledger_entries.c.idx).limit(1))
+        return None if body is None else str(json.loads(body)["data"]["name_hmac"])
 
     async def of_learner(self, learner_id: str) -> tuple[Issued, ...]:
         """Give every certificate of a learner, the oldest first."""
@@ -164,7 +198,7 @@ class Certification:
             kind="certificate_revoked",
             at_ms=now,
             context=context,
-            reason=IN_WORDS,
+            reason=reason if reason in ISSUED_ANEW else IN_WORDS,
             data={"number": number, "reason_sha256": digest(reason)},
         )
 

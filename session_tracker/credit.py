@@ -386,7 +386,11 @@ def _draft(
         if session.given.refused
         else verify(session.facts, policy, wall=wall, closed=session.closed)
     )
-    supervised = _clipped((f for f in session.facts if isinstance(f, Supervised)), wall)
+    # Whoever says that he saw the learner overturns no reviewer who found otherwise.
+    supervised = subtract(
+        _clipped((f for f in session.facts if isinstance(f, Supervised)), wall),
+        _clipped((f for f in session.facts if isinstance(f, Upheld)), wall),
+    )
     granted = _clipped((f for f in session.facts if isinstance(f, Granted)), wall)
     # Known are sorted by when they were begun: whoever comes later holds the lease.
     later = union((o.begun, o.wall[1]) for o in known[index + 1 :])

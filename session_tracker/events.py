@@ -320,5 +320,7 @@ Fact: TypeAlias = (
     | Closed
     | Settled
 )
-Decision: TypeAlias = Granted | Disputed | Upheld | Supervised
-"""What people decide about an interval of a session, at any time after it."""
+Judgement: TypeAlias = Granted | Disputed | Upheld
+"""What reviewers and learners say about an interval of a session, at any time after it."""
+Decision: TypeAlias = Judgement | Supervised
+"""What people decide about an interval; staff supervise under rules of their own."""

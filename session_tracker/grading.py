@@ -36,13 +36,14 @@ class Grading:
         self._grading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def grade(self, course: Course) -> None:
-        """Settle anew what has changed, and certify what is due; one at a time."""
+        """Settle anew what has changed, revoke and certify what is due; one at a time."""
         lock = self._grading.setdefault(course.learner_id, asyncio.Lock())
         async with lock:
             state = await self.course_credit(course)
             context = self._turns.context(state.policy)
             await self._settlement.regrade(state, context)
-            await self._certification.certify(state, context)
+            if not await self._certification.revoke_void(state, context):
+                await self._certification.certify(state, context)
 
     async def grade_all(self, learner_id: str) -> None:
         """Settle anew what a decision about the learner changes in his courses."""

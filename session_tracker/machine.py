@@ -153,6 +153,11 @@ class Machine:
     """When `states.due` wants to be called, at the latest."""
 
     @property
+    def supervised(self) -> bool:
+        """Whether staff answer for the learner now, so that no face is asked for."""
+        return self.supervised_until is not None and self.now < self.supervised_until
+
+    @property
     def cue(self) -> PauseReason | None:
         """What the learner may be told: the reason of a pause, or that he cannot be seen well.
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker import facts as codec
 from session_tracker import states
-from session_tracker.events import Check, CheckCause, Fact, Identity, Playback, Presence
+from session_tracker.events import Check, CheckCause, Decision, Fact, Identity, Playback, Presence
 from session_tracker.ledger import Entry
 from session_tracker.live import Asked, Live
 from session_tracker.policy import Policy
@@ -59,7 +59,8 @@ async def reload(connection: AsyncConnection, live: Live, draw: Draw) -> None:
     live.flagged = {e.key.removeprefix("flag:") for e in entries if e.kind == "flag"}
     seen = [f for f in live.facts.values() if isinstance(f, Presence | Identity | Check)]
     live.top_track = max((f.track for f in seen), default=0)
-    live.last_turn = max((_end(f) for f in live.facts.values()), default=0)
+    told = (f for f in live.facts.values() if not isinstance(f, Decision))
+    live.last_turn = max((_end(f) for f in told), default=0)
     live.totals = None
     live.stale = False
 

@@ -90,6 +90,11 @@ class SessionRecord:
     closed_ms: int | None = None
     settled_ms: int | None = None
 
+    @property
+    def without_camera(self) -> bool:
+        """Whether it was opened by staff who answer for the learner: no face, no stream."""
+        return self.template_version == 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRecord:

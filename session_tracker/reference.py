@@ -75,7 +75,11 @@ class Seen:
     """(instant, ``run``, `SHOWN` or the reason of a stop), in order."""
     faults: list[tuple[int, int]] = field(default_factory=list)
     answered_for: list[tuple[int, int]] = field(default_factory=list)
-    """Intervals that people granted or supervised."""
+    """Intervals that reviewers granted."""
+    supervised: list[tuple[int, int]] = field(default_factory=list)
+    """Intervals in which staff answered for the learner..."""
+    upheld: list[tuple[int, int]] = field(default_factory=list)
+    """...which count but where a reviewer found otherwise."""
 
     @property
     def begun(self) -> int | None:
@@ -136,7 +140,10 @@ def _holder(sessions: Sequence[Seen], m: int, now: int) -> Seen | None:
 
 
 def _answered_for(s: Seen, m: int) -> bool:
-    return any(a <= m < b for a, b in s.answered_for)
+    if any(a <= m < b for a, b in s.answered_for):
+        return True
+    sat_by = any(a <= m < b for a, b in s.supervised)
+    return sat_by and not any(a <= m < b for a, b in s.upheld)
 
 
 # --- the face ------------------------------------------------------------------------------------

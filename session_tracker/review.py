@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from session_tracker.events import PauseReason, Suspended, VoidReason
+from session_tracker.events import Check, Fact, Outcome, PauseReason, Suspended, VoidReason
 from session_tracker.intervals import intersect, union
 from session_tracker.policy import Policy
 from session_tracker.segments import Segment, SegmentState
@@ -184,17 +184,19 @@ class Question:
     spoof: bool
 
 
-def questions(segments: Sequence[Segment], suspended: Suspended | None) -> tuple[Question, ...]:
+def questions(segments: Sequence[Segment], facts: Sequence[Fact]) -> tuple[Question, ...]:
     """Name what of a session that has ended a person has to look at. Pure.
 
-    A suspension is one question about everything that was lost to its reason; of what else is
-    disputed each stretch is one; a fault of the service is one for each stretch it cost.
+    A suspension is one question about everything that was lost to its reason, or where nothing
+    was, about the time since it counted last; of what else is disputed each stretch is one; a
+    fault of the service is one for each stretch it cost.
     """
     found: list[Question] = []
     left = list(segments)
+    suspended = next((f for f in facts if isinstance(f, Suspended)), None)
     if suspended is not None:
         reason = VoidReason(str(suspended.reason)) if suspended.reason in _STRUCK else None
-        lost = [s for s in left if reason is not None and s.reason is reason] or left
+        lost = [s for s in left if reason is not None and s.reason is reason] or _tail(left)
         if lost:
             span = (lost[0].start, lost[-1].end)
             found.append(
@@ -203,30 +205,52 @@ def questions(segments: Sequence[Segment], suspended: Suspended | None) -> tuple
                     cause=str(suspended.reason),
                     start=span[0],
                     end=span[1],
-                    spoof=suspended.reason is PauseReason.SPOOF,
+                    spoof=touches_spoof(facts, segments, *span),
                 )
             )
             left = [s for s in left if not intersect(union([(s.start, s.end)]), (span,))]
     for s in left:
+        kind = None
         if s.state is SegmentState.DISPUTED:
-            found.append(_about(s, ReviewKind.DISPUTED))
+            kind = ReviewKind.DISPUTED
         elif s.state is SegmentState.PENDING and s.reason is VoidReason.SYSTEM_ERROR:
-            found.append(_about(s, ReviewKind.SERVICE_FAULT))
+            kind = ReviewKind.SERVICE_FAULT
+        if kind is not None:
+            found.append(
+                Question(
+                    kind=kind,
+                    cause=str(s.reason),
+                    start=s.start,
+                    end=s.end,
+                    spoof=touches_spoof(facts, segments, s.start, s.end),
+                )
+            )
     return tuple(found)
+
+
+def _tail(segments: Sequence[Segment]) -> list[Segment]:
+    """Give the segments at the end that do not count."""
+    last = max((n for n, s in enumerate(segments) if s.evidence is not None), default=-1)
+    return list(segments[last + 1 :])
+
+
+def touches_spoof(facts: Sequence[Fact], segments: Sequence[Segment], start: int, end: int) -> bool:
+    """Tell whether granting an interval would overturn a spoof decision."""
+    return any(_found_spoof(fact, start, end) for fact in facts) or any(
+        s.reason is VoidReason.SPOOF and s.start < end and start < s.end for s in segments
+    )
+
+
+def _found_spoof(fact: Fact, start: int, end: int) -> bool:
+    if isinstance(fact, Check):
+        return fact.outcome is Outcome.SPOOF and fact.since < end and start <= fact.t
+    if isinstance(fact, Suspended):
+        return fact.reason is PauseReason.SPOOF and start <= fact.t <= end
+    return False
 
 
 _STRUCK = frozenset({PauseReason.MISMATCH, PauseReason.SPOOF, PauseReason.NO_EVIDENCE})
 _ANOTHER = "Have another reviewer look at it, with a key of his own."
-
-
-def _about(segment: Segment, kind: ReviewKind) -> Question:
-    return Question(
-        kind=kind,
-        cause=str(segment.reason),
-        start=segment.start,
-        end=segment.end,
-        spoof=segment.reason is VoidReason.SPOOF,
-    )
 
 
 def _decided(review: Review) -> Conflict:

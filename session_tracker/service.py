@@ -17,15 +17,15 @@ from session_tracker import rebuild, states
 from session_tracker.audit import Audit, audit_database
 from session_tracker.casework import Casework
 from session_tracker.catalogue import Catalogue
-from session_tracker.certification import Certification
+from session_tracker.certification import Certification, Issued
 from session_tracker.credit import SessionCredit
 from session_tracker.dispatch import Dispatcher
 from session_tracker.enrolment import Registry
 from session_tracker.erasure import Erased
 from session_tracker.events import (
     CloseReason,
-    Decision,
     Fact,
+    Judgement,
 )
 from session_tracker.explain import Explanation, explain, for_learner
 from session_tracker.exports import Exports
@@ -47,6 +47,7 @@ from session_tracker.signin import SignIn
 from session_tracker.stage import Stage
 from session_tracker.store import learners
 from session_tracker.store import sessions as rows
+from session_tracker.store.certificates import ISSUED_ANEW
 from session_tracker.store.database import Database
 from session_tracker.store.writer import Transaction
 from session_tracker.trail import Trail
@@ -153,6 +154,7 @@ class SessionService:
             keyring,
             paper if paper is not None else Paper(),
             self._name_of,
+            same=self._is_holder,
         )
         """Prints certificates."""
 
@@ -208,6 +210,10 @@ class SessionService:
     async def _name_of(self, learner_id: str) -> str | None:
         person = await self.registry.people.read(learner_id)
         return None if person is None else person.name
+
+    async def _is_holder(self, issued: Issued) -> bool:
+        known = await self.certification.holder_tag(issued)
+        return known in (None, await self.registry.people.name_tag(issued.learner_id))
 
     @property
     def registry(self) -> Registry:
@@ -382,7 +388,7 @@ class SessionService:
     async def decide(
         self,
         session_id: str,
-        decisions: Sequence[Decision],
+        judgements: Sequence[Judgement],
         *,
         reason: str,
         data: Mapping[str, Any] | None = None,
@@ -393,7 +399,7 @@ class SessionService:
         one however often it is sent. Raises NotFound, BadRequest where it lies outside of the
         session.
         """
-        return await self._stage.decide(session_id, decisions, reason=reason, data=data or {})
+        return await self._stage.decide(session_id, judgements, reason=reason, data=data or {})
 
     async def confirm_template(
         self, learner_id: str, *, reason: str, actor: str = "", version: int | None = None
@@ -430,6 +436,13 @@ class SessionService:
         outcomes = settle_all(self._database, settlement, now_ms=now, context=context)
         async for outcome in outcomes:
             yield outcome
+
+    async def revoke_certificate(self, number: str, *, reason: str) -> Issued:
+        """Revoke a certificate; for reasons of `ISSUED_ANEW` another takes its place where due."""
+        revoked = await self.certification.revoke(number, reason=reason, context=self.context())
+        if revoked.revoked_reason in ISSUED_ANEW:
+            await self._stage.grading.grade_all(revoked.learner_id)
+        return revoked
 
     # --- records ---------------------------------------------------------------------------
 

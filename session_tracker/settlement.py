@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -30,9 +31,10 @@ from session_tracker.records import Course, SessionRecord
 from session_tracker.segments import Segment, segments_of
 from session_tracker.store import learners as people
 from session_tracker.store import sessions as rows
+from session_tracker.store.certificates import Standing, read_standing
 from session_tracker.store.database import Database
 from session_tracker.store.reviews import read_held_templates
-from session_tracker.store.schema import certificates, ledger_entries, templates
+from session_tracker.store.schema import ledger_entries, templates
 from session_tracker.store.writer import NewEntry, Transaction
 from verifier.clock import Clock
 from verifier.errors import NotFound
@@ -53,7 +55,17 @@ class CourseCredit:
     facts: Mapping[str, Sequence[Fact]]
     """By session id: what the credit was derived from."""
     records: tuple[SessionRecord, ...]
-    certificate_number: str | None
+    certificate: Standing | None
+
+    @property
+    def certificate_number(self) -> str | None:
+        """The number of the certificate that it has, also where it was revoked for good."""
+        return None if self.certificate is None else self.certificate.number
+
+    @property
+    def confirmed_s(self) -> int:
+        """Whole seconds that count whatever comes of enrolments that wait."""
+        return self.credit.credited_s - self.credit.provisional_s
 
     @property
     def target_s(self) -> int:
@@ -78,7 +90,9 @@ class _Inputs:
     """Versions of the learner's template whose credit still waits for a person."""
     refused: frozenset[int]
     """Versions that staff refused."""
-    certificate_number: str | None
+    certificate: Standing | None
+    began: int
+    """Counts the readings, in the order in which they began."""
 
     def size(self) -> int:
         """Count the facts."""
@@ -102,6 +116,9 @@ class Settlement:
         self._settled: Kept[str, tuple[Fact, ...]] = Kept(kept_facts, len)
         self._inputs: Kept[Course, _Inputs] = Kept(kept_facts, _Inputs.size)
         self._pasts: Kept[Course, tuple[_Inputs, Past]] = Kept(_KEPT_PASTS, _weight)
+        self._readings = itertools.count()
+        self._decisions = 0
+        """Counts what people decided since the start."""
 
     async def course_credit(
         self,
@@ -119,7 +136,6 @@ class Settlement:
         inputs = self._inputs.get(course)
         if inputs is None or not glance or not running.keys() <= inputs.facts.keys():
             inputs = await self._read(course, policy, running)
-            self._inputs.keep(course, inputs)
         sessions = [
             SessionFacts(
                 session_id=record.id,
@@ -139,7 +155,7 @@ class Settlement:
             ),
             facts={s.session_id: s.facts for s in sessions},
             records=inputs.records,
-            certificate_number=inputs.certificate_number,
+            certificate=inputs.certificate,
         )
 
     def _at_a_glance(
@@ -156,7 +172,8 @@ class Settlement:
             over = _over(inputs.records)
             past = past_of([s for s in sessions if s.session_id in over], policy)
             kept = inputs, past
-            self._pasts.keep(course, kept)
+            if self._inputs.get(course) is inputs:
+                self._pasts.keep(course, kept)
         done = {s.session_id for s in kept[1].sessions}
         rest = [s for s in sessions if s.session_id not in done]
         return derive(rest, policy, now=now_ms, past=kept[1])
@@ -164,31 +181,44 @@ class Settlement:
     async def _read(
         self, course: Course, policy: Policy, running: Mapping[str, tuple[Fact, ...]]
     ) -> _Inputs:
+        since, began = self._decisions, next(self._readings)
         async with self._database.read() as connection:
             records = await rows.read_course(
                 connection, course.learner_id, course.programme, course.course
             )
-            return _Inputs(
+            found = _Inputs(
                 records=tuple(records),
                 facts={
-                    r.id: running.get(r.id) or await self._facts(connection, r) for r in records
+                    r.id: running.get(r.id) or await self._facts(connection, r, since)
+                    for r in records
                 },
                 provisional=await _provisional(connection, course.learner_id, policy),
                 refused=await people.read_refused(connection, course.learner_id),
-                certificate_number=await certificate_number(connection, course),
+                certificate=await read_standing(connection, course),
+                began=began,
             )
+        kept = self._inputs.get(course)
+        if self._decisions == since and (kept is None or kept.began < began):
+            self._inputs.keep(course, found)
+        return found
 
-    async def _facts(self, connection: AsyncConnection, record: SessionRecord) -> tuple[Fact, ...]:
+    async def _facts(
+        self, connection: AsyncConnection, record: SessionRecord, since: int
+    ) -> tuple[Fact, ...]:
         kept = self._settled.get(record.id)
         if kept is not None:
             return kept
         found = tuple((await rebuild.facts_of(connection, record.id)).values())
-        if record.settled_ms is not None:
+        if record.settled_ms is not None and self._decisions == since:
             self._settled.keep(record.id, found)
         return found
 
     def forget(self, session_id: str) -> None:
-        """Read a session's facts again next time: somebody decided about it."""
+        """Read a session's facts again next time: somebody decided about it.
+
+        What is being read now, in a view from before that, is not kept.
+        """
+        self._decisions += 1
         self._settled.forget(session_id)
 
     async def evidence_digest(self, session_id: str) -> str:
@@ -324,15 +354,15 @@ def segment_data(segment: Segment) -> dict[str, Any]:
 
 
 def _over(records: Sequence[SessionRecord]) -> frozenset[str]:
-    """Name the settled sessions that ended before every other one began."""
+    """Name the settled sessions that ended before every session that is not among them began."""
     ends = {r.id: r.closed_ms for r in records if r.settled_ms is not None and r.closed_ms}
+    over = frozenset(ends)
     while True:
-        others = [r.opened_ms for r in records if r.id not in ends]
-        late = [i for i, end in ends.items() if others and end > min(others)]
-        if not late:
-            return frozenset(ends)
-        for session_id in late:
-            del ends[session_id]
+        until = min((r.opened_ms for r in records if r.id not in over), default=None)
+        kept = frozenset(i for i in over if until is None or ends[i] <= until)
+        if kept == over:
+            return over
+        over = kept
 
 
 def _weight(kept: tuple[_Inputs, Past]) -> int:
@@ -379,15 +409,3 @@ async def _provisional(
         for row in found
         if row.confirmed_ms is None and policy.is_provisional(Provenance(row.provenance))
     )
-
-
-async def certificate_number(connection: AsyncConnection, course: Course) -> str | None:
-    """Give the number of the course's certificate, if one was issued and holds."""
-    query = select(certificates.c.number).where(
-        certificates.c.learner_id == course.learner_id,
-        certificates.c.programme == course.programme,
-        certificates.c.course == course.course,
-        certificates.c.revoked_ms.is_(None),
-    )
-    number = await connection.scalar(query)
-    return None if number is None else str(number)

@@ -18,10 +18,10 @@ from session_tracker.erasure import Erasure
 from session_tracker.events import (
     Closed,
     CloseReason,
-    Decision,
     Disputed,
+    Judgement,
     Settled,
-    Suspended,
+    Supervised,
     SystemFault,
 )
 from session_tracker.explain import fate_of
@@ -44,6 +44,7 @@ from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
 from session_tracker.store.tables_reviews import pictures
 from session_tracker.store.writer import Transaction
+from session_tracker.supervision import answered_for
 from session_tracker.turn import Turn
 from session_tracker.turns import Turns, holds_lease, unknown_session
 from verifier.clock import Clock
@@ -86,7 +87,14 @@ class Stage:
         self.fingerprints = Fingerprints(database, learner_keys, clock)
         self.housekeeping = Housekeeping(database, self.registry.programmes, self.erasure, clock)
         self.settlement = Settlement(database, self.registry.programmes, clock)
-        self.certification = Certification(database, self.settlement, self.ledger, keyring, clock)
+        self.certification = Certification(
+            database,
+            self.settlement,
+            self.ledger,
+            keyring,
+            clock,
+            people=self.registry.people,
+        )
         self.scheduler = Scheduler(clock, self._on_deadline)
         self.turns = Turns(
             axis=self.axis,
@@ -316,9 +324,8 @@ class Stage:
     async def _open_reviews(self, live: Live) -> None:
         """Ask people about what the rules leave to them; asked again it is the same question."""
         state = await self.grading.course_credit(live.course)
-        suspended = next((f for f in live.facts.values() if isinstance(f, Suspended)), None)
         cut = segments_of(state.of(live.id), state.facts[live.id])
-        asked = questions(cut, suspended)
+        asked = questions(cut, tuple(live.facts.values()))
         if not asked:
             return
         turn = self.turns.turn(live)
@@ -366,29 +373,65 @@ class Stage:
     async def decide(
         self,
         session_id: str,
-        decisions: Sequence[Decision],
+        judgements: Sequence[Judgement],
         *,
         reason: str,
         data: Mapping[str, Any],
         before: Callable[[Transaction], Awaitable[None]] | None = None,
     ) -> CourseCredit:
-        """Add decisions of people to a session, in whatever state it is, and grade its course.
+        """Add what people decided to a session, in whatever state it is, and grade its course.
 
-        `before` runs first in the transaction that stores them.
+        `before` runs first in the transaction that stores it.
         """
         async with self.turns.held(session_id, token=None) as live:
             turn = self.turns.turn(live)
-            for fact in decisions:
-                _require_within(live, fact)
-                turn.take_decision(fact, reason=reason, data=data)
-            turn.let_pass()
-            await self.turns.commit(live, turn, before)
-            self.settlement.forget(session_id)
+            for judgement in judgements:
+                _require_within(live, judgement)
+                turn.take_decision(judgement, reason=reason, data=data)
+            await self._commit_decision(live, turn, before)
+        return await self._graded(live)
+
+    async def supervise(
+        self,
+        session_id: str,
+        *,
+        start: int,
+        end: int,
+        reason: str,
+        data: Mapping[str, Any],
+        keep: Callable[[Transaction, str], Awaitable[None]],
+    ) -> Supervised:
+        """Add that staff answer for the learner, where they may.
+
+        `keep` is called with the fact's key in the transaction that stores it. Raises as
+        `answered_for`.
+        """
+        async with self.turns.held(session_id, token=None) as live:
+            turn = self.turns.turn(live)
+            turn.let_pass()  # what is due comes first: whether the session still runs, above all
+            state = turn.machine.state
+            fact = answered_for(live, state, start, end, now=self.axis.now())
+            turn.take_decision(fact, reason=reason, data=data)
+            await self._commit_decision(live, turn, lambda tx: keep(tx, fact.key))
+        await self._graded(live)
+        return fact
+
+    async def _commit_decision(
+        self,
+        live: Live,
+        turn: Turn,
+        before: Callable[[Transaction], Awaitable[None]] | None = None,
+    ) -> None:
+        turn.let_pass()
+        await self.turns.commit(live, turn, before)
+        self.settlement.forget(live.id)
+
+    async def _graded(self, live: Live) -> CourseCredit:
         await self.grading.grade(live.course)
         return await self.grading.course_credit(live.course)
 
 
-def _require_within(live: Live, fact: Decision) -> None:
+def _require_within(live: Live, fact: Judgement) -> None:
     record = live.record
     end = record.closed_ms
     if fact.t < fact.end and fact.t >= record.opened_ms and (end is None or fact.end <= end):

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
 
-from session_tracker.agenda import agenda, supervised
+from session_tracker.agenda import agenda
 from session_tracker.events import (
     Challenged,
     Check,
@@ -141,7 +141,7 @@ def wind_up(machine: Machine, policy: Policy) -> tuple[Action, ...]:
     close = Close(reason=CloseReason.LEARNER)
     if machine.state not in LIVE_STATES:
         return ()
-    asks = policy.checks.at_end and machine.state is State.RUNNING and not supervised(machine)
+    asks = policy.checks.at_end and machine.state is State.RUNNING and not machine.supervised
     if asks and machine.fresh_since is not None and machine.last_frame is not None:
         # Only the newest frames: a pass counts at the oldest that was judged.
         latest = machine.last_frame - policy.checks.frames_needed_s * 1_000

@@ -9,6 +9,7 @@ from session_tracker.events import (
     Check,
     CheckCause,
     Closed,
+    Decision,
     Fact,
     Identity,
     Looking,
@@ -45,7 +46,7 @@ def absorb(machine: Machine, fact: Fact, policy: Policy, draw: Draw) -> Machine:
     """Give the machine after this fact. What came after the end changes nothing."""
     if machine.state not in LIVE_STATES:
         return _outside(machine, fact)
-    m = machine if fact.t <= machine.now else replace(machine, now=fact.t)
+    m = _heard(machine, fact)
     match fact:
         case Presence():
             m = _frame(m, fact.t, fact.end, fact.track, policy)
@@ -72,6 +73,13 @@ def absorb(machine: Machine, fact: Fact, policy: Policy, draw: Draw) -> Machine:
         case Suspended() | Closed():
             m = _ended(m, fact)
     return m  # what people decided, and the rest, changes nothing of what is done
+
+
+def _heard(m: Machine, fact: Fact) -> Machine:
+    """Note that it is as late as this fact; what a decision is about says nothing of that."""
+    if fact.t <= m.now or isinstance(fact, Decision):
+        return m
+    return replace(m, now=fact.t)
 
 
 def _outside(m: Machine, fact: Fact) -> Machine:
@@ -309,9 +317,16 @@ def _playback(m: Machine, fact: Playback, policy: Policy) -> Machine:
         media=(fact.media_id, fact.media_ms),
         last_activity=max(fact.t, m.last_activity or fact.t) if active else m.last_activity,
         touched=m.touched or woken,
-        may_resume=m.may_resume or (woken and m.pause_reason is PauseReason.LEARNER),
+        may_resume=m.may_resume or (woken and _goes_on_by_hand(m)),
         owed=owed,
     )
+
+
+def _goes_on_by_hand(m: Machine) -> bool:
+    """Tell whether the learner's touch alone ends this pause."""
+    # While staff answer for him no check would come that could end it.
+    idle = m.supervised and m.pause_reason is PauseReason.IDLE
+    return idle or m.pause_reason is PauseReason.LEARNER
 
 
 def _owed(m: Machine, fact: Playback, policy: Policy) -> AskCheck | None:
@@ -335,7 +350,8 @@ def _paused(m: Machine, fact: Paused) -> Machine:
         pause_reason=fact.reason,
         paused_at=fact.t,
         stop=None,
-        may_resume=False,
+        # Nor would one after a fault of ours.
+        may_resume=m.supervised and fact.reason is PauseReason.SYSTEM_ERROR,
         touched=False,
         attempts=0,
         attempt_from=fact.t,

@@ -434,7 +434,8 @@ class CertificateBody(BaseModel):
     holder: str = Field(examples=["lrn_5f…30"], description="The pseudonym, masked.")
     holder_name: str | None = Field(
         examples=["欧**"],
-        description="Masked, for whoever gives the check code; in clear for the learner himself.",
+        description="Masked, for whoever gives the check code; in clear for the learner himself."
+        " None where the name was changed since the certificate was issued.",
     )
     programme: str = Field(examples=["foshan-2021"])
     title: str

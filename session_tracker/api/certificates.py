@@ -154,10 +154,13 @@ def _add_server_routes(router: APIRouter, service: SessionService) -> None:
 
     @router.post("/v1/certificates/{number}/revoke", summary="Revoke a certificate")
     async def revoke(number: Number, body: Because) -> CertificateBody:
-        """Revoke for a reason; the first reason stays."""
-        context = service.context()
-        found = await service.certification.revoke(number, reason=body.reason, context=context)
-        return _body(found, None, None)
+        """Revoke for a reason; the first reason stays.
+
+        After `name_corrected` it is issued anew at once, with another number and the name as it
+        is recorded now; after `hours_void` once the hours are there again. After any other reason
+        the course has no certificate.
+        """
+        return _body(await service.revoke_certificate(number, reason=body.reason), None, None)
 
     @router.get("/v1/learners/{learner_id}/vouchers", summary="List a learner's vouchers")
     async def of_learner(

@@ -100,10 +100,18 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
     registry, people = service.registry, service.registry.people
 
     @router.put("/v1/learners/{learner_id}/person", summary="Record who a learner is")
-    async def record(learner_id: LearnerId, body: NewPerson) -> PersonBody:
-        """Record name and identity number, encrypted; a wrong check digit is refused (422)."""
+    async def record(request: Request, learner_id: LearnerId, body: NewPerson) -> PersonBody:
+        """Record name and identity number, encrypted; a wrong check digit is refused (422).
+
+        The ledger keeps keyed hashes of them, and who recorded them; after a certificate was
+        issued a change needs a `reason` (409).
+        """
         person = await people.record(
-            learner_id, name=body.name, identity_number=body.identity_number
+            learner_id,
+            name=body.name,
+            identity_number=body.identity_number,
+            actor=actor_of(request).name,
+            reason=body.reason or "",
         )
         return _person(person)
 
@@ -299,15 +307,18 @@ def _add_route_routes(router: APIRouter, service: SessionService) -> None:
     async def supervise(
         request: Request, session_id: SessionId, body: Supervision
     ) -> SupervisedBody:
-        """Confirm that staff saw the learner study: evidence of its own type, without a face."""
+        """Confirm that staff see the learner study: evidence of its own type, without a face.
+
+        In a session with a camera from now on only: what has passed is for a review or an appeal.
+        """
         if body.to_ms <= body.from_ms:
             raise Conflict("The stretch ends before it begins.", remedy="Swap the two instants.")
         actor = actor_of(request).name
-        await service.casework.supervise(
+        made = await service.casework.supervise(
             session_id, start=body.from_ms, end=body.to_ms, actor=actor, reason=body.reason
         )
         return SupervisedBody(
-            session_id=session_id, from_ms=body.from_ms, to_ms=body.to_ms, confirmed_by=actor
+            session_id=session_id, from_ms=made.t, to_ms=made.end, confirmed_by=actor
         )
 
 

@@ -41,6 +41,9 @@ class NewPerson(BaseModel):
 
     name: str = Field(min_length=1, max_length=100, examples=["张三"])
     identity_number: IdentityNumber | None = None
+    reason: ShortText | None = Field(
+        default=None, description="Of a change after a certificate was issued: needed then."
+    )
 
 
 class PersonBody(BaseModel):
@@ -245,11 +248,14 @@ class SupervisedSessionBody(BaseModel):
 
 
 class Supervision(BaseModel):
-    """Staff saw the learner study."""
+    """Staff see the learner study."""
 
     model_config = _STRICT
 
-    from_ms: Milliseconds = Field(examples=[_MS])
+    from_ms: Milliseconds = Field(
+        examples=[_MS],
+        description="Now; earlier only where the session was opened without a camera.",
+    )
     to_ms: Milliseconds = Field(examples=[_MS + 2_700_000])
     reason: ShortText = Field(examples=["sat in classroom 2, identity card compared"])
 

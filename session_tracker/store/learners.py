@@ -20,7 +20,8 @@ from session_tracker.records import (
     SessionRecord,
     Template,
 )
-from session_tracker.store.schema import certificates, consents, enrolments, learners, templates
+from session_tracker.store.certificates import read_standing
+from session_tracker.store.schema import consents, enrolments, learners, templates
 from session_tracker.store.tables_people import people, refused_templates, registrations
 from verifier.errors import NotFound
 
@@ -134,15 +135,12 @@ def _to_course(row: Any) -> Course:
 
 
 async def certified_ms(connection: AsyncConnection, course: Course) -> int | None:
-    """Tell when the course's certificate was issued, UTC ms; None where none holds."""
-    query = select(certificates.c.issued_ms).where(
-        certificates.c.learner_id == course.learner_id,
-        certificates.c.programme == course.programme,
-        certificates.c.course == course.course,
-        certificates.c.revoked_ms.is_(None),
-    )
-    issued = await connection.scalar(query)
-    return None if issued is None else int(issued)
+    """Tell when the course's certificate was issued, UTC ms, also where it was revoked for good.
+
+    None where one may still be issued.
+    """
+    standing = await read_standing(connection, course)
+    return None if standing is None else standing.issued_ms
 
 
 async def read_registration(connection: AsyncConnection, learner_id: str) -> Registration | None:

@@ -3,10 +3,10 @@
 `SessionService` over SQLite, with a scripted verifier and a clock moved by hand, is driven by
 random sequences: who sits there, frames or none, samples, challenges that are followed or not,
 failing verifiers, a player that plays, jumps, stalls and lies, repeats and contradictions, a second
-device that takes over, restarts, reviews, appeals and those who decide them, midnight. After each
-the credit of every second is compared with `session_tracker.reference`, which goes through them by
-brute force; and along the way the player runs only where it may. `make soak` plays 3 000
-sequences, the ordinary run fewer.
+device that takes over, restarts, staff who answer for the learner with and without a camera,
+reviews, appeals and those who decide them, midnight. After each the credit of every second is
+compared with `session_tracker.reference`, which goes through them by brute force; and along the way
+the player runs only where it may. `make soak` plays 3 000 sequences, the ordinary run fewer.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from session_tracker.events import (
 )
 from session_tracker.explain import fate_of
 from session_tracker.live import Report
-from session_tracker.openings import OpenedSession
+from session_tracker.openings import OpenedSession, OpenedSupervised
 from session_tracker.policy import Policy, load_policy
 from session_tracker.reference import (
     SHOWN,
@@ -120,7 +120,7 @@ WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
 class Device:
     """A learner's device in one session, and everything about it that can be seen from outside."""
 
-    opened: OpenedSession
+    opened: OpenedSession | OpenedSupervised
     seen: Seen
     position: int = 0
     medium: str = "a"
@@ -347,12 +347,70 @@ class Tracked(RuleBasedStateMachine):
     @precondition(lambda self: len(self.devices) < 4)
     def come_again(self, pause_s: int) -> None:
         """The session is ended; after a while another one begins with the same lesson."""
+        self.leave(pause_s)
+        self.open(take_over=False)
+        self.watch(4, Decision.MATCH, samples=0, frames=True)
+
+    def leave(self, pause_s: int) -> None:
+        """End all sessions, and stay away for a while."""
         for device in self.devices:
             self.run(self.service.close(device.seen.name, device.opened.session_token))
         self.settle()
         self.advance(pause_s * 1_000)
-        self.open(take_over=False)
-        self.watch(4, Decision.MATCH, samples=0, frames=True)
+
+    @rule(
+        which=st.integers(0, 3),
+        back_s=st.sampled_from((0, 0, 0, 3, -3, 20, -20)),
+        length=st.integers(1, 90),
+    )
+    def supervise(self, which: int, back_s: int, length: int) -> None:
+        """Staff answer for the learner: from now on, or where there is no camera, before."""
+        device = self.devices[which % len(self.devices)]
+        now = self.now()
+        start, end = now - back_s * 1_000, now + length * 1_000
+        runs = self.view(device).state not in ("settled", "closed", "suspended")
+        if runs and abs(back_s) <= self.yard.policy.clock.client_skew_s:
+            start = now
+        end = end if runs else min(end, self.seen_end(device) // 1_000 * 1_000)
+        may = device.seen.opened <= start < end and (
+            start == now if isinstance(device.opened, OpenedSession) else start <= now
+        )
+        facts = self.run(self.service.facts(device.seen.name))
+        if any(isinstance(f, Upheld) and f.t < end and start < f.end for f in facts):
+            may = False
+        work = self.service.casework.supervise(
+            device.seen.name, start=start, end=end, actor="counter", reason="room 2"
+        )
+        if not may or (not runs and isinstance(device.opened, OpenedSession)):
+            with pytest.raises((Refused, Conflict, BadRequest)):
+                self.run(work)
+            self.yard.met["supervision refused"] += 1
+            return
+        self.run(work)
+        device.seen.supervised.append((start, end))
+        self.yard.met["supervised"] += 1
+        self.settle()
+
+    @rule(pause_s=st.sampled_from((5, 60)), seconds=st.integers(10, 90))
+    @precondition(lambda self: len(self.devices) < 4)
+    def come_without_camera(self, pause_s: int, seconds: int) -> None:
+        """The session is ended; the next one is under the eyes of staff, for a minute at first."""
+        self.leave(pause_s)
+        opened = self.run(
+            self.service.openings.open_supervised(
+                learner_id=self.learner[0],
+                programme=self.yard.policy.name,
+                media=["a", "b"],
+                minutes=1,
+                actor="counter",
+                reason="declined the camera",
+            )
+        )
+        seen = Seen(name=opened.session_id, opened=self.now())
+        seen.supervised.append((seen.opened, opened.supervised_until_ms))
+        self.devices.append(Device(opened=opened, seen=seen))
+        self.yard.met["without a camera"] += 1
+        self.watch(seconds, None, samples=0, frames=False)
 
     @rule(
         which=st.integers(0, 3),
@@ -686,6 +744,7 @@ class Tracked(RuleBasedStateMachine):
             for seq, said in sorted(device.said.items())
         ]
         seen.faults = [(f.t, f.end) for f in facts if isinstance(f, SystemFault)]
+        seen.upheld = [(f.t, f.end) for f in facts if isinstance(f, Upheld)]
         for fact in facts:
             match fact:
                 case Resumed():
@@ -743,7 +802,8 @@ def test_the_tracker_and_the_model_agree(yard: Yard, request: pytest.FixtureRequ
     assert yard.fates["credited"] > 250
     assert len(yard.fates) > 8, "the sequences are hardly worth comparing"
     if soaked:
-        for what in ("appeal", "appeal refused", "granted", "granted by two", "upheld"):
+        staff = ("supervised", "supervision refused", "without a camera")
+        for what in ("appeal", "appeal refused", "granted", "granted by two", "upheld", *staff):
             assert yard.met[what] > 10, what
         for what in ("pass", "mismatch", "spoof", "no_evidence", "unanswered"):
             assert not challenged or yard.met[f"challenge {what}"] > 10, what

@@ -153,3 +153,34 @@ async def test_a_paper_is_drawn_once(site: Site, monkeypatch: pytest.MonkeyPatch
     for number in range(5):
         await printer.print(replace(issued, number=f"BR2026-{number}"))
     assert list(printer._kept) == ["BR2026-3", "BR2026-4"]
+
+
+async def test_the_public_check_sees_later_decisions(site: Site) -> None:
+    """The enrolment is refused afterwards: whoever asks is told that the hours are void."""
+    await site.studio.service.refuse_registration(
+        site.studio.learner_id, actor="counter", reasons=["somebody else"]
+    )
+    seen = (await site.http.get(f"/v1/certificates/{site.number}")).json()
+    assert (seen["state"], seen["reason"]) == ("revoked", "hours_void")
+
+
+async def test_a_swapped_name_is_neither_shown_nor_printed(site: Site) -> None:
+    """Nor recorded without a reason; corrected openly it comes with another number."""
+    person = f"/v1/learners/{site.studio.learner_id}/person"
+    assert (await site.http.put(person, json={"name": "欧阳明"})).status_code == 409
+    for name in ("欧阳明", "王五"):
+        recorded = await site.http.put(person, json={"name": name, "reason": "seen his card"})
+        assert recorded.status_code == 200
+    own = (await site.http.get(f"/v1/me/certificates/{site.number}", headers=site.own)).json()
+    assert own["holder_name"] is None
+    check = f"/v1/certificates/{site.number}"
+    refused = await site.http.get(f"{check}/pdf", params={"code": own["check_code"]})
+    assert (refused.status_code, refused.json()["code"]) == (409, "holder_changed")
+    site.studio.clock.advance(1_000)
+    done = await site.http.post(f"{check}/revoke", json={"reason": "name_corrected"})
+    assert done.json()["reason"] == "name_corrected"
+    listed = (await site.http.get("/v1/me/certificates", headers=site.own)).json()
+    assert [(one["state"], one["holder_name"]) for one in listed["certificates"]] == [
+        ("revoked", None),
+        ("valid", "王五"),
+    ]

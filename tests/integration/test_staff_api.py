@@ -301,13 +301,20 @@ async def test_offline_hours_the_challenge_route_and_supervision(site: Site) -> 
     lesson = await site.studio.open()
     await lesson.watch(60)
     now = site.studio.clock.stamp().utc_ms
-    await lesson.close()
     path = f"/v1/staff/sessions/{lesson.id}/supervision"
-    body = {"from_ms": now - 30_000, "to_ms": now, "reason": "sat in room 2"}
+    body = {"from_ms": now + 2_000, "to_ms": now + 30_000, "reason": "sits in room 2"}
     done = await site.ask("counter-3", "POST", path, status=201, json=body)
     assert done["confirmed_by"] == "counter-3"
+    assert (done["from_ms"], done["to_ms"]) == (now, now + 30_000)
     swapped = {**body, "from_ms": now, "to_ms": now - 30_000}
     await site.ask("counter-3", "POST", path, status=409, json=swapped)
+    past = {**body, "from_ms": now - 30_000, "to_ms": now}
+    refused = await site.ask("counter-3", "POST", path, status=403, json=past)
+    assert "appeal" in refused["remedy"]
+    ahead = {**body, "from_ms": now + 60_000, "to_ms": now + 90_000}
+    await site.ask("counter-3", "POST", path, status=400, json=ahead)
+    await lesson.close()
+    await site.ask("counter-3", "POST", path, status=409, json=past)
 
 
 async def test_an_erasure_over_the_counter(site: Site) -> None:

@@ -34,6 +34,8 @@ addWords({
     "check.issued": "签发日期",
     "check.revokedOn": "撤销日期",
     "check.reason": "撤销原因",
+    "check.because.hours_void": "经复核，有效学时不足",
+    "check.because.name_corrected": "姓名登记有误，已更正并重新签发",
     "check.withCode": "输入查询码可看到持证人（部分隐藏），以确认证明与持证人相符。",
     "check.scope": "本页只说明线上学时；线下培训和考试以培训机构为准。姓名已部分隐藏。",
     "track.initial": "初次培训",
@@ -65,6 +67,8 @@ addWords({
     "check.issued": "Issued",
     "check.revokedOn": "Revoked",
     "check.reason": "Reason",
+    "check.because.hours_void": "After later decisions too few hours are left.",
+    "check.because.name_corrected": "The name was wrong; it was corrected and another one issued.",
     "check.withCode": "With the check code you see the holder (masked), to compare with who shows it.",
     "check.scope":
       "This page speaks of online hours only; offline training and examination are the training " +
@@ -76,6 +80,7 @@ addWords({
 
 const NUMBER = /^[A-Z]{2}\d{4}-[0-9A-Z]{10}$/;
 const CODE = /^[0-9A-Z]{16}$/;
+const REASONS = ["hours_void", "name_corrected"];
 const main = document.querySelector("#main");
 const state = { number: "", code: "", answer: null, problem: null, asking: false, wrong: false };
 
@@ -118,6 +123,10 @@ function draw() {
   else fill(main, heading, say(h("p"), "check.lead"), form());
 }
 
+function why(reason) {
+  return REASONS.includes(reason) ? say(h("span"), `check.because.${reason}`) : reason;
+}
+
 function shown(answer) {
   const valid = answer.state === "valid";
   const facts = [
@@ -134,7 +143,7 @@ function shown(answer) {
     ],
     ["check.issued", when(answer.issued_ms, { dateStyle: "long" })],
     !valid && ["check.revokedOn", when(answer.revoked_ms, { dateStyle: "long" })],
-    !valid && answer.reason && ["check.reason", answer.reason],
+    !valid && answer.reason && ["check.reason", why(answer.reason)],
   ].filter(Boolean);
   return [
     verdict(valid ? "valid" : "revoked", valid ? "ok" : "warn", `check.${answer.state}`),

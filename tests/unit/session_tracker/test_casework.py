@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from session_tracker.credit import EvidenceType
-from session_tracker.events import Granted, Supervised, Upheld
+from session_tracker.events import Granted, PauseReason, Supervised, Suspended, Upheld
 from session_tracker.live import Report
 from session_tracker.office import Office, OfflineHours
 from session_tracker.openings import OpenedSupervised
@@ -22,6 +22,7 @@ from session_tracker.review import Review, ReviewKind, ReviewState, Ruling
 from session_tracker.reviews import MOST_OPEN_APPEALS
 from session_tracker.segments import SegmentState
 from session_tracker.testing import PICTURE, Lesson, Studio
+from session_tracker.views import SessionView
 from verifier.errors import BadRequest, Conflict, NotFound, Refused
 from verifier.types import Comparison, Decision, Likeness, SubjectTemplate
 
@@ -498,29 +499,229 @@ async def test_a_refusal_ends_sessions_voids_and_can_be_mended(studio: Studio) -
 # --- routes without a face, exceptions, hours --------------------------------------------------
 
 
-async def test_a_supervised_stretch_is_evidence_of_its_own_type(studio: Studio) -> None:
-    """Staff saw him study: it counts, as supervised."""
+def now(studio: Studio) -> int:
+    """The present, UTC ms."""
+    return studio.clock.stamp().utc_ms
+
+
+async def test_staff_take_over_from_now_on_and_say_nothing_of_what_the_camera_saw(
+    studio: Studio,
+) -> None:
+    """From now on it counts, as supervised; about what has passed only a review decides."""
     lesson = await studio.open()
     await lesson.watch(60)
     studio.verifier.show(lesson.id, Decision.NO_EVIDENCE)
-    began = studio.clock.stamp().utc_ms
-    await lesson.watch(60)
-    ended = studio.clock.stamp().utc_ms
-    await lesson.close()
-    before = await credited(studio)
-    await studio.service.casework.supervise(
-        lesson.id, start=began, end=ended, actor="counter", reason="sat in room 2"
-    )
-    await studio.service.casework.supervise(
-        lesson.id, start=began, end=ended, actor="counter", reason="sat in room 2"
-    )
-    facts = await studio.service.facts(lesson.id)
-    assert len([f for f in facts if isinstance(f, Supervised)]) == 1
-    assert await credited(studio) > before
-    with pytest.raises(BadRequest):
-        await studio.service.casework.supervise(
-            lesson.id, start=began, end=ended + DAY, actor="counter", reason="?"
+    began = now(studio)
+    await lesson.watch(20)
+    at, before = now(studio), await credited(studio)
+
+    async def supervise(start: int, end: int) -> Supervised:
+        return await studio.service.casework.supervise(
+            lesson.id, start=start, end=end, actor="counter", reason="sits in room 2"
         )
+
+    for start, end in ((began, at), (began, at + 60_000), (at - 6_000, at + 60_000)):
+        with pytest.raises(Refused, match="in front of the camera"):
+            await supervise(start, end)
+    with pytest.raises(BadRequest, match="future"):
+        await supervise(at + 6_000, at + 60_000)
+    made = await supervise(at + 4_000, at + 120_000)
+    assert (made.t, made.end) == (at, at + 120_000)
+    assert await supervise(at - 4_000, at + 120_000) == made
+    facts = await studio.service.facts(lesson.id)
+    assert [f for f in facts if isinstance(f, Supervised)] == [made]
+    await lesson.watch(60)
+    await lesson.close()
+    assert await credited(studio) >= before + 50
+    with pytest.raises(Conflict, match="has ended"):
+        await supervise(now(studio) - 30_000, now(studio))
+
+
+async def test_nobody_overturns_a_spoof_by_saying_that_he_saw_the_learner(studio: Studio) -> None:
+    """Not after the session, and not over what a reviewer has upheld."""
+    lesson = await suspended(studio, Decision.SPOOF)
+    review = await only_review(studio, lesson)
+    before = await credited(studio)
+    assert review.start is not None
+    assert review.end is not None
+    for _ in range(2):
+        with pytest.raises(Conflict, match="has ended"):
+            await studio.service.casework.supervise(
+                lesson.id, start=review.start, end=review.end, actor="counter", reason="?"
+            )
+        studio.clock.advance(60 * DAY)
+    assert await credited(studio) == before
+
+
+async def test_a_mismatch_after_a_spoof_hides_no_spoof(studio: Studio) -> None:
+    """Suspended for a mismatch, the lesson has a spoof before it: one person overturns neither."""
+    lesson = await studio.open()
+    await lesson.watch(120)
+    studio.verifier.show(lesson.id, Decision.SPOOF)
+    for _ in range(40):
+        if (await lesson.view()).state == "paused":
+            break
+        await lesson.watch(5)
+    studio.verifier.show(lesson.id, Decision.MISMATCH)
+    await lesson.watch(600)
+    await studio.service.settled()
+    facts = await studio.service.facts(lesson.id)
+    assert [f.reason for f in facts if isinstance(f, Suspended)] == [PauseReason.MISMATCH]
+    before, casework = await credited(studio), studio.service.casework
+    reviews = await casework.reviews.of_session(lesson.id)
+    assert [r.spoof for r in reviews if r.kind is ReviewKind.SUSPENSION] == [True]
+    for review in reviews:
+        await casework.decide(review.id, actor="li", ruling=Ruling.GRANTED, reason="it is him")
+    assert await credited(studio) == before
+
+
+@dataclass(slots=True)
+class Classroom:
+    """A session without a camera, played by hand."""
+
+    studio: Studio
+    learner_id: str
+    session: OpenedSupervised
+    seq: int = 0
+    media_ms: int = 0
+
+    async def report(self, *, playing: bool, touch: bool = False) -> SessionView:
+        """Report where the player is."""
+        self.seq += 1
+        said = Report(
+            seq=self.seq,
+            media_id="lesson-1",
+            media_ms=self.media_ms,
+            playing=playing,
+            interaction=touch,
+        )
+        name, token = self.session.session_id, self.session.session_token
+        view = await self.studio.service.report(name, token, said)
+        await self.studio.service.settled()
+        return view
+
+    async def wait(self, seconds: int, *, playing: bool) -> None:
+        """Let time pass, with a report every 15 s."""
+        for _ in range(seconds // 15):
+            await self.report(playing=playing)
+            self.studio.clock.advance(15_000)
+            await self.studio.service.settled()
+            self.media_ms += 15_000 if playing else 0
+        await self.report(playing=playing)
+
+    async def view(self) -> SessionView:
+        """Look at the session as the device does."""
+        name, token = self.session.session_id, self.session.session_token
+        return await self.studio.service.view(name, token)
+
+    async def supervise(self, start: int, end: int) -> Supervised:
+        """Staff confirm."""
+        return await self.studio.service.casework.supervise(
+            self.session.session_id, start=start, end=end, actor="counter", reason="room 2"
+        )
+
+    async def credited_s(self) -> int:
+        """Derive what the learner has."""
+        return (await self.studio.service.course_credit(self.learner_id, "demo")).credit.credited_s
+
+
+async def classroom(studio: Studio, minutes: int) -> Classroom:
+    """Open a session for somebody who declined the camera."""
+    service = studio.service
+    learner = await service.registry.add_learner(
+        category="principal", track=Training.INITIAL, industry="furniture", business_ref="b-5"
+    )
+    await service.office.approve(learner.id, actor="counter", reason="seen")
+    opened = await service.openings.open_supervised(
+        learner_id=learner.id,
+        programme="demo",
+        media=["lesson-1"],
+        minutes=minutes,
+        actor="counter",
+        reason="declined the camera",
+    )
+    return Classroom(studio, learner.id, opened)
+
+
+async def test_a_supervised_session_goes_on_after_a_rest(studio: Studio) -> None:
+    """Idle it stands still; the learner's own hand lets it go on, for no check would come."""
+    room = await classroom(studio, minutes=30)
+    await room.wait(120, playing=True)
+    await room.wait(330, playing=False)
+    view = await room.view()
+    assert (view.state, view.reason) == ("paused", "idle")
+    assert (await room.report(playing=False, touch=True)).play
+    await room.wait(120, playing=True)
+    assert await room.credited_s() >= 235
+
+
+async def test_a_supervised_session_goes_on_after_a_restart(studio: Studio) -> None:
+    """A fault of the service ends by itself there, as a check ends it elsewhere."""
+    room = await classroom(studio, minutes=30)
+    await room.wait(60, playing=True)
+    await studio.restart()
+    assert (await room.view()).play
+    await room.wait(60, playing=True)
+    assert await room.credited_s() >= 110
+
+
+async def test_a_supervised_session_is_extended(studio: Studio) -> None:
+    """In time or a little late, never from the future on: that would stop it before its time."""
+    room = await classroom(studio, minutes=2)
+    await room.wait(90, playing=True)
+    at = now(studio)
+    with pytest.raises(BadRequest, match="future"):
+        await room.supervise(at + 60_000, at + 600_000)
+    await room.supervise(at + 3_000, at + 180_000)
+    live = studio.service._stage.turns.sessions[room.session.session_id]
+    assert live.machine.now <= at + 1_000
+    await room.wait(240, playing=True)
+    view = await room.view()
+    assert view.play
+    assert 260 <= await room.credited_s() <= 275
+    await room.supervise(at + 180_000, now(studio) + 60_000)
+    assert await room.credited_s() >= 320
+
+
+async def test_staff_overturn_no_reviewer_and_keep_a_term(studio: Studio) -> None:
+    """Where staff alone speak, too: not over what was upheld, and not for ever."""
+    room = await classroom(studio, minutes=1)
+    began = room.session.supervised_until_ms - 60_000
+    await room.wait(120, playing=True)
+    studio.clock.advance(300_000)
+    await studio.service.settled()
+    assert (await room.view()).state == "settled"
+    upheld = Upheld(key="upheld:rev_1", t=began + 60_000, end=began + 90_000)
+    await studio.service.decide(room.session.session_id, [upheld], reason="nobody sat there")
+    with pytest.raises(Refused, match="reviewer"):
+        await room.supervise(began, began + 120_000)
+    await room.supervise(began + 90_000, began + 120_000)
+    assert 85 <= await room.credited_s() <= 95
+    studio.clock.advance(60 * DAY)
+    with pytest.raises(Refused, match="term"):
+        await room.supervise(began + 45_000, began + 60_000)
+
+
+async def test_upholding_takes_nothing_that_staff_answered_for(studio: Studio) -> None:
+    """A question that spans it is not about it; what else was lost there is decided."""
+    room = await classroom(studio, minutes=1)
+    await room.wait(120, playing=True)
+    studio.clock.advance(300_000)
+    await studio.service.settled()
+    before = await room.credited_s()
+    assert before > 50
+    name = room.session.session_id
+    record, _ = await studio.service.session_credit(name)
+    assert record.closed_ms is not None
+    appeal = await studio.service.casework.appeal(
+        room.learner_id, name, start=record.opened_ms, end=record.closed_ms, text="all of it"
+    )
+    await studio.service.casework.decide(
+        appeal.id, actor="li", ruling=Ruling.UPHELD, reason="nobody was there"
+    )
+    assert await room.credited_s() == before
+    told = (await studio.service.explain(name)).told
+    assert SegmentState.UPHELD in {s.state for s in told.spans}
 
 
 async def test_a_session_without_a_face(studio: Studio) -> None:
@@ -563,10 +764,10 @@ async def test_a_session_without_a_face(studio: Studio) -> None:
             await service.settled()
 
     await watch(240, 1)
-    now = studio.clock.stamp().utc_ms
+    at = now(studio)
     with pytest.raises(BadRequest, match="60 minutes"):
         await service.casework.supervise(
-            session.session_id, start=now, end=now + 4 * 3_600_000, actor="counter", reason="?"
+            session.session_id, start=at, end=at + 4 * 3_600_000, actor="counter", reason="?"
         )
     course = await service.course_credit(learner.id, "demo")
     assert 200 <= course.credit.credited_s <= 255

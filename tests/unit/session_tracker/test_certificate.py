@@ -158,7 +158,7 @@ def test_another_check_code_is_found(document: bytes, paper: Paper) -> None:
     code = parsed["check_code"]
     parsed["check_code"] = code[:-1] + ("0" if code[-1] != "0" else "1")
     with pytest.raises(CertificateInvalid, match="check code"):
-        verify_certificate(json.dumps(parsed).encode(), paper.keyring)
+        verify_certificate(canonical_json(parsed), paper.keyring)
 
 
 def test_a_strangers_key_is_unknown(document: bytes, clock: ManualClock) -> None:
@@ -188,3 +188,14 @@ def test_numbers_and_codes_have_no_look_alikes() -> None:
 def test_a_masked_holder_does_not_give_the_pseudonym_away() -> None:
     """The public check shows a beginning and an end."""
     assert masked("lrn_0123456789abcdef0123") == "lrn_01…23"
+
+
+def test_there_is_one_way_to_write_it(document: bytes, paper: Paper) -> None:
+    """Of a member that is there twice readers see this one or that: it does not hold."""
+    verify_certificate(document + b"\n", paper.keyring)
+    twice = document.replace(b'"class_hours":', b'"class_hours":99,"class_hours":', 1)
+    assert json.loads(twice) == json.loads(document)
+    spaced = json.dumps(json.loads(document)).encode()
+    for changed in (twice, spaced, b" " + document, document + b"\n\n", document + b" "):
+        with pytest.raises(CertificateInvalid, match="one way"):
+            verify_certificate(changed, paper.keyring)

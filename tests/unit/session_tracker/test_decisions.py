@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from session_tracker.events import Disputed, Granted, Supervised, Upheld
+from session_tracker.events import Disputed, Granted, Upheld
 from session_tracker.explain import fate_of
 from session_tracker.testing import Lesson, Studio
 from verifier.errors import BadRequest, NotFound
@@ -114,10 +114,10 @@ async def test_a_decision_outside_of_the_session_is_refused(studio: Studio) -> N
 async def test_staff_answer_for_a_running_session(studio: Studio) -> None:
     """Confirmed by staff ahead of time, a lesson runs without a face."""
     lesson = await studio.open()
-    record, _ = await studio.service.session_credit(lesson.id)
-    at = record.opened_ms
-    confirmed = Supervised(key="supervised:1", t=at, end=at + 600_000)
-    await studio.service.decide(lesson.id, [confirmed], reason="sits in the room 3")
+    at = studio.clock.stamp().utc_ms
+    await studio.service.casework.supervise(
+        lesson.id, start=at, end=at + 600_000, actor="counter", reason="sits in the room 3"
+    )
     await studio.service.settled()
     studio.verifier.show(lesson.id, None)
     await lesson.watch(200)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from session_tracker.learner_keys import LearnerKeys, Realm
+from session_tracker.learner_keys import LearnerKey, LearnerKeys, Realm
 from session_tracker.store.database import parse_url
 from verifier.clock import ManualClock
 from verifier.errors import ConfigurationError, Conflict, SealBroken, StorageError
@@ -145,3 +145,17 @@ def test_keys_lie_beside_a_file_and_passwords_are_not_told(
     assert beside.place.endswith("/data/b.sqlite3.keys")
     there = LearnerKeys.beside(parse_url("postgresql://me:secret@host/b"), ring, clock)
     assert "secret" not in there.place
+
+
+def test_a_tag_tells_the_same_text_and_nothing_else() -> None:
+    """It is another for every learner, purpose, text and key."""
+    key = LearnerKey("lrn_1", Realm.PERSON, b"k" * 32)
+    tags = {
+        key.tag("name", b"Ouyang"),
+        key.tag("name", b"Feng"),
+        key.tag("identity-number", b"Ouyang"),
+        LearnerKey("lrn_2", Realm.PERSON, b"k" * 32).tag("name", b"Ouyang"),
+        LearnerKey("lrn_1", Realm.PERSON, b"l" * 32).tag("name", b"Ouyang"),
+    }
+    assert len(tags) == 5
+    assert LearnerKey("lrn_1", Realm.PERSON, b"k" * 32).tag("name", b"Ouyang") in tags

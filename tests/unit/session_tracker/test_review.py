@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from session_tracker.credit import EvidenceType
-from session_tracker.events import PauseReason, Suspended, VoidReason
+from session_tracker.events import Check, CheckCause, Outcome, PauseReason, Suspended, VoidReason
 from session_tracker.policy import load_policy
 from session_tracker.review import (
     Question,
@@ -169,7 +169,7 @@ def test_what_the_rules_ask_people() -> None:
         segment(30, 40, SegmentState.PENDING, VoidReason.SYSTEM_ERROR),
         segment(40, 50, SegmentState.PENDING, VoidReason.PROVISIONAL),
     ]
-    assert questions(cut, None) == (
+    assert questions(cut, ()) == (
         Question(kind=ReviewKind.DISPUTED, cause="mismatch", start=10, end=20, spoof=False),
         Question(
             kind=ReviewKind.SERVICE_FAULT, cause="system_error", start=30, end=40, spoof=False
@@ -186,7 +186,7 @@ def test_a_suspension_is_one_question() -> None:
         segment(20, 30, SegmentState.DISPUTED, VoidReason.MISMATCH),
         segment(30, 50, SegmentState.VOID, VoidReason.SPOOF),
     ]
-    (asked,) = questions(cut, suspended)
+    (asked,) = questions(cut, (suspended,))
     assert asked == Question(
         kind=ReviewKind.SUSPENSION, cause="spoof", start=10, end=50, spoof=True
     )
@@ -196,6 +196,54 @@ def test_a_suspension_before_anything_was_earned_is_asked_about_too() -> None:
     """A person looks at every suspension, also where nothing was lost to its reason."""
     suspended = Suspended(key="s", t=50, reason=PauseReason.MISMATCH)
     cut = [segment(0, 50, SegmentState.VOID, VoidReason.BEFORE_FIRST_PASS)]
-    (asked,) = questions(cut, suspended)
+    (asked,) = questions(cut, (suspended,))
     assert (asked.kind, asked.start, asked.end) == (ReviewKind.SUSPENSION, 0, 50)
-    assert questions([], suspended) == ()
+    assert questions([], (suspended,)) == ()
+
+
+def spoof(since: int, t: int) -> Check:
+    """A check that called somebody a spoof."""
+    return Check(
+        key=f"check:{t}",
+        t=t,
+        since=since,
+        cause=CheckCause.RANDOM,
+        track=1,
+        outcome=Outcome.SPOOF,
+    )
+
+
+def test_a_suspension_for_a_mismatch_over_a_spoof_takes_two() -> None:
+    """By what lies in the span, not by what the suspension says."""
+    suspended = Suspended(key="s", t=50, reason=PauseReason.MISMATCH)
+    cut = [
+        segment(0, 10, SegmentState.VOID, VoidReason.MISMATCH),
+        segment(10, 20, SegmentState.CREDITED),
+        segment(20, 40, SegmentState.VOID, VoidReason.SPOOF),
+        segment(40, 50, SegmentState.VOID, VoidReason.MISMATCH),
+    ]
+    (asked,) = questions(cut, (suspended,))
+    assert (asked.cause, asked.start, asked.end, asked.spoof) == ("mismatch", 0, 50, True)
+    plain = [replace(s, reason=s.reason and VoidReason.MISMATCH) for s in cut]
+    assert [q.spoof for q in questions(plain, (suspended,))] == [False]
+    assert [q.spoof for q in questions(plain, (suspended, spoof(25, 30)))] == [True]
+
+
+def test_a_disputed_stretch_that_a_spoof_touches_takes_two() -> None:
+    """Whatever reason its seconds were given."""
+    cut = [segment(10, 20, SegmentState.DISPUTED, VoidReason.MISMATCH)]
+    assert [q.spoof for q in questions(cut, (spoof(5, 12),))] == [True]
+    assert [q.spoof for q in questions(cut, (spoof(20, 25),))] == [False]
+
+
+def test_where_nothing_was_lost_to_it_only_what_does_not_count_is_asked_about() -> None:
+    """Nobody is asked to grant what was credited, or what was lost long before."""
+    suspended = Suspended(key="s", t=50, reason=PauseReason.MISMATCH)
+    cut = [
+        segment(0, 10, SegmentState.VOID, VoidReason.SPOOF),
+        segment(10, 20, SegmentState.CREDITED),
+        segment(20, 30, SegmentState.VOID, VoidReason.IDLE),
+        segment(30, 50, SegmentState.VOID, VoidReason.NOT_PLAYING),
+    ]
+    (asked,) = questions(cut, (suspended,))
+    assert (asked.start, asked.end, asked.spoof) == (20, 50, False)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from session_tracker.credit import EvidenceType, SessionFacts, derive
-from session_tracker.events import Presence
+from session_tracker.events import Presence, VoidReason
 from session_tracker.policy import Policy
 
 Tell = Callable[..., Any]
@@ -160,3 +160,10 @@ def test_one_session_in_two_parts_is_a_mistake(policy: Policy) -> None:
     twice = [SessionFacts(session_id="one", facts=())] * 2
     with pytest.raises(ValueError, match="same id"):
         derive(twice, policy, now=0)
+
+
+def test_what_a_reviewer_upheld_no_staff_overturn(tell: Tell) -> None:
+    """Whether they say that they saw him before the decision or after it."""
+    story = tell().lesson(200).supervised(100, 150).upheld(120, 140)
+    assert story.credited() == [(100, 120), (140, 150)]
+    assert story.credit().void_ms[VoidReason.BEFORE_FIRST_PASS] == 170_000

@@ -36,7 +36,6 @@ from session_tracker.events import (
     Paused,
     PauseReason,
     Resumed,
-    Supervised,
     Suspended,
     SystemFault,
 )
@@ -662,8 +661,9 @@ async def test_row_supervised__staff_answer_for_a_session_without_a_face(school:
     """The non-face route: evidence of its own type, no check, no absence."""
     lesson = await school.open()
     t = school.clock.stamp().utc_ms
-    confirmed = Supervised(key="supervised:1", t=t, end=t + 900_000)
-    await school.service.decide(lesson.id, [confirmed], reason="sits in the room 3")
+    await school.service.casework.supervise(
+        lesson.id, start=t, end=t + 900_000, actor="counter", reason="sits in the room 3"
+    )
     school.verifier.show(lesson.id, None)
     await lesson.watch(300)
     assert await facts_of(lesson, Paused) == []

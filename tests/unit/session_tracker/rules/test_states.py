@@ -20,7 +20,9 @@ from session_tracker.events import (
     CheckCause,
     Closed,
     CloseReason,
+    Disputed,
     Fact,
+    Granted,
     Identity,
     Opened,
     Outcome,
@@ -33,6 +35,7 @@ from session_tracker.events import (
     Supervised,
     Suspended,
     SystemFault,
+    Upheld,
 )
 from session_tracker.machine import AskCheck, Close, Machine, Pause, Resume, State, Suspend
 from session_tracker.policy import Policy, load_policy
@@ -453,6 +456,36 @@ def test_staff_answer_for_the_learner() -> None:
     assert driver.causes() == []
     driver.wait(230, face=False)
     assert driver.machine.pause_reason is PauseReason.ABSENT
+
+
+def test_a_touch_ends_a_rest_while_staff_answer() -> None:
+    """Idle it pauses; no check would come, so that the learner's own hand lets it go on."""
+    driver = Driver(FOSHAN)
+    driver.tell(Supervised(key="staff", t=0, end=3_000_000))
+    driver.report()
+    driver.wait(400, frames=False)
+    assert driver.machine.pause_reason is PauseReason.IDLE
+    driver.report(playing=False)
+    assert driver.machine.state is State.PAUSED
+    driver.report(playing=False, touch=True)
+    assert driver.machine.state is State.RUNNING
+    assert driver.causes() == []
+
+
+def test_a_touch_ends_no_rest_of_a_face(lesson: Driver) -> None:
+    """Where nobody answers for the learner, a check has to see him first."""
+    lesson.tell(Paused(key="idle", t=30_000, reason=PauseReason.IDLE))
+    lesson.report(playing=False, touch=True)
+    assert lesson.machine.state is State.PAUSED
+
+
+def test_a_decision_moves_no_clock(lesson: Driver) -> None:
+    """What it is about may lie behind or ahead; when the session stands is another matter."""
+    was = lesson.machine.now
+    for n, kind in enumerate((Granted, Disputed, Upheld, Supervised)):
+        lesson.tell(kind(key=f"ahead:{n}", t=was + 900_000, end=was + 1_800_000))
+    assert lesson.machine.now == was
+    assert lesson.machine.state is State.RUNNING
 
 
 def test_a_check_without_an_answer_is_asked_for_again(lesson: Driver) -> None:
