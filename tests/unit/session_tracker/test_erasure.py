@@ -141,14 +141,15 @@ async def test_what_staff_wrote_goes_with_the_person_and_devices_are_signed_out(
     office = service.office
     lesson = await studio.open()
     await lesson.watch(600)
+    now = service.now_ms()
+    await service.casework.supervise(
+        lesson.id, start=now, end=now + 1_000, actor="counter", reason=f"{name} sat here"
+    )
+    studio.clock.advance(5_000)
     number = (await lesson.close()).certificate
     assert number is not None
     context = service.context()
     await service.certification.revoke(number, reason=f"not {name}'s", context=context)
-    began = (await service.session_credit(lesson.id))[0].opened_ms
-    await service.casework.supervise(
-        lesson.id, start=began, end=began + 1_000, actor="counter", reason=f"{name} sat here"
-    )
     await service.confirm_template(learner, reason=f"compared with {name}")
     await service.refuse_registration(learner, actor="counter", reasons=[f"not {name}"])
     await office.require_challenge(learner, actor="counter", reason=f"{name}, seen")
