@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.load import _answer
@@ -84,6 +85,9 @@ class Report:
     """Resident memory of the service, when it begins to count and at the end."""
     put_off: int = 0
     """Requests that were answered 503, and sent again."""
+    looks: dict[str, int] = field(default_factory=dict)
+    """Identity samples while it counts: `taken`, `within_2_s` of their frame's arrival, and
+    `passed_over`."""
 
 
 class _Http:
@@ -281,6 +285,7 @@ class _Run:
         service = Server(pid=self.orders.pid, host="", port=0)
         began_ms, cpu_s, service_s = work_time_ms(), time.process_time(), service.cpu_s() or 0.0
         self.report.memory_mb.append(resident_mb(self.orders.pid))
+        before = await self._looks()
         self.report.began_utc_ms = time.time_ns() // 1_000_000
         await asyncio.sleep(self.orders.seconds)
         self.counts = False
@@ -290,6 +295,8 @@ class _Run:
         self.report.memory_mb.append(resident_mb(self.orders.pid))
         self.ending = True
         await asyncio.sleep(2.0)  # for cues that are on their way
+        after = await self._looks()
+        self.report.looks = {name: after[name] - before[name] for name in after}
         self.over.set()
         failures = Counter(
             repr(one) for one in await asyncio.gather(*studying, return_exceptions=True) if one
@@ -317,6 +324,12 @@ class _Run:
         ]
         return all(verdict["decision"] == "match" for verdict in verdicts)
 
+    async def _looks(self) -> dict[str, int]:
+        address = f"http://{self.orders.host}:{self.orders.port}/metrics"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(address)
+        return looks_of(answer.raise_for_status().text)
+
     async def _probe(self) -> None:
         reader, writer = await asyncio.open_connection(self.orders.host, self.orders.port)
         while True:
@@ -326,6 +339,20 @@ class _Run:
             if self.counts:
                 self.report.probes_ms.append(work_time_ms() - began_ms)
             await asyncio.sleep(0.5)
+
+
+def looks_of(metrics: str) -> dict[str, int]:
+    """Read from the service's metrics what became of identity samples so far."""
+    names = {
+        "benren_look_seconds_count": "taken",
+        'benren_look_seconds_bucket{le="2.0"}': "within_2_s",
+        "benren_looks_passed_over_total": "passed_over",
+    }
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise InferenceFailed(f"The service does not tell {', '.join(missing)}.")
+    return {word: round(float(values[name])) for name, word in names.items()}
 
 
 def resident_mb(pid: int) -> float:

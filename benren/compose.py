@@ -152,7 +152,7 @@ async def _with_verifier(
     told = ice_servers(
         relays, secret=environ.get(TURN_SECRET, ""), life_s=config.webrtc.turn_life_s, clock=clock
     )
-    hub = StreamHub(batcher, vault, keyring, clock=clock, ice_servers=told)
+    hub = StreamHub(batcher, vault, keyring, clock=clock, ice_servers=told, observer=counters)
     embedder = engine.models["embedder"].partition("@")[0]
     threshold = engine.profile.for_embedder(embedder).threshold
     comparer = VaultComparer(vault, threshold=threshold)

@@ -23,7 +23,10 @@ TRIES: Final = int(os.environ.get("BENREN_TRIES", "60"))
 
 @pytest.mark.parametrize("kind", ["still", "loop", "sides"])
 async def test_what_is_played_does_not_pass(kind: str, album: Album, tmp_path: Path) -> None:
-    """A photograph, a recording and a clip that turns by itself: none passes, in 60 tries each."""
+    """A photograph, a recording and a clip that turns by itself: none passes, in 60 tries each.
+
+    Not by any challenge that is shown until its session is over.
+    """
     counts = await tally(kind, TRIES, album, tmp_path)
     assert counts.total() == TRIES
     assert counts["none"] == counts["pass"] == 0

@@ -10,11 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from verifier.types import Reason, Verdict
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_WAITS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class VerifierMetrics:
-    """Counts verdicts and refusals; also the `BatchObserver` of the batcher."""
+    """Counts verdicts and refusals; `BatchObserver` of the batcher, `LookObserver` of streams."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._decisions = Counter(
@@ -61,6 +62,18 @@ class VerifierMetrics:
             registry=registry,
         )
 
+        self._look_seconds = Histogram(
+            "benren_look_seconds",
+            "From the arrival of a frame until what was seen of its identity was recorded.",
+            buckets=_WAITS,
+            registry=registry,
+        )
+        self._looks_passed_over = Counter(
+            "benren_looks_passed_over_total",
+            "Identity samples that were due and not taken: inference was too far behind.",
+            registry=registry,
+        )
+
     def judged(self, verdict: Verdict) -> None:
         """Count a verdict and its reasons."""
         self._decisions.labels(verdict.decision.value).inc()
@@ -90,3 +103,11 @@ class VerifierMetrics:
     def turned_away(self, reason: str) -> None:
         """Count a refused job."""
         self._turned_away.labels(reason).inc()
+
+    def look_taken(self, waited_ms: int) -> None:
+        """Note an identity sample of a stream."""
+        self._look_seconds.observe(waited_ms / 1000)
+
+    def look_passed_over(self) -> None:
+        """Count an identity sample that was due and not taken."""
+        self._looks_passed_over.inc()

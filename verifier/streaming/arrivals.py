@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from verifier.clock import Stamp
 from verifier.errors import BadRequest, Conflict, StreamGone, TooManyRequests
@@ -20,6 +20,8 @@ from verifier.streaming.limits import StreamLimits
 from verifier.types import Frame
 
 _MAX_SEQ = 2**53 - 1  # what JSON numbers hold exactly (RFC 8259, 6)
+DIGEST_BYTES: Final = 16
+"""Of a SHA-256 that are remembered: nobody finds two pictures that agree in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +30,8 @@ class Arrival:
 
     seq: int
     data: bytes
-    digest: str
-    """SHA-256 of `data`, 64 hex digits; of a video frame that of its pixels."""
+    digest: bytes
+    """The first `DIGEST_BYTES` of the SHA-256 of `data`; of a video frame that of its pixels."""
     stamp: Stamp
     """When it arrived."""
     frame: Frame | None = None
@@ -42,6 +44,16 @@ class _Entry:
 
     arrival: Arrival
     receipt: asyncio.Future[FrameReceipt]
+
+
+class _Answer(NamedTuple):
+    """What is remembered of a frame that was answered; some hundred bytes."""
+
+    digest: bytes
+    accepted: bool
+    advice: Advice
+    face: bool
+    """Whether its bytes were seen with a face: the same again are a repeat."""
 
 
 class Arrivals:
@@ -61,9 +73,9 @@ class Arrivals:
         self._confirm = confirm
         self._remembered = limits.remembered_frames
         self._pace = Pace(limits.frames_per_s)
-        self._answers: OrderedDict[int, tuple[str, FrameReceipt]] = OrderedDict()
-        self._digests: OrderedDict[str, None] = OrderedDict()
-        """Of samples with a face."""
+        self._answers: dict[int, _Answer] = {}
+        """By number, the oldest first. One that was overtaken is not among them: its number says
+        again what became of it."""
         self._highest = -1
         self._working: _Entry | None = None
         self._waiting: _Entry | None = None
@@ -88,22 +100,23 @@ class Arrivals:
                 f"A frame's number lies between 0 and {_MAX_SEQ}, not {seq}.",
                 remedy="Count frames up from 1 within the stream.",
             )
-        digest = hashlib.sha256(data).hexdigest() if frame is None else frame.digest
+        whole = hashlib.sha256(data).digest() if frame is None else bytes.fromhex(frame.digest)
+        digest = whole[:DIGEST_BYTES]
         for entry in self._pending():
             if entry.arrival.seq == seq:
                 _require_same(entry.arrival.digest, digest, seq)
                 return await asyncio.shield(entry.receipt)
         if seq in self._answers:
-            first_digest, receipt = self._answers[seq]
-            _require_same(first_digest, digest, seq)
-            if receipt.accepted:
+            first = self._answers[seq]
+            _require_same(first.digest, digest, seq)
+            if first.accepted:
                 await self._confirm()
-            return receipt
+            return FrameReceipt(seq=seq, accepted=first.accepted, advice=first.advice)
         self._pace.take(stamp)
         if seq <= max([self._highest, *(entry.arrival.seq for entry in self._pending())]):
-            return self._answer(seq, digest, accepted=False, advice=Advice.NEWER_FRAME)
+            return _overtaken(seq)
         if self._is_repeat(digest):
-            return self._answer(seq, digest, accepted=False, advice=Advice.DUPLICATE)
+            return self._remember(seq, _Answer(digest, False, Advice.DUPLICATE, True))
         arrival = Arrival(seq=seq, data=data, digest=digest, stamp=stamp, frame=frame)
         return await asyncio.shield(self._enqueue(arrival))
 
@@ -120,22 +133,15 @@ class Arrivals:
     def _pending(self) -> list[_Entry]:
         return [entry for entry in (self._working, self._waiting) if entry is not None]
 
-    def _is_repeat(self, digest: str) -> bool:
-        return digest in self._digests or any(
+    def _is_repeat(self, digest: bytes) -> bool:
+        return any(one.face and one.digest == digest for one in self._answers.values()) or any(
             entry.arrival.digest == digest for entry in self._pending()
         )
 
     def _enqueue(self, arrival: Arrival) -> asyncio.Future[FrameReceipt]:
         replaced = self._waiting
         if replaced is not None:
-            replaced.receipt.set_result(
-                self._answer(
-                    replaced.arrival.seq,
-                    replaced.arrival.digest,
-                    accepted=False,
-                    advice=Advice.NEWER_FRAME,
-                )
-            )
+            replaced.receipt.set_result(_overtaken(replaced.arrival.seq))
         receipt: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
         # A client that hung up leaves nobody to take the exception: take it here, unheard.
         receipt.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -159,18 +165,13 @@ class Arrivals:
     def became_sample(self, arrival: Arrival, advice: Advice, *, faces: int = 1) -> FrameReceipt:
         """Record that `arrival` is a sample: its number is known, and with a face its bytes."""
         self._highest = max(self._highest, arrival.seq)
-        if faces:
-            self._digests[arrival.digest] = None
-        while len(self._digests) > self._remembered:
-            self._digests.popitem(last=False)
-        return self._answer(arrival.seq, arrival.digest, accepted=True, advice=advice)
+        return self._remember(arrival.seq, _Answer(arrival.digest, True, advice, faces > 0))
 
-    def _answer(self, seq: int, digest: str, *, accepted: bool, advice: Advice) -> FrameReceipt:
-        receipt = FrameReceipt(seq=seq, accepted=accepted, advice=advice)
-        self._answers[seq] = (digest, receipt)
+    def _remember(self, seq: int, answer: _Answer) -> FrameReceipt:
+        self._answers[seq] = answer
         while len(self._answers) > self._remembered:
-            self._answers.popitem(last=False)
-        return receipt
+            del self._answers[next(iter(self._answers))]
+        return FrameReceipt(seq=seq, accepted=answer.accepted, advice=answer.advice)
 
 
 class Pace:
@@ -195,7 +196,11 @@ class Pace:
         self._level_ms -= price_ms
 
 
-def _require_same(first: str, second: str, seq: int) -> None:
+def _overtaken(seq: int) -> FrameReceipt:
+    return FrameReceipt(seq=seq, accepted=False, advice=Advice.NEWER_FRAME)
+
+
+def _require_same(first: bytes, second: bytes, seq: int) -> None:
     if first != second:
         raise Conflict(
             f"Frame {seq} was already sent with other bytes.",

@@ -10,6 +10,10 @@ Two things are no mistakes, or whoever hears of a step late would lose by it: af
 ended the head may still be where it was, so that the next baseline begins a little later; and who
 turns before the first turn was shown had not looked straight yet, and gives another baseline.
 
+Nor is a slow network one. Where frames come seconds apart, a turn has a few of them at the least,
+and so has a whole attempt: it then takes of the time of those after it, never more than all had
+together.
+
 What guessing brings: `turns` directions of four, each drawn anew, repeats allowed; every further
 attempt has one more. Whoever guesses for ever succeeds in at most ``4 ** -turns * 4 / 3`` of all
 challenges that are counted on from each other: 1 of 192 for four turns.
@@ -57,8 +61,19 @@ FIRST_TURN_MS: Final = 20_000
 """The learner has to notice that he is asked for something..."""
 TURN_MS: Final = 8_000
 """...then he knows."""
+TURN_GAPS: Final = 4
+"""A turn has the time of so many frames at the least: one until the learner hears of it, as the
+answer to a frame, two that hold it, and one for what comes late."""
+ATTEMPT_GAPS: Final = 6
+"""So many for each turn of an attempt, beside its baseline: to wait, to turn and to come back."""
 BLINK_MS: Final = 1_500
-"""The face may be out of sight (head down, hand passing) for so long within an attempt."""
+"""The face may be out of sight (head down, hand passing) for so long within an attempt..."""
+BLINK_GAPS: Final = 1.5
+"""...or for one frame, however far apart they come: two in a row and it is lost."""
+GAPS_KEPT: Final = 5
+"""Their median is how far apart frames come: one that is held up moves no limit."""
+MOST_GAP_MS: Final = 6_000
+"""Slower streams get no more time: samples come every 5 s, with jitter."""
 
 
 class Phase(StrEnum):
@@ -120,8 +135,10 @@ class Challenge:
     """Attempt by attempt."""
     window_ms: int
     """Time of one attempt."""
-    ends_ms: int
-    """When the present attempt is over."""
+    begun_ms: int
+    """When the present attempt began."""
+    last_ms: int
+    """When the last attempt is over at the latest."""
     attempt: int = 0
     """Counts from 0."""
     phase: Phase = Phase.BASELINE
@@ -145,11 +162,31 @@ class Challenge:
     """How it ended; while it goes on, how the last attempt did."""
     faces: int = 0
     """Frames with a face that could have been judged, in all attempts."""
+    frame_ms: int | None = None
+    """When the last frame came."""
+    gaps_ms: tuple[int, ...] = ()
+    """Between the last ones."""
 
     @property
     def plan(self) -> Plan:
         """The present attempt's."""
         return self.plans[self.attempt]
+
+    @property
+    def gap_ms(self) -> int:
+        """How far apart frames come; 0 while nothing is known of it."""
+        return min(round(median(self.gaps_ms)), MOST_GAP_MS) if self.gaps_ms else 0
+
+    @property
+    def ends_ms(self) -> int:
+        """When the present attempt is over."""
+        frames = BASELINE_FRAMES + ATTEMPT_GAPS * len(self.plan.turns)
+        return min(self.last_ms, self.begun_ms + max(self.window_ms, frames * self.gap_ms))
+
+    @property
+    def blink_ms(self) -> int:
+        """For how long the face may be out of sight."""
+        return max(BLINK_MS, round(BLINK_GAPS * self.gap_ms))
 
     @property
     def over(self) -> bool:
@@ -176,7 +213,13 @@ def draw_plans(randbelow: Callable[[int], int], *, turns: int, attempts: int) ->
 
 def begin(plans: tuple[Plan, ...], *, window_ms: int, now_ms: int) -> Challenge:
     """Begin the first attempt."""
-    return Challenge(plans=plans, window_ms=window_ms, ends_ms=now_ms + window_ms, since_ms=now_ms)
+    return Challenge(
+        plans=plans,
+        window_ms=window_ms,
+        begun_ms=now_ms,
+        last_ms=now_ms + len(plans) * window_ms,
+        since_ms=now_ms,
+    )
 
 
 def expire(challenge: Challenge, now_ms: int) -> Challenge:
@@ -194,21 +237,30 @@ def expire(challenge: Challenge, now_ms: int) -> Challenge:
 def deadline(challenge: Challenge) -> int:
     """Tell when the present phase or attempt runs out."""
     c = challenge
+    least_ms = TURN_GAPS * c.gap_ms
     if c.phase is Phase.TURN:
-        return min(c.ends_ms, c.since_ms + (TURN_MS if c.step else FIRST_TURN_MS))
+        return min(c.ends_ms, c.since_ms + max(TURN_MS if c.step else FIRST_TURN_MS, least_ms))
     if c.phase is Phase.RETURN:
-        return min(c.ends_ms, c.since_ms + TURN_MS)
+        return min(c.ends_ms, c.since_ms + max(TURN_MS, least_ms))
     return c.ends_ms
 
 
 def look(challenge: Challenge, seen: Sight) -> tuple[Challenge, Keep]:
     """Take in one frame; give the challenge after it, and what the frame is worth."""
+    c = _paced(challenge, seen.at_ms)
     # A frame that comes at the end of a wait was taken before the turn could be shown.
-    c = challenge if challenge.phase is Phase.WAIT else expire(challenge, seen.at_ms)
+    c = c if c.phase is Phase.WAIT else expire(c, seen.at_ms)
     if c.over:
         return c, Keep.NOTHING
     c, keep = _looked(c, seen)
     return expire(c, seen.at_ms), keep
+
+
+def _paced(c: Challenge, at_ms: int) -> Challenge:
+    """Note how far apart frames come."""
+    if c.frame_ms is None:
+        return replace(c, frame_ms=at_ms)
+    return replace(c, frame_ms=at_ms, gaps_ms=(*c.gaps_ms, at_ms - c.frame_ms)[-GAPS_KEPT:])
 
 
 def _looked(c: Challenge, seen: Sight) -> tuple[Challenge, Keep]:
@@ -225,7 +277,7 @@ def _looked(c: Challenge, seen: Sight) -> tuple[Challenge, Keep]:
 def _out_of_sight(c: Challenge, seen: Sight) -> Challenge:
     if c.base is None:
         return replace(c, steady=())
-    if c.seen_ms is not None and seen.at_ms - c.seen_ms > BLINK_MS:
+    if c.seen_ms is not None and seen.at_ms - c.seen_ms > c.blink_ms:
         return _failed(c, End.FACE_LOST, seen.at_ms)
     return c
 
@@ -316,14 +368,17 @@ def _stepped(c: Challenge, now_ms: int) -> Challenge:
 
 def _failed(c: Challenge, end: End, now_ms: int) -> Challenge:
     """End this attempt; another one begins, if there is one left."""
-    if c.attempt + 1 == len(c.plans):
+    if c.attempt + 1 == len(c.plans) or now_ms >= c.last_ms:
         return replace(c, phase=Phase.OVER, end=end)
     return Challenge(
         plans=c.plans,
         window_ms=c.window_ms,
-        ends_ms=now_ms + c.window_ms,
+        begun_ms=now_ms,
+        last_ms=c.last_ms,
         attempt=c.attempt + 1,
         since_ms=now_ms,
         end=end,
         faces=c.faces,
+        frame_ms=c.frame_ms,
+        gaps_ms=c.gaps_ms,
     )

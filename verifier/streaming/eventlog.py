@@ -45,6 +45,11 @@ class EventLog:
         """Id of the event that is appended next."""
         return self._last_id + 1
 
+    @property
+    def taken_id(self) -> int:
+        """Id of the last event that was taken; 0 before the first."""
+        return self._waiting[0].event_id - 1 if self._waiting else self._last_id
+
     def require_room(self) -> None:
         """Raise StorageError where too many events wait to be taken."""
         if len(self._waiting) >= self._limits.events_waiting:

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from verifier.clock import Clock
 from verifier.errors import (
-    BadRequest,
     BenrenError,
     Conflict,
     ImageError,
@@ -24,7 +23,8 @@ from verifier.errors import (
 )
 from verifier.streaming.cues import Cue, CueBoard
 from verifier.streaming.limits import StreamLimits
-from verifier.streaming.ports import Inference, Vault
+from verifier.streaming.ports import Inference, LookObserver, Vault
+from verifier.streaming.requests import check_challenge, check_policy
 from verifier.streaming.stream import Stream
 from verifier.streaming.tokens import ClientTokens
 from verifier.streaming.ways import End, Way
@@ -35,7 +35,6 @@ from verifier.types import (
     EventSink,
     Frame,
     IceServer,
-    PresencePolicy,
     StreamEvent,
     StreamGrant,
     StreamSpec,
@@ -64,10 +63,12 @@ class StreamHub:
         draw: Callable[[], float] = _SYSTEM_RANDOM.random,
         limits: StreamLimits | None = None,
         ice_servers: Callable[[], tuple[IceServer, ...]] = tuple,
+        observer: LookObserver | None = None,
     ) -> None:
         """`draw` gives numbers in [0, 1) and decides which samples are looked at.
 
-        `ice_servers` gives the STUN and TURN servers that a device is told of with its token.
+        `ice_servers` gives the STUN and TURN servers that a device is told of with its token;
+        `observer` hears of every look.
         """
         self._batcher = batcher
         self._vault = vault
@@ -75,6 +76,7 @@ class StreamHub:
         self._clock = clock
         self._draw = draw
         self._ice_servers = ice_servers
+        self._observer = observer
         self.limits = limits if limits is not None else StreamLimits()
         self._tokens = ClientTokens(clock, self.limits.token_life_ms)
         self._sinks: list[EventSink] = []
@@ -85,7 +87,9 @@ class StreamHub:
         self._closed: OrderedDict[str, tuple[int, Stream]] = OrderedDict()
         """Closed streams with events that nobody has taken, and when they closed."""
         self.counts: Counter[str] = Counter()
-        """Frames by outcome (`accepted`, `duplicate`, error codes...), streams and checks."""
+        """Frames by outcome (`accepted`, `duplicate`, error codes...), streams, checks, looks, and
+        looks that were due but not taken (`looks_passed_over`)."""
+        self._sweeper: asyncio.Task[None] | None = None
 
     # --- the tracker's side ----------------------------------------------------------------
 
@@ -95,7 +99,7 @@ class StreamHub:
         With `listed` its events wait on its list for readers (`events`, `acknowledge`) instead of
         going to the sinks of this process.
         """
-        _check_policy(spec.policy)
+        check_policy(spec.policy)
         self._expire()
         if len(self._open) >= self.limits.max_streams:
             raise Overloaded(
@@ -114,11 +118,14 @@ class StreamHub:
             draw=self._draw,
             limits=self.limits,
             sinks=() if listed else self._sinks,
+            observer=self,
         )
         self._open[stream.id] = stream
         if listed:
             self._listed.add(stream.id)
         self.counts["streams_opened"] += 1
+        if self._sweeper is None or self._sweeper.done():
+            self._sweeper = asyncio.create_task(self._sweep(), name="stream sweep")
         return self._grant(stream)
 
     async def refresh(self, stream_id: str) -> StreamGrant:
@@ -137,7 +144,7 @@ class StreamHub:
 
     async def challenge(self, stream_id: str, request: ChallengeRequest) -> None:
         """Begin an active challenge; its event follows. Raises StreamGone, BadRequest."""
-        _check_challenge(request)
+        check_challenge(request)
         await self._find(stream_id).challenge(request)
         self.counts["challenges"] += 1
 
@@ -238,6 +245,18 @@ class StreamHub:
 
     # --- housekeeping ----------------------------------------------------------------------
 
+    def look_taken(self, waited_ms: int) -> None:
+        """Count an identity sample; for the streams."""
+        self.counts["looks"] += 1
+        if self._observer is not None:
+            self._observer.look_taken(waited_ms)
+
+    def look_passed_over(self) -> None:
+        """Count an identity sample that was due and not taken; for the streams."""
+        self.counts["looks_passed_over"] += 1
+        if self._observer is not None:
+            self._observer.look_passed_over()
+
     @property
     def open_streams(self) -> int:
         """How many streams are open."""
@@ -254,6 +273,9 @@ class StreamHub:
 
     async def aclose(self) -> None:
         """Close every stream and end the work in the background. For the end of the process."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
         streams = [*self._open.values(), *(stream for _, stream in self._closed.values())]
         self._open.clear()
         self._closed.clear()
@@ -293,6 +315,14 @@ class StreamHub:
                 remedy="Open the stream over HTTP to read its events over HTTP.",
             )
         return stream
+
+    async def _sweep(self) -> None:
+        """Expire streams and let pictures age while nobody calls; ends with the last stream."""
+        while self._open or self._closed:
+            await self._clock.sleep_until(self._clock.stamp().monotonic_ms + self.limits.sweep_ms)
+            self._expire()
+            for stream in self._open.values():
+                stream.age()
 
     def _expire(self) -> None:
         """Close idle streams, and give up events that were not taken for too long."""
@@ -372,35 +402,3 @@ class Line:
     def leave(self) -> None:
         """Say that the way is over; leaving twice is fine."""
         self._stream.leave(self._way)
-
-
-def _check_challenge(request: ChallengeRequest) -> None:
-    """Raise BadRequest where a challenge cannot be meant."""
-    fits = (
-        3 <= request.turns <= 16
-        and 1 <= request.attempts <= 5
-        and 5_000 <= request.window_ms <= 600_000
-    )
-    if not fits:
-        raise BadRequest(
-            f"The challenge cannot work: {request}.",
-            remedy="Ask for 3 to 16 turns, 1 to 5 attempts, 5 to 600 seconds.",
-        )
-
-
-def _check_policy(policy: PresencePolicy) -> None:
-    """Raise BadRequest where a policy cannot be meant."""
-    fits = (
-        100 <= policy.sample_period_ms <= 600_000
-        and 0.0 <= policy.identity_share <= 1.0
-        and 1_000 <= policy.window_ms <= 600_000
-        and 1 <= policy.check_frames <= 32
-        and policy.sample_period_ms <= policy.gap_ms <= 600_000
-        and 0 <= policy.away_yaw_deg <= 90
-    )
-    if not fits:
-        raise BadRequest(
-            f"The presence policy cannot work: {policy}.",
-            remedy="Periods lie between 0.1 s and 600 s, the share between 0 and 1, the frames of "
-            "a check between 1 and 32, and the gap is not below the sample period.",
-        )

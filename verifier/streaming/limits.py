@@ -23,10 +23,11 @@ class StreamLimits:
     """Frames that a stream keeps for its checks."""
     ring_bytes: int = 4 * 1024 * 1024
     """Bytes of those frames; the newest one always stays."""
-    remembered_frames: int = 256
-    """Digests and sequence numbers that a stream remembers, to know repeats."""
-    remembered_checks: int = 64
-    """Answers to checks that a stream remembers."""
+    remembered_frames: int = 64
+    """Digests and sequence numbers that a stream remembers, to know repeats: five minutes. What
+    repeats later is known by its fingerprint."""
+    remembered_checks: int = 8
+    """Answers to checks that a stream remembers: who asks again does so within a minute."""
     events_waiting: int = 1_024
     """Events not yet taken by the tracker: 85 minutes of samples at one per 5 s."""
     closed_retention_ms: int = 600_000
@@ -35,6 +36,8 @@ class StreamLimits:
     """First pause before an event is offered again to a sink that raised; doubles up to..."""
     retry_longest_ms: int = 30_000
     """...this."""
+    sweep_ms: int = 5_000
+    """So often streams without frames are closed and pictures that are too old are dropped."""
     last_offer_ms: int = 5_000
     """When the process ends, a sink has so long to take what waits."""
 

@@ -14,7 +14,7 @@ from verifier.types import Frame
 MOST_WAITING: Final = 3
 """Frames that wait (of video decoded: 0.9 MB each at VGA). More come only where inference is far
 behind the frames; then the oldest that waits is passed over, and its place in the count of what was
-asked."""
+asked. `looks_passed_over` counts them."""
 
 
 TURNS: Final = 24
@@ -47,10 +47,13 @@ class Look:
 class Looks:
     """Takes looks in order, in the background."""
 
-    def __init__(self, take: Callable[[Look], Awaitable[None]]) -> None:
+    def __init__(
+        self, take: Callable[[Look], Awaitable[None]], passed_over: Callable[[], None]
+    ) -> None:
         """`take` must not raise but where a mistake of ours shows."""
         self._take = take
-        self._waiting: deque[Look] = deque(maxlen=MOST_WAITING)
+        self._passed_over = passed_over
+        self._waiting: deque[Look] = deque()
         self._current: Look | None = None
         self._worker: asyncio.Task[None] | None = None
 
@@ -63,6 +66,9 @@ class Looks:
     def add(self, look: Look) -> None:
         """Have a frame looked at."""
         self._waiting.append(look)
+        if len(self._waiting) > MOST_WAITING:
+            self._waiting.popleft()
+            self._passed_over()
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work(), name="stream looks")
 

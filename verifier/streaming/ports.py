@@ -76,6 +76,18 @@ class Inference(Protocol):
         ...
 
 
+class LookObserver(Protocol):
+    """Hears what becomes of identity samples."""
+
+    def look_taken(self, waited_ms: int) -> None:
+        """Note a look, `waited_ms` after its frame arrived, once its event has been handed over."""
+        ...
+
+    def look_passed_over(self) -> None:
+        """Note a look that was due and not taken: inference was too far behind."""
+        ...
+
+
 class OpenTemplate(Protocol):
     """The part of a template that streams use."""
 

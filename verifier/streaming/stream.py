@@ -33,14 +33,13 @@ from verifier.streaming.active import ActiveCheck, Outcome
 from verifier.streaming.adaptive import AdaptiveReference, without_passive
 from verifier.streaming.advice import FrameReceipt, advise
 from verifier.streaming.arrivals import Arrival, Arrivals
-from verifier.streaming.challenge import BLINK_MS
 from verifier.streaming.challenges import Challenges
 from verifier.streaming.cues import CueBoard
 from verifier.streaming.eventlog import EventLog
 from verifier.streaming.gaze import Gaze
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.looks import Look, Looks, answered
-from verifier.streaming.ports import Inference
+from verifier.streaming.ports import Inference, LookObserver
 from verifier.streaming.replay import ReplayWatch
 from verifier.streaming.thumbnails import digest_of, thumbnail
 from verifier.streaming.track import Sighting, Track, anchored, follow, relative
@@ -89,6 +88,7 @@ class Stream:
         draw: Callable[[], float],
         limits: StreamLimits,
         sinks: Sequence[EventSink],
+        observer: LookObserver,
     ) -> None:
         self.id = stream_id
         self.session_id = spec.session_id
@@ -117,7 +117,9 @@ class Stream:
         self._track = Track()
         self._seen: LastSeen | None = None
         self._newest_seq = 0
-        self._looks = Looks(self._look)
+        self._newest_at: Stamp | None = None
+        self._looks = Looks(self._look, observer.look_passed_over)
+        self._observer = observer
         self._asked = 0
         """How often identity was asked for; owed while above `_answered`."""
         self._answered = 0
@@ -125,7 +127,7 @@ class Stream:
         self._uploads = Way()
         self._anew = False
         """Whether another camera may stand behind the next frame: a way has been taken over."""
-        self._checks: OrderedDict[str, asyncio.Task[StreamEvent]] = OrderedDict()
+        self._checks: OrderedDict[str, asyncio.Future[StreamEvent]] = OrderedDict()
         self._challenges = Challenges(
             inference=inference,
             reference=reference,
@@ -184,7 +186,7 @@ class Stream:
     async def check(self, request: CheckRequest) -> StreamEvent:
         """Judge what is there; the same check id gets the first answer again."""
         self._require_open()
-        task = self._checks.get(request.check_id)
+        task: asyncio.Future[StreamEvent] | None = self._checks.get(request.check_id)
         if task is None:
             task = asyncio.create_task(self._look_back(request), name="stream check")
             self._checks[request.check_id] = task
@@ -231,6 +233,11 @@ class Stream:
             task.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
         await self.log.stop()
+
+    def age(self) -> None:
+        """Forget the pictures that no check looks back on any more."""
+        self._window.age(self._clock.stamp())
+        self._drop_pictures_taken()
 
     async def settled(self) -> None:
         """Return once no frame is being looked at; for a clock moved by hand."""
@@ -296,15 +303,16 @@ class Stream:
         self._track = sighting.track
         self._seen = glance.seen
         self._anew = False
-        self._newest_seq = sample.seq
+        self._newest_seq, self._newest_at = sample.seq, sample.stamp
         self._window.add(sample, None)
         return sample, sighting
 
     def _sight(self, glance: Glance, at: Stamp) -> Sighting:
         """Follow the face; one that turns away in a challenge may be out of sight for a blink."""
         last = replace(self._track, box=None) if self._anew else self._track
-        there = last.box is not None and last.at is not None and at.ms_since(last.at) <= BLINK_MS
-        if self._challenges.active is not None and not glance.faces and there:
+        shown = self._challenges.active
+        since = last.at if last.box is not None and not glance.faces else None
+        if shown is not None and since is not None and at.ms_since(since) <= shown.state.blink_ms:
             return Sighting(track=last, fresh=False)
         return follow(
             last,
@@ -354,6 +362,7 @@ class Stream:
             )
         with contextlib.suppress(StorageError):  # it is offered again in the background
             await self.log.deliver()
+            self._observer.look_taken(self._clock.stamp().ms_since(sample.stamp))
 
     # --- checks ----------------------------------------------------------------------------
 
@@ -453,25 +462,36 @@ class Stream:
             )
         )
 
-    def _settle(self, check_id: str, task: asyncio.Task[StreamEvent]) -> None:
+    def _settle(self, check_id: str, task: asyncio.Future[StreamEvent]) -> None:
         """Remember an answer, forget a failure, and keep the memory bounded."""
         if task.cancelled() or task.exception() is not None:
             self._checks.pop(check_id, None)
         while len(self._checks) > self._limits.remembered_checks:
             self._checks.popitem(last=False)
 
+    def _drop_pictures_taken(self) -> None:
+        """Remember answers without their picture, once the event that bears it has been taken."""
+        for check_id, task in self._checks.items():
+            if not task.done() or task.cancelled() or task.exception() is not None:
+                continue
+            event = task.result()
+            if event.picture and event.event_id <= self.log.taken_id:
+                bare: asyncio.Future[StreamEvent] = asyncio.get_running_loop().create_future()
+                bare.set_result(replace(event, picture=b""))
+                self._checks[check_id] = bare
+
     # --- events ----------------------------------------------------------------------------
 
     def _append_challenge(self, active: ActiveCheck, outcome: Outcome) -> None:
         """Put the event of a challenge that has ended on the list."""
-        newest = self._window.newest
-        late = newest is None or newest.stamp.ms_since(active.began) < 0
+        newest = self._newest_at
+        late = newest is None or newest.ms_since(active.began) < 0
         event = StreamEvent(
             stream_id=self.id,
             session_id=self.session_id,
             event_id=self.log.next_id,
             kind=EventKind.CHALLENGE,
-            at=self._clock.stamp() if newest is None or late else newest.stamp,
+            at=self._clock.stamp() if newest is None or late else newest,
             frame_seq=self._newest_seq,
             track=self._track.visible or self._track.number,
             faces=self._track.faces,

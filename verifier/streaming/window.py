@@ -52,7 +52,7 @@ class Window:
 
     @property
     def newest(self) -> Sample | None:
-        """The last accepted frame, whatever its age."""
+        """The last accepted frame that is still here."""
         return self._samples[-1] if self._samples else None
 
     def newest_data(self, most: int) -> bytes:
@@ -66,11 +66,15 @@ class Window:
         self.bytes += len(sample.data)
         if evidence is not None:
             self._evidence[sample.seq] = evidence
+        self.age(sample.stamp)
         while len(self._samples) > 1 and (
-            len(self._samples) > self._max_frames
-            or self.bytes > self._max_bytes
-            or sample.stamp.ms_since(self._samples[0].stamp) > self._window_ms
+            len(self._samples) > self._max_frames or self.bytes > self._max_bytes
         ):
+            self._drop_oldest()
+
+    def age(self, now: Stamp) -> None:
+        """Forget the pictures that are older than the window."""
+        while self._samples and now.ms_since(self._samples[0].stamp) > self._window_ms:
             self._drop_oldest()
 
     def of_track(self, track: int, *, now: Stamp, not_before: Stamp | None) -> list[Sample]:

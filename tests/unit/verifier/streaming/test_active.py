@@ -72,6 +72,22 @@ async def test_the_learner_passes(studio: Studio) -> None:
     assert event_from_json(event_to_json(event)) == event
 
 
+@pytest.mark.parametrize("frame_ms", [2_000, 5_000])
+async def test_the_learner_passes_on_a_slow_network(studio: Studio, frame_ms: int) -> None:
+    """A frame every few seconds, one of each turn without a face: in one attempt, on one track."""
+    grant = await begun(studio)
+    turn, held = "centre", 0
+    for _ in range(40):
+        held = held + 1 if turn != "centre" else 0
+        people = () if held == 2 and frame_ms == 2_000 else learner(turn)
+        cue = await studio.show(grant, *people, after_ms=frame_ms)
+        if cue.challenge is None:
+            break
+        turn = cue.challenge.turn.value
+    (event,) = challenge_events(studio)
+    assert (event.decision, event.attempts, event.track) == (Decision.MATCH, 1, 1)
+
+
 async def test_what_the_device_sees(studio: Studio) -> None:
     """Only while a challenge is shown are there prompts and a faster pace, and never a score."""
     grant = await studio.open()

@@ -17,7 +17,7 @@ from verifier.errors import (
     TooManyRequests,
 )
 from verifier.streaming.advice import Advice, FrameReceipt
-from verifier.streaming.arrivals import Arrival, Arrivals, Pace
+from verifier.streaming.arrivals import DIGEST_BYTES, Arrival, Arrivals, Pace
 from verifier.streaming.limits import StreamLimits
 
 
@@ -139,6 +139,33 @@ async def test_the_memory_of_pictures_is_bounded(line: Line) -> None:
         await line.push(seq)
     assert not (await line.push(10, b"frame 2")).accepted
     assert (await line.push(11, b"frame 1")).accepted
+
+
+async def test_what_is_remembered_of_a_frame_is_small(line: Line) -> None:
+    """A number and sixteen bytes of its digest, in one place; the receipt is made anew."""
+    for seq in range(1, 20):
+        first = await line.push(seq)
+        assert await line.push(seq) == first
+    held = line.arrivals._answers
+    assert list(held) == list(range(12, 20))
+    assert {len(one.digest) for one in held.values()} == {DIGEST_BYTES} == {16}
+    assert not [name for name in vars(line.arrivals) if "digest" in name]
+
+
+async def test_a_repeat_that_goes_on_stays_a_repeat(line: Line) -> None:
+    """Whoever sends one picture for ever does not outlast the memory."""
+    await line.push(1, b"frozen")
+    for seq in range(2, 40):
+        assert (await line.push(seq, b"frozen")).advice is Advice.DUPLICATE
+    assert line.worked == [1]
+
+
+async def test_overtaken_frames_push_nothing_out_of_the_memory(line: Line) -> None:
+    """A flood of old numbers does not make a picture new again."""
+    await line.push(100, b"frozen")
+    for seq in range(40):
+        assert (await line.push(seq, b"old %d" % seq)).advice is Advice.NEWER_FRAME
+    assert (await line.push(101, b"frozen")).advice is Advice.DUPLICATE
 
 
 async def test_an_older_number_is_ignored(line: Line) -> None:

@@ -56,15 +56,18 @@ def plans(*turns: Turn, attempts: int = 1, wait_ms: int = 600) -> tuple[Plan, ..
 class Player:
     """Somebody before the camera, frame by frame."""
 
-    def __init__(self, chosen: tuple[Plan, ...], *, window_ms: int = 60_000) -> None:
+    def __init__(
+        self, chosen: tuple[Plan, ...], *, window_ms: int = 60_000, frame_ms: int = FRAME_MS
+    ) -> None:
         self.now = 1_000
+        self._frame_ms = frame_ms
         self.state = begin(chosen, window_ms=window_ms, now_ms=self.now)
         self.kept: list[Keep] = []
 
     def show(self, turn: Turn, frames: int = 1, *, track: int = 1) -> Challenge:
         """Hold a pose for some frames."""
         for _ in range(frames):
-            self.now += FRAME_MS
+            self.now += self._frame_ms
             self.state, keep = look(self.state, facing(turn, self.now, track=track))
             self.kept.append(keep)
         return self.state
@@ -72,9 +75,17 @@ class Player:
     def vanish(self, frames: int) -> Challenge:
         """Be out of sight."""
         for _ in range(frames):
-            self.now += FRAME_MS
+            self.now += self._frame_ms
             unseen = Sight(at_ms=self.now, track=0, pose=None, clear=False)
             self.state, _ = look(self.state, unseen)
+        return self.state
+
+    def obey(self, *, blinks: bool = False) -> Challenge:
+        """Obey each answer with the next frame; `blinks`: the first of a turn shows no face."""
+        while not self.state.over:
+            if blinks and self.state.phase is Phase.TURN and not self.state.held:
+                self.vanish(1)
+            self.show(self.state.shown)
         return self.state
 
     def follow(self) -> Challenge:
@@ -206,6 +217,75 @@ def test_the_second_attempt_can_be_passed() -> None:
     assert player.follow().end is End.DONE
 
 
+SLOW_MS = (2_000, 3_000, 4_000, 5_000)
+"""Between two frames on the weakest networks."""
+
+
+@pytest.mark.parametrize("frame_ms", SLOW_MS)
+@pytest.mark.parametrize("wait_ms", machine.WAIT_MS)
+def test_whoever_follows_passes_on_a_slow_network(frame_ms: int, wait_ms: int) -> None:
+    """With a frame every few seconds four turns fit into what all attempts have together."""
+    turns = (Turn.LEFT, Turn.UP, Turn.UP, Turn.DOWN)
+    player = Player(plans(*turns, attempts=2, wait_ms=wait_ms), frame_ms=frame_ms)
+    assert player.obey().end is End.DONE
+    assert player.state.attempt == 0
+    assert player.now <= 1_000 + 2 * 60_000
+
+
+@pytest.mark.parametrize("frame_ms", SLOW_MS)
+def test_jitter_takes_no_turn_away(frame_ms: int) -> None:
+    """Frames come a tenth earlier or later than they should."""
+    rng = random.Random(frame_ms)
+    for _ in range(50):
+        turns = tuple(rng.choice(DIRECTIONS) for _ in range(3))
+        player = Player(plans(*turns, attempts=2), frame_ms=frame_ms)
+        while not player.state.over:
+            player.now += round(frame_ms * rng.uniform(-0.1, 0.1))
+            player.show(player.state.shown)
+        assert player.state.end is End.DONE
+
+
+@pytest.mark.parametrize("frame_ms", SLOW_MS)
+def test_one_frame_without_a_face_is_a_blink_however_slow(frame_ms: int) -> None:
+    """The detector may lose a turned head on one frame; on two in a row the face is lost."""
+    turns = (Turn.LEFT, Turn.UP, Turn.LEFT)
+    player = Player(plans(*turns), window_ms=150_000, frame_ms=frame_ms)
+    assert player.obey(blinks=True).end is End.DONE
+    player = Player(plans(*turns), window_ms=150_000, frame_ms=frame_ms)
+    player.show(Turn.CENTRE, BASELINE_FRAMES)
+    assert not player.vanish(1).over
+    assert player.vanish(1).end is End.FACE_LOST
+
+
+@pytest.mark.parametrize("frame_ms", SLOW_MS)
+def test_a_still_picture_gains_nothing_by_being_slow(frame_ms: int) -> None:
+    """It is too slow, within the time that all attempts have together."""
+    chosen = plans(Turn.LEFT, Turn.UP, Turn.LEFT, attempts=2)
+    player = Player(chosen, frame_ms=frame_ms)
+    while not player.state.over:
+        player.show(Turn.CENTRE)
+    assert player.state.end is End.TOO_SLOW
+    assert player.now <= 1_000 + 2 * 60_000 + frame_ms
+
+
+def test_one_frame_that_is_held_up_moves_no_limit() -> None:
+    """Somebody whose frames come fast has the time he had, after a pause too."""
+    player = Player(plans(Turn.LEFT, Turn.UP, Turn.LEFT))
+    player.show(Turn.CENTRE, 6)
+    assert player.state.phase is Phase.TURN
+    player.now += 5_000
+    player.show(Turn.LEFT, 2)
+    assert player.state.phase is Phase.RETURN
+    assert machine.deadline(player.state) == player.now + machine.TURN_MS
+
+
+def test_a_stream_that_hardly_moves_gets_no_time_for_ever() -> None:
+    """Beyond the slowest network that is meant nothing is prolonged any more."""
+    player = Player(plans(Turn.LEFT, attempts=1), window_ms=600_000, frame_ms=30_000)
+    player.show(Turn.CENTRE, 4)
+    assert player.state.gap_ms == machine.MOST_GAP_MS
+
+
 def test_a_baseline_needs_a_steady_clear_face() -> None:
     """Somebody who is turning, or half hidden, is asked for nothing yet."""
     state = begin(plans(Turn.LEFT), window_ms=60_000, now_ms=0)
@@ -259,3 +339,28 @@ def test_a_film_that_turns_to_all_sides_hardly_ever_passes(
             player.show(next(film))
         passed += player.state.end is End.DONE
     assert passed <= 1
+
+
+@given(
+    st.permutations(DIRECTIONS),
+    st.sampled_from(SLOW_MS),
+    st.integers(1, 15),
+    st.integers(1, 15),
+    st.integers(0, 2**32),
+)
+def test_a_film_in_fixed_order_gains_nothing_on_a_slow_network(
+    order: list[Turn], frame_ms: int, turned_s: int, straight_s: int, seed: int
+) -> None:
+    """Whatever its pace: of 40 challenges at random phases it passes two at most."""
+    rng = random.Random(seed)
+    passed = 0
+    for _ in range(40):
+        chosen = draw_plans(rng.randrange, turns=4, attempts=2)
+        player = Player(chosen, frame_ms=frame_ms)
+        phase_s = rng.uniform(0, 4 * (turned_s + straight_s))
+        while not player.state.over:
+            number, at_s = divmod(phase_s + player.now / 1_000, turned_s + straight_s)
+            straight = at_s < straight_s
+            player.show(Turn.CENTRE if straight else order[int(number) % 4])
+        passed += player.state.end is End.DONE
+    assert passed <= 2

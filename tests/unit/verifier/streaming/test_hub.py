@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -133,6 +134,66 @@ async def test_idle_streams_expire(studio) -> None:
     assert studio.hub.counts["streams_expired"] == 1
 
 
+async def test_pictures_age_and_streams_expire_though_nobody_calls(make_studio) -> None:
+    """After the last frame its picture is gone within the window and a sweep; then the stream."""
+    limits = StreamLimits()
+    studio = make_studio(limits=limits)
+    grant = await studio.open(policy=PresencePolicy(window_ms=25_000))
+    await studio.show(grant, "li")
+    assert studio.hub.held_bytes > 0
+    for _ in range(25_000 // limits.sweep_ms + 1):
+        studio.clock.advance(limits.sweep_ms)
+        await settle()
+    assert (studio.hub.held_bytes, studio.hub.open_streams) == (0, 1)
+    for _ in range(limits.idle_ms // limits.sweep_ms):
+        studio.clock.advance(limits.sweep_ms)
+        await settle()
+    assert studio.hub.open_streams == 0
+    assert studio.hub.counts["streams_expired"] == 1
+
+
+async def test_the_sweep_ends_with_the_hub_and_with_the_last_stream(studio) -> None:
+    """No task outlives what it cares for, and another stream has another sweep."""
+    grant = await studio.open()
+    first = studio.hub._sweeper
+    await studio.hub.close_stream(grant.stream_id)
+    studio.clock.advance(5_000)
+    await settle()
+    assert first.done()
+    await studio.open(session="s-2")
+    second = studio.hub._sweeper
+    assert not second.done()
+    await studio.hub.aclose()
+    assert second.cancelled()
+
+
+async def test_a_check_is_remembered_without_its_picture(make_studio, monkeypatch) -> None:
+    """Once the tracker has taken the event; until then the first answer is repeated whole."""
+    monkeypatch.setattr("verifier.streaming.stream.thumbnail", lambda data: b"small")
+    studio = make_studio(sink=False)
+    gate = asyncio.Event()
+
+    async def sink(event: StreamEvent) -> None:
+        await gate.wait()
+        studio.events.append(event)
+
+    gate.set()
+    studio.hub.subscribe(sink)
+    grant = await studio.open(policy=PresencePolicy(pictures=True))
+    await studio.show(grant, "wei")
+    gate.clear()
+    first = await studio.hub.check(grant.stream_id, CheckRequest(check_id="c-1"))
+    assert first.picture == b"small"
+    studio.hub._find(grant.stream_id).age()
+    assert await studio.hub.check(grant.stream_id, CheckRequest(check_id="c-1")) == first
+    gate.set()
+    await settle()
+    assert studio.events[-1] == first
+    studio.hub._find(grant.stream_id).age()
+    again = await studio.hub.check(grant.stream_id, CheckRequest(check_id="c-1"))
+    assert again == replace(first, picture=b"")
+
+
 async def test_the_number_of_streams_is_bounded(make_studio) -> None:
     """One stream too many is refused; a closed one makes room."""
     studio = make_studio(limits=StreamLimits(max_streams=2))
@@ -220,7 +281,6 @@ async def test_memory_is_bounded_over_ten_thousand_frames(make_studio) -> None:
     assert len(stream._window) <= limits.ring_frames
     assert len(stream._window._evidence) <= limits.ring_frames
     assert len(stream._arrivals._answers) <= limits.remembered_frames
-    assert len(stream._arrivals._digests) <= limits.remembered_frames
     assert len(stream._checks) <= limits.remembered_checks
     assert len(stream.log) == 0
 

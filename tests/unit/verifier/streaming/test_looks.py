@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from verifier.streaming.looks import MOST_WAITING, Look, Looks, answered
+from verifier.streaming.looks import MOST_WAITING, TURNS, Look, Looks, answered
 from verifier.streaming.testing import ScriptedEngine, scene
 from verifier.streaming.window import Sample
 from verifier.types import Evidence, Frame
@@ -78,7 +79,8 @@ async def test_looks_are_bounded_and_in_order(make_studio) -> None:
         await gate.wait()
         taken.append(look.asked)
 
-    looks = Looks(take)
+    passed_over = Counter[str]()
+    looks = Looks(take, lambda: passed_over.update(["look"]))
     studio = make_studio()
     (frame,) = await studio.engine.decode([scene("li")])
     (presence,) = await studio.engine.assess([frame], embed=False)
@@ -90,7 +92,49 @@ async def test_looks_are_bounded_and_in_order(make_studio) -> None:
     gate.set()
     await looks.settled()
     assert taken == [1, *range(4, MOST_WAITING + 4)]
+    assert passed_over.total() == 2
     assert looks.asked == 0
     looks.add(Look(sample=sample, picture=b"", longer_side_px=640, asked=9))
     await looks.stop()
     await looks.settled()
+
+
+async def test_looks_that_are_passed_over_are_counted(make_studio) -> None:
+    """The hub says how many samples were due and not taken."""
+    studio = make_studio(draw=lambda: 0.0)
+    studio.engine = studio.hub._batcher = SlowIdentity()
+    grant = await studio.open()
+    for seq in range(1, MOST_WAITING + 4):
+        studio.clock.advance(5_000)
+        await studio.hub.push_frame(
+            grant.stream_id, grant.client_token, seq=seq, data=scene("li", shot=seq)
+        )
+        for _ in range(3 * TURNS):
+            await asyncio.sleep(0)
+    assert studio.hub.counts["looks_passed_over"] == 2
+    studio.engine.gate.set()
+    await studio.hub.settled()
+
+
+async def test_the_wait_of_a_look_is_told(make_studio) -> None:
+    """From the arrival of the frame until its identity event was taken."""
+    studio = make_studio()
+    heard: list[int] = []
+
+    class Observer:
+        def look_taken(self, waited_ms: int) -> None:
+            heard.append(waited_ms)
+
+        def look_passed_over(self) -> None:
+            raise AssertionError
+
+    studio.hub._observer = Observer()
+    studio.engine = studio.hub._batcher = SlowIdentity()
+    grant = await studio.open()
+    await studio.hub.push_frame(grant.stream_id, grant.client_token, seq=1, data=scene("li"))
+    studio.clock.advance(2_345)
+    assert heard == []
+    studio.engine.gate.set()
+    await studio.hub.settled()
+    assert heard == [2_345]
+    assert studio.hub.counts["looks"] == 1

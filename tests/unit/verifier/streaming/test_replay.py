@@ -12,7 +12,7 @@ import pytest
 from verifier.clock import ManualClock
 from verifier.errors import BadRequest
 from verifier.pipeline.fingerprint import BYTES, fingerprint
-from verifier.streaming.replay import ALARM, ReplayWatch
+from verifier.streaming.replay import ALARM, SAME_EARLIER, ReplayWatch, _Runs
 from verifier.streaming.testing import ScriptedEngine, scene
 from verifier.types import Decision, EventKind, Reason, StreamSpec
 
@@ -60,6 +60,106 @@ def test_earlier_sessions_are_known(clock: ManualClock) -> None:
     assert not watch.take(fingerprint(picture(99)), "b", clock.stamp())
     with pytest.raises(BadRequest):
         ReplayWatch(b"too short")
+
+
+def near(one: bytes, rng: random.Random, signs: int = 5) -> bytes:
+    """A picture like `one`: some signs are others."""
+    flipped = int.from_bytes(one)
+    for place in rng.sample(range(8 * BYTES), signs):
+        flipped ^= 1 << place
+    return flipped.to_bytes(BYTES)
+
+
+def day(rng: random.Random, places: list[bytes], frames: int) -> list[bytes]:
+    """Somebody who sits now here, now there, in no order."""
+    return [near(rng.choice(places), rng) for _ in range(frames)]
+
+
+def shown(watch: ReplayWatch, clock: ManualClock, pictures: list[bytes]) -> tuple[int, int]:
+    """Show pictures; how many were doubted, and after how many there was an alarm."""
+    doubted = accused = 0
+    for number, one in enumerate(pictures):
+        clock.advance(5_000)
+        doubted += watch.take(one, str(number), clock.stamp())
+        accused += watch.alarm
+    return doubted, accused
+
+
+@pytest.mark.parametrize("places", [1, 2, 4, 8, 16])
+def test_a_learner_who_resembles_himself_is_not_accused(clock: ManualClock, places: int) -> None:
+    """At the same desk every day nearly every picture has its like; in order they are not."""
+    rng = random.Random(places)
+    seats = [rng.randbytes(BYTES) for _ in range(places)]
+    earlier = day(rng, seats, 2_000)
+    today = day(rng, seats, 400)
+    alike = [min(differing(one, other) for other in earlier) <= SAME_EARLIER for one in today[:50]]
+    assert all(alike), "by distance alone each of them would be a repeat"
+    doubted, accused = shown(ReplayWatch(b"".join(earlier)), clock, today)
+    assert accused == 0
+    assert doubted <= 0.1 * len(today)
+
+
+def test_a_recording_of_such_a_learner_is_known_by_its_order(clock: ManualClock) -> None:
+    """Encoded anew, from anywhere in the middle, with a picture lost now and then."""
+    rng = random.Random(1)
+    seats = [rng.randbytes(BYTES) for _ in range(8)]
+    earlier = day(rng, seats, 2_000)
+    again = [near(one, rng, 2) for number, one in enumerate(earlier[700:800]) if number % 7]
+    _, accused = shown(ReplayWatch(b"".join(earlier)), clock, again)
+    assert accused >= len(again) - 30
+
+
+def test_one_look_alike_is_doubted_and_accuses_nobody(clock: ManualClock) -> None:
+    """However many pictures in a row have one each, if they come in no order."""
+    rng = random.Random(2)
+    earlier = [rng.randbytes(BYTES) for _ in range(500)]
+    mixed = [near(earlier[place], rng) for place in rng.sample(range(500), 60)]
+    assert shown(ReplayWatch(b"".join(earlier)), clock, mixed) == (60, 0)
+
+
+def test_a_run_has_to_be_longer_than_chance_makes_it(clock: ManualClock) -> None:
+    """Four in order of five hundred unlike ones are beyond it; they count from their first on."""
+    rng = random.Random(3)
+    earlier = [rng.randbytes(BYTES) for _ in range(500)]
+    watch = ReplayWatch(b"".join(earlier))
+    played = []
+    for number, one in enumerate(earlier[100:106]):
+        clock.advance(5_000)
+        assert watch.take(near(one, rng), str(number), clock.stamp())
+        played.append(sum(watch._recent))
+    assert played == [0, 0, 0, 4, 5, 6]
+
+
+def test_a_run_goes_on_where_old_pictures_are_forgotten() -> None:
+    """Places move when the first known pictures are dropped."""
+    runs = _Runs()
+    differing = np.full(100, 200)
+    for place in range(60, 70):
+        differing[:] = 200
+        differing[place] = 3
+        runs.take(differing, 8, 0.0)
+    runs.forget(50)
+    differing = np.full(50, 200)
+    differing[20] = 3
+    assert runs.take(differing, 8, 0.0).played == 11
+    runs.forget(30)
+    assert not len(runs._places)
+
+
+@pytest.mark.parametrize("signs", [0, 2])
+def test_a_frozen_picture_is_doubted_and_raises_an_alarm(clock: ManualClock, signs: int) -> None:
+    """Bit for bit or with noise, also where it froze after half an hour of moving."""
+    rng = random.Random(4)
+    frozen = rng.randbytes(BYTES)
+    moving = [rng.randbytes(BYTES) for _ in range(360)]
+    for before in ([], moving):
+        watch = ReplayWatch()
+        assert shown(watch, clock, before) == (0, 0)
+        doubted, accused = shown(watch, clock, [near(frozen, rng, signs) for _ in range(60)])
+        assert doubted >= 60 - 5
+        assert accused >= 60 - 40
+    watch.absolve()
+    assert not watch.alarm
 
 
 def test_within_a_session_only_what_lies_apart_counts(clock: ManualClock) -> None:

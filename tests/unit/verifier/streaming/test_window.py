@@ -67,6 +67,19 @@ def test_old_frames_leave() -> None:
     assert [one.seq for one in ring.of_track(1, now=stamp(27_000), not_before=None)] == [10, 26, 27]
 
 
+def test_old_frames_leave_without_a_newer_one() -> None:
+    """Time alone empties the window, the newest frame included; what is not older stays."""
+    ring = window()
+    for seq in (1, 10):
+        ring.add(sample(seq), Evidence(digest="0" * 64, faces=()))
+    ring.age(stamp(26_000))
+    assert (len(ring), ring.bytes) == (2, 20)
+    ring.age(stamp(26_001))
+    assert (len(ring), ring.bytes) == (1, 10)
+    ring.age(stamp(35_001))
+    assert (len(ring), ring.bytes, ring.newest, ring.evidence(10)) == (0, 0, None, None)
+
+
 def test_frames_and_bytes_are_bounded() -> None:
     """Neither the number of frames nor their bytes grow beyond the bounds."""
     ring = window(frames=4, size=35)
