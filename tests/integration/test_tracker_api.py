@@ -360,7 +360,7 @@ async def test_bodies_are_bounded(site: Site) -> None:
 
 
 async def test_a_read_only_database_answers_503_and_recovers(site: Site) -> None:
-    """What cannot be recorded is not acknowledged; reading goes on; later everything does."""
+    """What cannot be recorded is neither acknowledged nor shown; the device still looks on."""
     learner, consent = await site.enrolled()
     opened = await site.open(learner, consent)
     await site.study(opened, 30)
@@ -374,7 +374,8 @@ async def test_a_read_only_database_answers_503_and_recovers(site: Site) -> None
     await site.refused(503, "GET", "/readyz")
     await site.refused(503, "POST", "/v1/learners", json=NEWCOMER)
     await site.ask("GET", "/healthz")
-    await site.ask("GET", f"/v1/learners/{learner}/credit?programme=demo")
+    await site.ask("GET", f"/v1/sessions/{opened['session_id']}", headers=bearer)
+    await site.refused(503, "GET", f"/v1/learners/{learner}/credit?programme=demo")
     await read_only(site.studio, False)
     await site.ask("POST", path, json=body, headers=bearer)
     await site.ask("GET", "/readyz")

@@ -15,6 +15,8 @@ from session_tracker.consent_text import load_consent_text
 from session_tracker.desk import Desk
 from session_tracker.events import Check, CheckCause, Identity
 from session_tracker.policy import Policy, load_policy
+from session_tracker.records import SessionRecord
+from session_tracker.settlement import _over
 from session_tracker.shown import DECIDED_MS, FRESH_MS
 from session_tracker.testing import Lesson, Studio
 from verifier.types import Decision
@@ -131,3 +133,30 @@ async def test_the_course_is_what_its_sessions_show(tmp_path: Path, fails: bool)
     for one in frames:
         (programme,) = [p for p in one["programmes"] if p.policy.name == "sample"]
         assert programme.credited_s == one["view"]["course_credited_s"] == one["past"].credited_s
+
+
+def test_what_is_over_overlaps_nothing_that_is_not() -> None:
+    """A settled session that goes on into another is no past, nor then is what it began in."""
+
+    def record(name: str, opened: int, closed: int | None) -> SessionRecord:
+        return SessionRecord(
+            id=name,
+            learner_id="lrn",
+            programme="demo",
+            course=1,
+            policy_version="2",
+            consent_id="con",
+            media=("a",),
+            token_hash="",
+            epoch=1,
+            template_version=1,
+            taking_over=None,
+            opened_ms=opened,
+            closed_ms=closed,
+            settled_ms=closed,
+        )
+
+    early, first, second = record("e", 0, 10), record("1", 20, 100), record("2", 50, 200)
+    assert _over([early, first, second]) == {"e", "1", "2"}
+    assert _over([early, first, second, record("u", 150, None)]) == {"e"}
+    assert _over([early, first, second, record("u", 200, None)]) == {"e", "1", "2"}
