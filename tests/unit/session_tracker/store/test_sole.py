@@ -73,7 +73,8 @@ async def test_a_start_waits_for_the_process_before_it_to_end(
     monkeypatch.setattr(kind, "attempt", attempt)
     second = another(studio)
     starting = asyncio.create_task(second.service.start())
-    await looked.wait()
+    seen = asyncio.create_task(looked.wait())
+    await asyncio.wait({starting, seen}, return_when=asyncio.FIRST_COMPLETED)
     assert not starting.done()
     await studio.stop()
     await starting
