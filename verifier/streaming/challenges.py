@@ -38,8 +38,11 @@ class Challenges:
         cues: CueBoard,
         end: Callable[[ActiveCheck, Outcome], None],
         remembered: int,
+        owner: str = "",
     ) -> None:
+        """`owner` takes turns with others for inference: the session."""
         self._inference = inference
+        self._owner = owner
         self._reference = reference
         self._identify = identify
         self._passive_vote = passive_vote
@@ -112,7 +115,7 @@ class Challenges:
     ) -> None:
         pose = None
         if face is not None:
-            (pose,) = await self._inference.poses([frame], [face])
+            (pose,) = await self._inference.poses([frame], [face], owner=self._owner)
         seen = Sight(
             at_ms=sample.stamp.monotonic_ms,
             track=0 if face is None else sample.track,
@@ -127,6 +130,7 @@ class Challenges:
             faces=[(face,)],
             references=[self._reference],
             liveness=keep is Keep.STRAIGHT,
+            owner=self._owner,
         )
         active.hear(keep, evidence, sample.stamp)
 

@@ -55,7 +55,9 @@ class Inference(Protocol):
         """Say what each frame says about the face most similar to its reference."""
         ...
 
-    async def poses(self, frames: Sequence[Frame], faces: Sequence[Face]) -> list[HeadPose | None]:
+    async def poses(
+        self, frames: Sequence[Frame], faces: Sequence[Face], *, owner: str = ""
+    ) -> list[HeadPose | None]:
         """Give the head pose of one face of each frame; None where the face is not whole."""
         ...
 

@@ -137,6 +137,7 @@ class Stream:
             cues=self.cues,
             end=self._append_challenge,
             remembered=limits.remembered_checks,
+            owner=self.session_id,
         )
         self._closed = False
 
@@ -282,7 +283,9 @@ class Stream:
         alone = len(glance.faces) == 1 and self._challenges.active is None
         if not self._gaze.measures or not alone or glance.frame is None:
             return None
-        (pose,) = await self._inference.poses([glance.frame], [glance.faces[0]])
+        (pose,) = await self._inference.poses(
+            [glance.frame], [glance.faces[0]], owner=self.session_id
+        )
         return self._gaze.see(seq, pose)
 
     def _record(

@@ -167,7 +167,9 @@ class ScriptedEngine:
         references = [reference] * len(frames)
         return await self.assess(frames, faces=faces, references=references, owner=owner)
 
-    async def poses(self, frames: Sequence[Frame], faces: Sequence[Face]) -> list[HeadPose | None]:
+    async def poses(
+        self, frames: Sequence[Frame], faces: Sequence[Face], *, owner: str = ""
+    ) -> list[HeadPose | None]:
         """Say where the person in that place is turned."""
         await asyncio.sleep(0)
         self.frames["pose"] += len(frames)
