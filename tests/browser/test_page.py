@@ -146,7 +146,7 @@ async def test_guided_selfie(browser: Browser, pages: str) -> None:
         await expect(page.locator(".note")).to_contain_text("请正对镜头")
         await readable(page)
         service.face_answer = {"accepted": True, "advice": []}
-        await expect(page.locator(".note.good")).to_contain_text("还没有和身份证照片核对")
+        await expect(page.locator(".note.good")).to_contain_text("还没有和您本人或身份证核对")
         await readable(page)
 
 

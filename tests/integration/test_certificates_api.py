@@ -142,7 +142,8 @@ async def test_a_paper_is_drawn_once(site: Site, monkeypatch: pytest.MonkeyPatch
     first = await asyncio.gather(*(paper() for _ in range(4)))
     assert len(set(first)) == len(drawn) == 1
     people = service.registry.people
-    await people.record(learner, name="Ouyang Feng", identity_number="11010519491231002X")
+    number = "11010519491231002X"
+    await people.record(learner, name="Ouyang Feng", identity_number=number, reason="seen")
     assert await paper() != first[0]
     assert drawn == [None, "Ouyang Feng"]
     await service.erase_person(learner, actor="counter", cause="asked for")
