@@ -176,6 +176,8 @@ def _full(outcome: Outcome) -> Finding:
     if len(passes) < 4:
         return Finding(demand=demand, found="fewer than four recognitions", holds=False)
     own = without(overlap(outcome.role.present(), [(passes[1], passes[-2])]), outcome.challenged)
+    if not own:
+        return Finding(demand=demand, found="none but challenges", holds=False)
     share = total(overlap(own, outcome.credited)) / total(own)
     # A single bracket in the middle would satisfy the ratio and prove nothing.
     wide = total(own) >= 0.6 * total(outcome.role.present())

@@ -49,6 +49,12 @@ def test_full_is_not_met_by_one_short_bracket() -> None:
     assert not judge(_outcome(ROLES["genuine"], (), ())).holds
 
 
+def test_a_lesson_of_nothing_but_a_challenge_does_not_hold() -> None:
+    """Who cannot do what is asked for has no seconds of his own: that is told, not divided by."""
+    outcome = dataclasses.replace(_outcome(ROLES["genuine"], ()), challenged=((0, LESSON_S),))
+    assert not judge(outcome).holds
+
+
 @pytest.mark.parametrize("key", ["other_person", "printed_photo", "photo_on_screen", "nobody"])
 def test_nothing_means_nothing(key: str) -> None:
     """A single credited half second breaks the demand, though it rounds to zero."""
