@@ -1099,6 +1099,7 @@ async def test_row_certificate__a_revoked_one_is_replaced_only_where_its_reason_
     with pytest.raises(ProgrammeComplete):
         await studio.open()
     certification, context = studio.service.certification, studio.service.context()
+    studio.clock.advance(1_000)
     reason = NAME_CORRECTED if corrected else "somebody else sat there"
     await certification.revoke(first, reason=reason, context=context)
     await studio.service.confirm_template(studio.learner_id, reason="looked at again")
