@@ -33,7 +33,15 @@ from session_tracker.events import (
     Upheld,
     VoidReason,
 )
-from session_tracker.intervals import Interval, Intervals, intersect, subtract, total_ms, union
+from session_tracker.intervals import (
+    Interval,
+    Intervals,
+    intersect,
+    subtract,
+    total_ms,
+    union,
+    whole_seconds,
+)
 from session_tracker.playback import Jump, Played, played, standing
 from session_tracker.policy import Policy
 from session_tracker.sharing import Shares, Slice
@@ -138,11 +146,8 @@ class SessionCredit:
         Credited is rounded down; the learner's total (`LearnerCredit`) is rounded once per day
         and is the one that counts.
         """
-        passed, void = self.credited_ms, {}
-        for reason, ms in self.void_ms.items():
-            void[reason] = (passed + ms) // 1_000 - passed // 1_000
-            passed += ms
-        return self.credited_ms // 1_000, {r: s for r, s in void.items() if s}
+        whole = whole_seconds({None: self.credited_ms, **self.void_ms})
+        return whole[None], {r: s for r, s in whole.items() if r is not None and s}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

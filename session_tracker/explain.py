@@ -30,6 +30,7 @@ from session_tracker.events import (
     Upheld,
     VoidReason,
 )
+from session_tracker.intervals import whole_seconds
 from session_tracker.policy import Policy
 from session_tracker.segments import Segment, SegmentState, segments_of
 from session_tracker.shown import horizon
@@ -72,24 +73,19 @@ class Explanation:
         for s in self.spans:
             by_fate[fate_of(s)] += s.end - s.start
         order = sorted(by_fate, key=lambda fate: (not _counts(fate), fate))
-        passed, whole = 0, {}
-        for fate in order:
-            whole[fate] = (passed + by_fate[fate]) // 1_000 - passed // 1_000
-            passed += by_fate[fate]
+        whole = whole_seconds({fate: by_fate[fate] for fate in order})
         return {fate: s for fate, s in whole.items() if s}
 
     def in_seconds(self) -> tuple[int, dict[str, int]]:
         """Whole seconds that count, and the others by reason; they add up to the session's."""
-        passed = sum(s.end - s.start for s in self.spans if s.evidence is not None)
-        void: Counter[str] = Counter()
+        counted, void = 0, Counter[str]()
         for s in self.spans:
-            if s.evidence is None and s.reason is not None:
+            if s.evidence is not None:
+                counted += s.end - s.start
+            elif s.reason is not None:
                 void[str(s.reason)] += s.end - s.start
-        credited_s, whole = passed // 1_000, {}
-        for reason in sorted(void):
-            whole[reason] = (passed + void[reason]) // 1_000 - passed // 1_000
-            passed += void[reason]
-        return credited_s, {reason: s for reason, s in whole.items() if s}
+        whole = whole_seconds({"": counted, **dict(sorted(void.items()))})
+        return whole.pop(""), {reason: s for reason, s in whole.items() if s}
 
     def at(self, t: int) -> Segment:
         """Give the span that an instant lies in. Raises LookupError outside of the session."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias, TypeVar
+
+K = TypeVar("K")
 
 Interval: TypeAlias = tuple[int, int]
 """(start, end) in milliseconds, start included, end not; empty where end <= start."""
@@ -60,3 +62,15 @@ def subtract(first: Intervals, second: Intervals) -> Intervals:
 def total_ms(intervals: Iterable[Interval]) -> int:
     """Add up how long they are, in milliseconds; give it disjoint ones."""
     return sum(end - start for start, end in intervals)
+
+
+def whole_seconds(parts_ms: Mapping[K, int]) -> dict[K, int]:
+    """Round parts of a whole to seconds that add up to the whole's, in the order given.
+
+    The first one is rounded down. What has less than a second in it may have none.
+    """
+    passed, whole = 0, {}
+    for part, ms in parts_ms.items():
+        whole[part] = (passed + ms) // 1_000 - passed // 1_000
+        passed += ms
+    return whole

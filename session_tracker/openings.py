@@ -98,16 +98,9 @@ class Openings:
         async with self._stage.database.read() as connection:
             epoch = 1 + await rows.last_epoch(connection, learner_id)
         held = await self._held_elsewhere(learner_id, take_over=take_over)
-        token = f"sst_{secrets.token_urlsafe(32)}"
-        record = SessionRecord(
-            id=f"ses_{secrets.token_hex(12)}",
-            learner_id=learner_id,
-            programme=programme,
-            course=admission.course.course,
-            policy_version=admission.policy.version,
-            consent_id=consent_id,
-            media=tuple(media),
-            token_hash=token_hash(token),
+        record, token = _record(
+            admission,
+            media,
             epoch=epoch,
             template_version=admission.template.version,
             taking_over=held,
@@ -185,21 +178,9 @@ class Openings:
             epoch = 1 + await rows.last_epoch(connection, learner_id)
         if await self._held_elsewhere(learner_id, take_over=False) is not None:
             raise lease.refuse_parallel()
-        token = f"sst_{secrets.token_urlsafe(32)}"
         now = self._stage.axis.now()
-        record = SessionRecord(
-            id=f"ses_{secrets.token_hex(12)}",
-            learner_id=learner_id,
-            programme=programme,
-            course=admission.course.course,
-            policy_version=admission.policy.version,
-            consent_id=admission.consent.id,
-            media=tuple(media),
-            token_hash=token_hash(token),
-            epoch=epoch,
-            template_version=0,
-            taking_over=None,
-            opened_ms=now,
+        record, token = _record(
+            admission, media, epoch=epoch, template_version=0, taking_over=None, opened_ms=now
         )
         live = Live(
             record=record, course=admission.course, policy=admission.policy, machine=Machine()
@@ -305,6 +286,34 @@ class Openings:
                 await stage.asking.close_stream(grant.stream_id)
                 require_open(live)
             return grant
+
+
+def _record(
+    admission: Admission | SupervisedAdmission,
+    media: Sequence[str],
+    *,
+    epoch: int,
+    template_version: int,
+    taking_over: str | None,
+    opened_ms: int,
+) -> tuple[SessionRecord, str]:
+    """Make a session's record and the token whose hash it keeps."""
+    token = f"sst_{secrets.token_urlsafe(32)}"
+    record = SessionRecord(
+        id=f"ses_{secrets.token_hex(12)}",
+        learner_id=admission.course.learner_id,
+        programme=admission.course.programme,
+        course=admission.course.course,
+        policy_version=admission.policy.version,
+        consent_id=admission.consent.id,
+        media=tuple(media),
+        token_hash=token_hash(token),
+        epoch=epoch,
+        template_version=template_version,
+        taking_over=taking_over,
+        opened_ms=opened_ms,
+    )
+    return record, token
 
 
 def _opening(admission: Admission, live: Live) -> dict[str, object]:

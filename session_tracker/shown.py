@@ -30,10 +30,7 @@ def horizon(end: int, policy: Policy) -> int:
 
 def credited(session: SessionCredit, policy: Policy) -> tuple[CreditedInterval, ...]:
     """Give what is shown of a session's credited time."""
-    if session.closed:
-        return session.credited
-    until = horizon(session.end, policy)
-    return tuple(replace(i, end=min(i.end, until)) for i in session.credited if i.start < until)
+    return session.credited if session.closed else _before(session.credited, session.end, policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +66,7 @@ class Growing:
 
     def at(self, now: int, policy: Policy) -> tuple[int, int]:
         """Give whole seconds of the session and of the course, as shown at `now` (UTC ms)."""
-        until = None if self.closed else horizon(now, policy)
-        own = [
-            i if until is None else replace(i, end=min(i.end, until))
-            for i in self.own
-            if until is None or i.start < until
-        ]
+        own = self.own if self.closed else _before(self.own, now, policy)
         session_s = sum(i.end - i.start for i in own) // 1_000
         return session_s, _seconds(Counter(self.days) + _days(own, policy))
 
@@ -90,6 +82,13 @@ def growing(session_id: str, credit: LearnerCredit, policy: Policy) -> Growing:
         else:
             days += _days(credited(session, policy), policy)
     return Growing(days=days, own=own, closed=closed)
+
+
+def _before(
+    intervals: Iterable[CreditedInterval], now: int, policy: Policy
+) -> tuple[CreditedInterval, ...]:
+    until = horizon(now, policy)
+    return tuple(replace(i, end=min(i.end, until)) for i in intervals if i.start < until)
 
 
 def _days(intervals: Iterable[CreditedInterval], policy: Policy) -> Counter[date]:

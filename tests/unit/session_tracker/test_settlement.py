@@ -130,3 +130,5 @@ def test_take_overs_in_a_row_leave_nothing_overlapping() -> None:
     assert _over([record("z", 10, 90), first, second, third]) == {"z"}
     assert _over([first, second]) == {"a", "b"}
     assert _over([third]) == frozenset()
+    # One that begins when another ends does not overlap it.
+    assert _over([first, second, record("d", 310, None)]) == {"a", "b"}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from session_tracker import settlement
 from session_tracker.catalogue import load_catalogue
 from session_tracker.consent_text import load_consent_text
+from session_tracker.credit import LearnerCredit, SessionFacts
 from session_tracker.desk import Desk
 from session_tracker.events import Check, CheckCause, Identity
 from session_tracker.policy import Policy, load_policy
-from session_tracker.records import SessionRecord
-from session_tracker.settlement import _over
 from session_tracker.shown import DECIDED_MS, FRESH_MS
 from session_tracker.testing import Lesson, Studio
 from verifier.types import Decision
@@ -135,28 +135,26 @@ async def test_the_course_is_what_its_sessions_show(tmp_path: Path, fails: bool)
         assert programme.credited_s == one["view"]["course_credited_s"] == one["past"].credited_s
 
 
-def test_what_is_over_overlaps_nothing_that_is_not() -> None:
-    """A settled session that goes on into another is no past, nor then is what it began in."""
+async def test_reports_derive_credit_every_twenty_seconds_and_the_past_once(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often a device reports and asks, whatever was studied before."""
+    first = await studio.open()
+    await first.watch(200)
+    await first.close()
+    asked: list[tuple[int, int]] = []
+    real = settlement.derive
 
-    def record(name: str, opened: int, closed: int | None) -> SessionRecord:
-        return SessionRecord(
-            id=name,
-            learner_id="lrn",
-            programme="demo",
-            course=1,
-            policy_version="2",
-            consent_id="con",
-            media=("a",),
-            token_hash="",
-            epoch=1,
-            template_version=1,
-            taking_over=None,
-            opened_ms=opened,
-            closed_ms=closed,
-            settled_ms=closed,
-        )
+    def derive(sessions: Sequence[SessionFacts], *given: Any, **more: Any) -> LearnerCredit:
+        past = more.get("past")
+        asked.append((len(sessions), 0 if past is None else len(past.sessions)))
+        return real(sessions, *given, **more)
 
-    early, first, second = record("e", 0, 10), record("1", 20, 100), record("2", 50, 200)
-    assert _over([early, first, second]) == {"e", "1", "2"}
-    assert _over([early, first, second, record("u", 150, None)]) == {"e"}
-    assert _over([early, first, second, record("u", 200, None)]) == {"e", "1", "2"}
+    lesson = await studio.open()
+    await lesson.watch(30)
+    monkeypatch.setattr(settlement, "derive", derive)
+    for _ in range(12):
+        await lesson.watch(5)
+        await lesson.report()
+    assert 2 <= len(asked) <= 4  # in a minute
+    assert set(asked) == {(1, 1)}
