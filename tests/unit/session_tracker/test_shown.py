@@ -142,6 +142,7 @@ async def test_reports_derive_credit_every_twenty_seconds_and_the_past_once(
     first = await studio.open()
     await first.watch(200)
     await first.close()
+    studio.clock.advance(1_000)
     asked: list[tuple[int, int]] = []
     real = settlement.derive
 
