@@ -134,9 +134,10 @@ class FakeService:
         if self.socket is not None:
             self.socket.send(json.dumps({**self._cue, "seq": None, "accepted": None}))
 
-    async def _connect(self, socket: WebSocketRoute) -> None:
+    def _connect(self, socket: WebSocketRoute) -> None:
         if self.replaced:
-            await socket.close(code=4001)
+            # It is open before it is closed, as the service's own.
+            socket.on_message(lambda _: asyncio.ensure_future(socket.close(code=4001)))
             return
         self.socket = socket
         socket.on_message(self._frame)
