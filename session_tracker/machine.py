@@ -102,6 +102,8 @@ class Machine:
 
     last_pass: int | None = None
     last_check: int | None = None
+    checked_at: int | None = None
+    """When the last check was answered."""
     random_at: int | None = None
     """When the next random check comes."""
     random_active: bool = False
