@@ -10,7 +10,8 @@ those of `benren.problems`.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -249,6 +250,23 @@ class BenrenClient:
         raise_for_problem(response)
         return response.content
 
+    async def settle_courses(self) -> AsyncIterator[dict[str, Any]]:
+        """Have every course settled anew; gives what each comes to. Needs the scope `admin`.
+
+        Raises UnexpectedAnswer where the pass was broken off: begin it anew then, what is done is
+        not done twice.
+        """
+        count = 0
+        async for line in self._tracker.lines("POST", "/v1/courses:settle"):
+            if line.get("type") == "end" and line.get("courses") == count:
+                return
+            count += 1
+            yield line
+        raise UnexpectedAnswer(
+            f"The pass was broken off after {count} courses.",
+            remedy="Begin it anew: what is done is not done twice.",
+        )
+
     async def ledger_head(self) -> dict[str, Any]:
         """Give the newest signed head of the ledger."""
         return await self._tracker.ask("GET", "/v1/ledger/head")
@@ -455,6 +473,20 @@ class _Line:
         token: str = "",
     ) -> dict[str, Any]:
         return json_object(await self.send(method, path, body=body, params=params, token=token))
+
+    async def lines(self, method: str, path: str) -> AsyncIterator[dict[str, Any]]:
+        """Give the objects of an answer in JSON Lines, as they come."""
+        try:
+            async with self._http.stream(method, path) as response:
+                if not response.is_success:
+                    await response.aread()
+                raise_for_problem(response)
+                async for line in response.aiter_lines():
+                    yield json.loads(line)
+        except httpx.TransportError as error:
+            raise unreachable(self.url, error) from error
+        except ValueError as error:
+            raise _not_as_documented("line", error) from error
 
     async def aclose(self) -> None:
         await self._http.aclose()
