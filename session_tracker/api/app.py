@@ -21,6 +21,7 @@ from session_tracker.api.reviews import reviews_router
 from session_tracker.api.sessions import sessions_router
 from session_tracker.api.settling import settling_router
 from session_tracker.api.staff import staff_router
+from session_tracker.api.supervised import supervised_router
 from session_tracker.consent_text import ConsentText, load_consent_text
 from session_tracker.desk import Desk
 from session_tracker.enroller import Enroller
@@ -114,6 +115,7 @@ def tracker_router(
         me_router(service, desk),
         appeals_router(service),
         staff_router(service),
+        supervised_router(service, desk),
         reviews_router(service),
         pages_router(media_origins=service.catalogue.origins()),
     ):
