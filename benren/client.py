@@ -10,14 +10,14 @@ those of `benren.problems`.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
 from benren.line import Line, not_as_documented
-from benren.problems import raise_for_problem
+from benren.problems import UnexpectedAnswer, raise_for_problem
 from benren.study import SessionStatus, StudySession, status_of
 
 __all__ = ["BenrenClient", "EnrolledFace", "Invited", "SessionStatus", "StudySession"]
@@ -228,6 +228,23 @@ class BenrenClient:
         response = await self._tracker.send("GET", f"/v1/certificates/{number}/document")
         raise_for_problem(response)
         return response.content
+
+    async def settle_courses(self) -> AsyncIterator[dict[str, Any]]:
+        """Have every course settled anew; gives what each comes to. Needs the scope `admin`.
+
+        Raises UnexpectedAnswer where the pass was broken off: begin it anew then, what is done is
+        not done twice.
+        """
+        count = 0
+        async for line in self._tracker.lines("POST", "/v1/courses:settle"):
+            if line.get("type") == "end" and line.get("courses") == count:
+                return
+            count += 1
+            yield line
+        raise UnexpectedAnswer(
+            f"The pass was broken off after {count} courses.",
+            remedy="Begin it anew: what is done is not done twice.",
+        )
 
     async def ledger_head(self) -> dict[str, Any]:
         """Give the newest signed head of the ledger."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
 
-from benren.problems import UnexpectedAnswer, json_object, unreachable
+from benren.problems import UnexpectedAnswer, json_object, raise_for_problem, unreachable
 
 
 class Line:
@@ -65,6 +66,20 @@ class Line:
     ) -> dict[str, Any]:
         """Send a request and give the JSON object of a good answer, or raise what it stands for."""
         return json_object(await self.send(method, path, body=body, params=params, token=token))
+
+    async def lines(self, method: str, path: str) -> AsyncIterator[dict[str, Any]]:
+        """Give the objects of an answer in JSON Lines, as they come."""
+        try:
+            async with self._http.stream(method, path) as response:
+                if not response.is_success:
+                    await response.aread()
+                raise_for_problem(response)
+                async for line in response.aiter_lines():
+                    yield json.loads(line)
+        except httpx.TransportError as error:
+            raise unreachable(self.url, error) from error
+        except ValueError as error:
+            raise not_as_documented("line", error) from error
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -1,7 +1,8 @@
 """What others are told: which ledger entries are events, and how an event reads. Pure.
 
 An event is made from the entry that records the fact, so that nothing is announced that the
-ledger does not hold. It names pseudonyms only, and no score.
+ledger does not hold. It names pseudonyms only, no score, and no check code: with that anybody gets
+the paper, which has the name. Whoever may have it fetches the document by its number.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ _KEPT: Final = {
     "check.failed": ("t", "since", "active", "outcome"),
     "segment.credited": ("start", "end", "state", "evidence_type"),
     "segment.voided": ("start", "end", "state", "void_reason"),
-    "certificate.issued": ("number", "check_code", "credited_s", "programme", "course"),
+    "certificate.issued": ("number", "credited_s", "programme", "course"),
     "certificate.revoked": ("number",),
     "review.opened": ("review", "kind", "learner", "start", "end", "answer_by_ms", "decide_by_ms"),
     "review.decided": ("review", "ruling", "start", "end"),

@@ -12,6 +12,7 @@ from typing import Final
 from session_tracker.credit import EvidenceType
 from session_tracker.enrolment import Registry
 from session_tracker.events import (
+    CloseReason,
     Disputed,
     Granted,
     Judgement,
@@ -19,6 +20,8 @@ from session_tracker.events import (
     Upheld,
 )
 from session_tracker.intervals import Intervals, subtract, union
+from session_tracker.live import Live
+from session_tracker.machine import Close
 from session_tracker.office import Office
 from session_tracker.pictures import Pictures
 from session_tracker.policy import Policy
@@ -29,9 +32,12 @@ from session_tracker.segments import segments_of
 from session_tracker.staff_words import IN_WORDS
 from session_tracker.stage import Stage
 from session_tracker.store import sessions as rows
+from session_tracker.store.writer import Transaction
 from session_tracker.turns import unknown_session
-from verifier.errors import BenrenError, NotFound
+from verifier.errors import BenrenError, NotFound, Refused
 
+ENDED: Final = "ended_by_staff"
+"""Kind of the entry that says who of staff ended a session, with a digest of why."""
 SAME_FACE: Final = "the same face is enrolled under another account of the business"
 _log = logging.getLogger("benren.tracker")
 
@@ -151,6 +157,44 @@ class Casework:
             data={"actor": actor, "reason_sha256": sealed.sha256},
             keep=lambda tx, key: sealed.keep(tx, session_id, key),
         )
+
+    def supervised(self) -> list[Live]:
+        """Give the sessions without a camera that have not ended, the newest first."""
+        found = (live for live in self._stage.turns.sessions.values() if live.open)
+        without = [live for live in found if live.record.without_camera]
+        return sorted(without, key=lambda live: live.record.opened_ms, reverse=True)
+
+    async def end_supervised(self, session_id: str, *, actor: str, reason: str) -> None:
+        """End a session without a camera and settle it; one that has ended keeps its end.
+
+        Raises NotFound, Refused for a session with a camera.
+        """
+        record, _ = await self._session(session_id)
+        if not record.without_camera:
+            raise Refused(
+                "A session with a camera is the learner's to end.",
+                remedy="Refuse the registration, or erase, where it must not go on.",
+            )
+        sealed = await self._registry.staff_words.seal(record.learner_id, reason)
+        turns = self._stage.turns
+        async with turns.held(session_id, token=None) as live:
+            if live.open:
+                turn = turns.turn(live)
+                turn.let_pass()  # what is due comes first: it may have ended by itself
+                ends = turn.closed is None
+                if ends:
+                    turn.close(Close(reason=CloseReason.STAFF))
+                    data = {"actor": actor, "reason_sha256": sealed.sha256}
+                    turn.add_entry(
+                        kind=ENDED, key=ENDED, at_ms=turn.now, reason=IN_WORDS, data=data
+                    )
+
+                async def before(tx: Transaction) -> None:
+                    if ends:
+                        await sealed.keep(tx, session_id, ENDED)
+
+                await turns.commit(live, turn, before)
+        await self._stage.settle(live)
 
     # --- carrying out ----------------------------------------------------------------------
 

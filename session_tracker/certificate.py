@@ -7,7 +7,9 @@ revocation, or a settlement that a later decision replaced: ask the public check
 
 The check code has 16 characters of Crockford's base 32 (digits and capitals without I, L, O, U):
 the first 80 bits of SHA-256 over the canonical JSON of the member ``certificate``. Whoever has
-the document can compute it; whoever has the code can tell that a document is another one.
+the document can compute it; whoever has the code can tell that a document is another one. Nobody
+else can: the member ``salt`` is 128 random bits that stand nowhere but in the document, while all
+the rest of it can be put together again from an export of the ledger.
 """
 
 from __future__ import annotations
@@ -110,6 +112,7 @@ def issue(claim: Claim, holdings: Sequence[Holding], head: Head, keyring: KeyRin
     core = {
         "type": TYPE,
         "v": 1,
+        "salt": secrets.token_hex(16),
         "number": claim.number,
         "holder": claim.learner_id,
         "programme": claim.programme,

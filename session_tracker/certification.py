@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from session_tracker.certificate import Claim, Holding
 from session_tracker.ledger import Context, Ledger
 from session_tracker.people import PERSON_RECORDED, People
 from session_tracker.records import Course
+from session_tracker.review import BY_RULE
 from session_tracker.settlement import CourseCredit, Settlement
 from session_tracker.staff_words import IN_WORDS, digest
 from session_tracker.store.certificates import HOURS_VOID, ISSUED_ANEW, read_standing
@@ -100,7 +102,7 @@ class Certification:
         held = state.certificate
         if held is None or not held.holds or state.confirmed_s >= state.target_s:
             return False
-        await self.revoke(held.number, reason=HOURS_VOID, context=context)
+        await self.revoke(held.number, actor=BY_RULE, reason=HOURS_VOID, context=context)
         return True
 
     async def _holding(self, session_id: str, size: int) -> Holding:
@@ -129,7 +131,7 @@ class Certification:
             context=context,
             data={
                 "number": number,
-                "check_code": checked.check_code,
+                "document_sha256": hashlib.sha256(document).hexdigest(),
                 "credited_s": checked.credited_s,
                 "programme": course.programme,
                 "course": course.course,
@@ -188,8 +190,11 @@ class Certification:
             found = (await connection.execute(query)).mappings().all()
         return tuple(Issued(**{**row, "document": bytes(row["document"])}) for row in found)
 
-    async def revoke(self, number: str, *, reason: str, context: Context) -> Issued:
-        """Revoke a certificate; revoking twice keeps the first reason. Raises NotFound."""
+    async def revoke(self, number: str, *, actor: str, reason: str, context: Context) -> Issued:
+        """Revoke a certificate; revoking twice keeps the first reason. Raises NotFound.
+
+        `actor`, who does it, stands in the ledger: the name of an API key, or `BY_RULE`.
+        """
         found = await self.issued(number)
         now = self._clock.stamp().utc_ms
         entry = ledger.entry(
@@ -199,7 +204,7 @@ class Certification:
             at_ms=now,
             context=context,
             reason=reason if reason in ISSUED_ANEW else IN_WORDS,
-            data={"number": number, "reason_sha256": digest(reason)},
+            data={"number": number, "actor": actor, "reason_sha256": digest(reason)},
         )
 
         async def job(tx: Transaction) -> None:

@@ -261,6 +261,13 @@ class Registry:
         async with self._database.read() as connection:
             return await rows.count_faces(connection)
 
+    async def face_waits(self, learner_id: str) -> bool:
+        """Tell whether hours are provisional until somebody confirms the learner's newest face."""
+        waits = rows.unconfirmed(self.programmes.provisional())
+        query = select(learners.c.id).where(learners.c.id == learner_id, waits)
+        async with self._database.read() as connection:
+            return await connection.scalar(query) is not None
+
     async def is_held(self, template: Template) -> bool:
         """Tell whether a review about this face is undecided: credit under it is provisional."""
         async with self._database.read() as connection:

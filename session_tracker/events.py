@@ -81,6 +81,8 @@ class CloseReason(StrEnum):
     EXPIRED = "expired"
     SYSTEM_ERROR = "system_error"
     """The service could not go on: its clock was set back."""
+    STAFF = "staff"
+    """Staff, who had answered for the learner, ended it."""
 
 
 class VoidReason(StrEnum):

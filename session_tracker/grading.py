@@ -11,6 +11,7 @@ from session_tracker.events import Fact
 from session_tracker.live import Live
 from session_tracker.machine import LIVE_STATES
 from session_tracker.records import Course
+from session_tracker.settle_all import Graded
 from session_tracker.settlement import CourseCredit, Settlement
 from session_tracker.shown import FRESH_MS
 from session_tracker.turn import Turn
@@ -35,24 +36,32 @@ class Grading:
         self._registry = registry
         self._grading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def grade(self, course: Course) -> None:
-        """Settle anew what has changed, revoke and certify what is due; one at a time."""
+    async def grade(self, course: Course, settlement: Settlement | None = None) -> Graded:
+        """Settle anew what has changed, revoke and certify what is due; one at a time.
+
+        Where it is done for everybody, by a `settlement` that keeps nothing.
+        """
         lock = self._grading.setdefault(course.learner_id, asyncio.Lock())
         async with lock:
-            state = await self.course_credit(course)
+            state = await self.course_credit(course, settlement)
             context = self._turns.context(state.policy)
-            await self._settlement.regrade(state, context)
-            if not await self._certification.revoke_void(state, context):
-                await self._certification.certify(state, context)
+            regraded = await self._settlement.regrade(state, context)
+            if await self._certification.revoke_void(state, context):
+                revoked = state.certificate_number
+                return Graded(state=state, regraded=regraded, revoked=revoked)
+            certified = await self._certification.certify(state, context)
+            return Graded(state=state, regraded=regraded, certified=certified)
 
     async def grade_all(self, learner_id: str) -> None:
         """Settle anew what a decision about the learner changes in his courses."""
         for course in await self._registry.courses(learner_id):
             await self.grade(course)
 
-    async def course_credit(self, course: Course) -> CourseCredit:
+    async def course_credit(
+        self, course: Course, settlement: Settlement | None = None
+    ) -> CourseCredit:
         """Derive a learner's credit in a course, now."""
-        return await self._settlement.course_credit(
+        return await (settlement or self._settlement).course_credit(
             course, now_ms=self._turns.axis.now(), running=self._running(course)
         )
 

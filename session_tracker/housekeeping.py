@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import ColumnElement, delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker.enrolment import CONSENT_PURPOSE
@@ -30,8 +30,9 @@ from session_tracker.store.schema import (
     sessions,
     templates,
 )
-from session_tracker.store.tables_people import offline_hours, people
+from session_tracker.store.tables_people import offline_hours, people, registrations
 from session_tracker.store.tables_reviews import pictures, reviews
+from session_tracker.store.tables_signin import invitations, learner_tokens
 from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.store.writer import Transaction
 from verifier.clock import Clock
@@ -221,8 +222,11 @@ class Housekeeping:
             people.c.recorded_ms < limit,
             func.coalesce(since, 0) < limit,
         )
+        if limit is None:
+            return []
+        query = query.where(*_not_back(people.c.learner_id, limit))
         async with self._database.read() as connection:
-            return [] if limit is None else list((await connection.scalars(query)).all())
+            return list((await connection.scalars(query)).all())
 
     def _records_limit(self) -> int | None:
         """Give before when what happened last was long enough ago, UTC ms; None: never."""
@@ -247,6 +251,7 @@ class Housekeeping:
             select(learners.c.id)
             .where(
                 learners.c.created_ms < limit,
+                *_not_back(learners.c.id, limit),
                 *(
                     ~exists().where(table.c.learner_id == learners.c.id, condition)
                     for table, condition in newer
@@ -280,6 +285,23 @@ class Housekeeping:
             return (await tx.connection.execute(over)).rowcount
 
         return await self._database.write(job)
+
+
+def _not_back(learner_id: ColumnElement[str], limit: int) -> list[ColumnElement[bool]]:
+    """Make the conditions that a learner has not come back since: to begin the next course, say.
+
+    Invited, signed in, recorded anew, consenting or approved, though he has not studied yet.
+    """
+    signs = (
+        (consents.alias(), "given_ms"),
+        (registrations.alias(), "changed_ms"),
+        (people.alias(), "recorded_ms"),
+        (invitations.alias(), "issued_ms"),
+        (learner_tokens.alias(), "issued_ms"),
+    )
+    return [
+        ~exists().where(sign.c.learner_id == learner_id, sign.c[at] >= limit) for sign, at in signs
+    ]
 
 
 async def _enrolled(connection: AsyncConnection, after: str) -> dict[str, int]:

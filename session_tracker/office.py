@@ -140,15 +140,21 @@ class Office:
         *,
         state: RegistrationState | None = None,
         business_ref: str | None = None,
+        face_waits: bool = False,
         after: str = "",
         limit: int = _MOST,
     ) -> list[tuple[Learner, Registration]]:
-        """List learners with their registrations, by pseudonym; `after` goes on behind one."""
+        """List learners with their registrations, by pseudonym; `after` goes on behind one.
+
+        With `face_waits` only those whose hours wait for somebody to confirm the face.
+        """
         conditions: list[Any] = [learners.c.id > after]
         if state is not None:
             conditions.append(self._stands(state))
         if business_ref is not None:
             conditions.append(learners.c.business_ref == business_ref)
+        if face_waits:
+            conditions.append(rows.unconfirmed(self._registry.programmes.provisional()))
         query = (
             select(learners, registrations)
             .outerjoin(registrations, registrations.c.learner_id == learners.c.id)

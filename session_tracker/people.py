@@ -16,6 +16,7 @@ from session_tracker import ledger
 from session_tracker.identity_number import masked_number, read_identity_number
 from session_tracker.learner_keys import LearnerKey, LearnerKeys, Realm
 from session_tracker.ledger import Context
+from session_tracker.staff_words import IN_WORDS, Sealed, StaffWords
 from session_tracker.store.database import Database
 from session_tracker.store.schema import certificates, learners, ledger_entries
 from session_tracker.store.tables_people import people
@@ -58,6 +59,7 @@ class People:
     def __init__(self, database: Database, keys: LearnerKeys, clock: Clock) -> None:
         self._database = database
         self._keys = keys
+        self._words = StaffWords(database, keys)
         self._clock = clock
 
     async def record(
@@ -92,7 +94,8 @@ class People:
         if identity_number is not None:
             await self._keys.index(learner_id, identity_number)
         key = await self._keys.ensure(learner_id, Realm.PERSON)
-        await self._database.write(_recording(made, key, now.utc_ms, actor=actor, reason=reason))
+        why = await self._words.seal(learner_id, reason) if reason else None
+        await self._database.write(_recording(made, key, now.utc_ms, actor=actor, why=why))
         return made
 
     async def _require_reason(self, learner_id: str, reason: str) -> None:
@@ -102,7 +105,7 @@ class People:
         if issued is not None and not reason:
             raise Conflict(
                 "A certificate was issued to this learner: a change of the name needs a reason.",
-                remedy="Give `reason`; it is recorded in the ledger, with who changed it.",
+                remedy="Give `reason`; the ledger has its digest, and who changed it.",
             )
 
     async def name_tag(self, learner_id: str) -> str | None:
@@ -140,9 +143,12 @@ class People:
 
 
 def _recording(
-    made: Person, key: LearnerKey, now: int, *, actor: str, reason: str
+    made: Person, key: LearnerKey, now: int, *, actor: str, why: Sealed | None
 ) -> Callable[[Transaction], Awaitable[None]]:
-    """Make the job that stores a person, with the ledger's entry: keyed hashes, never the name."""
+    """Make the job that stores a person, with the ledger's entry: keyed hashes, never the name.
+
+    Why it was changed may name people, too: the entry has its digest.
+    """
     number = None if made.identity_number is None else made.identity_number.encode()
     values = {
         "name": key.seal(_NAME, made.name.encode()),
@@ -150,11 +156,13 @@ def _recording(
         "recorded_ms": now,
         "erased_ms": None,
     }
-    data = {
+    data: dict[str, str | None] = {
         "actor": actor,
         "name_hmac": key.tag(_NAME, made.name.encode()),
         "identity_number_hmac": None if number is None else key.tag(_NUMBER, number),
     }
+    if why is not None:
+        data["reason_sha256"] = why.sha256
     mine = people.c.learner_id == made.learner_id
 
     async def job(tx: Transaction) -> None:
@@ -172,10 +180,12 @@ def _recording(
             kind=PERSON_RECORDED,
             at_ms=now,
             context=_NO_RULES,
-            reason=reason,
+            reason="" if why is None else IN_WORDS,
             data=data,
         )
         await tx.append([entry])
+        if why is not None:
+            await why.keep(tx, entry.subject, entry.key)
 
     return job
 

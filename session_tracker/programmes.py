@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 
 from session_tracker import ledger
 from session_tracker.ledger import Context
-from session_tracker.policy import Policy, stored_policy
+from session_tracker.policy import Policy, Provenance, stored_policy
 from session_tracker.store.database import Database
 from session_tracker.store.schema import programmes
 from session_tracker.store.writer import Transaction
@@ -60,6 +60,11 @@ class Programmes:
     def in_force(self) -> Mapping[str, Policy]:
         """Give the policies in force by programme."""
         return self._newest
+
+    def provisional(self) -> frozenset[Provenance]:
+        """Give the kinds of enrolment of which some policy in force asks for a confirmation."""
+        policies = self._newest.values()
+        return frozenset(p for p in Provenance if any(one.is_provisional(p) for one in policies))
 
     def policy(self, programme: str, version: str | None = None) -> Policy:
         """Give a programme's policy: that version, or the one in force. Raises NotFound."""

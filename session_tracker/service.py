@@ -5,11 +5,12 @@ Stream events become facts, rules become actions, all of it durable: that machin
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -143,6 +144,7 @@ class SessionService:
         """Opens sessions, and streams of running ones."""
         self._database = database
         self._policies = tuple(policies)
+        self._settling = asyncio.Lock()
         self._keyring = keyring
         self.exports = Exports(database, self._stage.ledger, self._stage.registry.programmes)
         """Hours for others."""
@@ -427,19 +429,37 @@ class SessionService:
         await self._stage.grading.grade_all(learner_id)
         return refused
 
-    async def settle_all(self, *, write: bool = False) -> AsyncIterator[CourseOutcome]:
-        """Derive every course in one pass; `write` settles anew what came to another result."""
-        programmes = self.registry.programmes
+    async def settle_all(self, *, write: bool = False) -> AsyncGenerator[CourseOutcome, None]:
+        """Derive every course in one pass; `write` grades each, as after a decision about it.
+
+        Raises Conflict where such a pass is under way.
+        """
+        programmes, grading = self.registry.programmes, self._stage.grading
         settlement = Settlement(self._database, programmes, self._clock, kept_facts=0)
         now = self._stage.axis.now()
-        context = self.context() if write else None
-        outcomes = settle_all(self._database, settlement, now_ms=now, context=context)
-        async for outcome in outcomes:
-            yield outcome
+        if not write:
+            async for outcome in settle_all(self._database, settlement, now_ms=now):
+                yield outcome
+            return
+        if self._settling.locked():
+            raise Conflict(
+                "Somebody is settling every course already.", remedy="Wait for the end of it."
+            )
+        async with self._settling:
+            outcomes = settle_all(
+                self._database,
+                settlement,
+                now_ms=now,
+                grade=lambda course: grading.grade(course, settlement),
+            )
+            async for outcome in outcomes:
+                yield outcome
 
-    async def revoke_certificate(self, number: str, *, reason: str) -> Issued:
+    async def revoke_certificate(self, number: str, *, actor: str, reason: str) -> Issued:
         """Revoke a certificate; for reasons of `ISSUED_ANEW` another takes its place where due."""
-        revoked = await self.certification.revoke(number, reason=reason, context=self.context())
+        revoked = await self.certification.revoke(
+            number, actor=actor, reason=reason, context=self.context()
+        )
         if revoked.revoked_reason in ISSUED_ANEW:
             await self._stage.grading.grade_all(revoked.learner_id)
         return revoked

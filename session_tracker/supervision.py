@@ -22,21 +22,24 @@ def answered_for(live: Live, state: State, start: int, end: int, *, now: int) ->
     """Give the fact that staff answer for the learner from `start` to `end` (UTC ms).
 
     `state` is where the session stands at `now`. A clock of theirs that is a little fast or slow
-    means the present.
+    means the present, and the hour from now.
 
     Raises BadRequest where the interval is empty, begins in the future, ends too far ahead or lies
     outside of the session; Conflict where the session with a camera has ended; Refused where it is
     not for staff to decide.
     """
     runs = state in LIVE_STATES
-    if runs and abs(start - now) <= live.policy.clock.client_skew_s * 1_000:
+    skew, latest = live.policy.clock.client_skew_s * 1_000, now + MOST_AHEAD_MS
+    if runs and abs(start - now) <= skew:
         start = now
+    if latest < end <= latest + skew:
+        end = latest
     if start > now:
         raise BadRequest(
             "Nobody saw yet what lies in the future.",
             remedy=f"Confirm from now on ({now} UTC ms), for as long as you stay.",
         )
-    if end > now + MOST_AHEAD_MS:
+    if end > latest:
         raise BadRequest(
             f"Nobody answers for more than {MOST_AHEAD_MS // 60_000} minutes ahead.",
             remedy="Confirm again when that time has come.",

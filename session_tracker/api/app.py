@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Response
 from pydantic import BaseModel, Field
 
-from session_tracker.api import certificates, me, pages, reviews, staff
+from session_tracker.api import certificates, me, pages, reviews, settling, staff
 from session_tracker.api.appeals import appeals_router
 from session_tracker.api.certificates import certificates_router
 from session_tracker.api.exports import exports_router
@@ -19,7 +19,9 @@ from session_tracker.api.pages import pages_router
 from session_tracker.api.records import records_router
 from session_tracker.api.reviews import reviews_router
 from session_tracker.api.sessions import sessions_router
+from session_tracker.api.settling import settling_router
 from session_tracker.api.staff import staff_router
+from session_tracker.api.supervised import supervised_router
 from session_tracker.consent_text import ConsentText, load_consent_text
 from session_tracker.desk import Desk
 from session_tracker.enroller import Enroller
@@ -59,6 +61,7 @@ RULES: Final = (
         by=(KeyScope.TRACKER, KeyScope.INSPECTOR),
         max_body_bytes=_SMALL,
     ),
+    *settling.RULES,
     RouteRule(path="/v1/outbox", by=KeyScope.ADMIN, max_body_bytes=_SMALL),
     RouteRule(path="/v1/outbox/{rest:path}", by=KeyScope.ADMIN, max_body_bytes=_SMALL),
     *pages.RULES,
@@ -107,10 +110,12 @@ def tracker_router(
         records_router(service),
         certificates_router(service),
         outbox_router(service),
+        settling_router(service),
         exports_router(service),
         me_router(service, desk),
         appeals_router(service),
         staff_router(service),
+        supervised_router(service, desk),
         reviews_router(service),
         pages_router(media_origins=service.catalogue.origins()),
     ):

@@ -24,7 +24,7 @@ from session_tracker.paper import qr_svg
 from session_tracker.service import SessionService
 from session_tracker.throttle import Throttle, ThrottleLimits
 from session_tracker.vouchers import vouchers
-from verifier.edge import Entry, KeyScope, RouteRule
+from verifier.edge import Entry, KeyScope, RouteRule, actor_of
 from verifier.errors import NotFound
 
 _SMALL: Final = 16 * 1024
@@ -153,14 +153,16 @@ def _add_server_routes(router: APIRouter, service: SessionService) -> None:
         return Response(found.document, media_type="application/json")
 
     @router.post("/v1/certificates/{number}/revoke", summary="Revoke a certificate")
-    async def revoke(number: Number, body: Because) -> CertificateBody:
-        """Revoke for a reason; the first reason stays.
+    async def revoke(request: Request, number: Number, body: Because) -> CertificateBody:
+        """Revoke for a reason; the first reason stays. The ledger keeps who did it.
 
         After `name_corrected` it is issued anew at once, with another number and the name as it
         is recorded now; after `hours_void` once the hours are there again. After any other reason
         the course has no certificate.
         """
-        return _body(await service.revoke_certificate(number, reason=body.reason), None, None)
+        actor = actor_of(request).name
+        revoked = await service.revoke_certificate(number, actor=actor, reason=body.reason)
+        return _body(revoked, None, None)
 
     @router.get("/v1/learners/{learner_id}/vouchers", summary="List a learner's vouchers")
     async def of_learner(

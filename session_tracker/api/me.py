@@ -231,7 +231,7 @@ def _me(found: Overview, desk: Desk) -> MeBody:
         ),
         face=_face(found.face),
         face_ways=list(found.face_ways),
-        programmes=[_programme(programme) for programme in found.programmes],
+        programmes=[programme_body(programme) for programme in found.programmes],
     )
 
 
@@ -248,7 +248,8 @@ def _face(face: FaceStanding | None) -> FaceBody | None:
     return None if face is None else FaceBody(**{**asdict(face), "reasons": list(face.reasons)})
 
 
-def _programme(standing: ProgrammeStanding) -> MyProgrammeBody:
+def programme_body(standing: ProgrammeStanding) -> MyProgrammeBody:
+    """Shape how far a learner is in a programme."""
     return MyProgrammeBody(
         name=standing.policy.name,
         title=standing.policy.title,

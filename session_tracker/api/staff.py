@@ -1,4 +1,4 @@
-"""Routes of staff: people, registrations, offline hours, supervision, the trail."""
+"""Routes of staff: people, registrations, offline hours, the trail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request
 
-from session_tracker.api.bodies import Because, ErasedBody, SessionBody
+from session_tracker.api.bodies import Because, ErasedBody
 from session_tracker.api.learners import LearnerId, erased_body, template_body
 from session_tracker.api.staff_bodies import (
     Approval,
@@ -17,7 +17,6 @@ from session_tracker.api.staff_bodies import (
     NewErasure,
     NewOfflineHours,
     NewPerson,
-    NewSupervisedSession,
     OfflineHoursBody,
     OfflineListBody,
     PersonBody,
@@ -28,19 +27,16 @@ from session_tracker.api.staff_bodies import (
     StaffPersonBody,
     StaffWordBody,
     StaffWordsBody,
-    SupervisedBody,
-    SupervisedSessionBody,
-    Supervision,
     TrailBody,
 )
 from session_tracker.api.watched import NOBODY, Purpose, look
 from session_tracker.housekeeping import FILING_DUE, FILING_PREPARE
 from session_tracker.office import OfflineHours
 from session_tracker.people import Person
-from session_tracker.records import Registration, RegistrationState
+from session_tracker.records import Learner, Registration, RegistrationState
 from session_tracker.service import SessionService
 from verifier.edge import KeyScope, RouteRule, actor_of
-from verifier.errors import Conflict, NotFound
+from verifier.errors import NotFound
 
 _SMALL: Final = 16 * 1024
 _DESK: Final = (KeyScope.STAFF,)
@@ -80,7 +76,6 @@ RULES: Final = (
 """What the edge asks for; what staff read of people is recorded in the trail."""
 
 HoursId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Reference = Annotated[str | None, Query(min_length=1, max_length=128)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
@@ -129,6 +124,9 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
         request: Request,
         state: RegistrationState | None = None,
         business_ref: Reference = None,
+        face_waits: Annotated[
+            bool, Query(description="Only those whose face nobody has confirmed yet.")
+        ] = False,
         after: Annotated[str, Query(max_length=64)] = "",
         limit: Limit = 50,
         purpose: Purpose = "",
@@ -136,21 +134,14 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
         """List learners with masked names; `after` goes on behind a pseudonym. Recorded."""
         await look(service, request, NOBODY, purpose)
         found = await service.office.learners(
-            state=state, business_ref=business_ref, after=after, limit=limit
+            state=state,
+            business_ref=business_ref,
+            face_waits=face_waits,
+            after=after,
+            limit=limit,
         )
         return StaffLearnersBody(
-            learners=[
-                StaffLearnerBody(
-                    learner_id=learner.id,
-                    name_masked=await people.masked_name(learner.id),
-                    category=learner.category,
-                    track=learner.track,
-                    business_ref=learner.business_ref,
-                    template_version=await _newest_version(service, learner.id),
-                    registration=_registration(registration),
-                )
-                for learner, registration in found
-            ]
+            learners=[await _listed(service, learner, stands) for learner, stands in found]
         )
 
     @router.get("/v1/staff/learners/{learner_id}", summary="Read a learner in clear")
@@ -281,46 +272,6 @@ def _add_route_routes(router: APIRouter, service: SessionService) -> None:
         await service.office.lift_challenge(learner_id, actor=actor, reason=body.reason)
         return ChallengeRouteBody(learner_id=learner_id, challenge_route=False)
 
-    @router.post("/v1/staff/sessions", status_code=201, summary="Open a supervised session")
-    async def open_supervised(
-        request: Request, body: NewSupervisedSession
-    ) -> SupervisedSessionBody:
-        """Open a session for somebody who does without the face: no template, no stream.
-
-        You answer for the learner, for so many minutes; confirm more with `supervision`. What
-        nobody answers for is not credited.
-        """
-        actor = actor_of(request).name
-        opened = await service.openings.open_supervised(actor=actor, **body.model_dump())
-        return SupervisedSessionBody(
-            session_id=opened.session_id,
-            session_token=opened.session_token,
-            supervised_until_ms=opened.supervised_until_ms,
-            session=SessionBody(**opened.view.as_json()),
-        )
-
-    @router.post(
-        "/v1/staff/sessions/{session_id}/supervision",
-        status_code=201,
-        summary="Confirm a supervised stretch",
-    )
-    async def supervise(
-        request: Request, session_id: SessionId, body: Supervision
-    ) -> SupervisedBody:
-        """Confirm that staff see the learner study: evidence of its own type, without a face.
-
-        In a session with a camera from now on only: what has passed is for a review or an appeal.
-        """
-        if body.to_ms <= body.from_ms:
-            raise Conflict("The stretch ends before it begins.", remedy="Swap the two instants.")
-        actor = actor_of(request).name
-        made = await service.casework.supervise(
-            session_id, start=body.from_ms, end=body.to_ms, actor=actor, reason=body.reason
-        )
-        return SupervisedBody(
-            session_id=session_id, from_ms=made.t, to_ms=made.end, confirmed_by=actor
-        )
-
 
 def _add_watch_routes(router: APIRouter, service: SessionService) -> None:
     @router.get("/v1/staff/trail", summary="See who looked at what")
@@ -355,9 +306,21 @@ def _add_watch_routes(router: APIRouter, service: SessionService) -> None:
         return FacesBody(stored=stored, state="prepare" if stored >= FILING_PREPARE else "below")
 
 
-async def _newest_version(service: SessionService, learner_id: str) -> int:
-    template = await service.registry.newest_template(learner_id)
-    return 0 if template is None else template.version
+async def _listed(
+    service: SessionService, learner: Learner, registration: Registration
+) -> StaffLearnerBody:
+    registry = service.registry
+    template = await registry.newest_template(learner.id)
+    return StaffLearnerBody(
+        learner_id=learner.id,
+        name_masked=await registry.people.masked_name(learner.id),
+        category=learner.category,
+        track=learner.track,
+        business_ref=learner.business_ref,
+        template_version=0 if template is None else template.version,
+        face_waits=await registry.face_waits(learner.id),
+        registration=_registration(registration),
+    )
 
 
 async def _whole(service: SessionService, learner_id: str) -> StaffPersonBody:

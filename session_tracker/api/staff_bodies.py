@@ -9,9 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from session_tracker.api.bodies import (
     LookedAt,
-    Milliseconds,
     Name,
-    SessionBody,
     ShortText,
     TemplateBody,
 )
@@ -88,6 +86,9 @@ class StaffLearnerBody(BaseModel):
     business_ref: str = Field(examples=["biz-0815"])
     template_version: int = Field(
         examples=[1], description="The face that is enrolled now, to be decided about; 0: none."
+    )
+    face_waits: bool = Field(
+        description="Whether hours are provisional until somebody confirms that face."
     )
     registration: RegistrationBody
 
@@ -220,55 +221,6 @@ class ChallengeRouteBody(BaseModel):
 
     learner_id: str = Field(examples=[_LEARNER])
     challenge_route: bool
-
-
-class NewSupervisedSession(BaseModel):
-    """A session without a face: staff are there."""
-
-    model_config = _STRICT
-
-    learner_id: Name = Field(examples=[_LEARNER])
-    programme: Name = Field(examples=["foshan-2021"])
-    media: list[Name] = Field(min_length=1, max_length=100, examples=[["lesson-1"]])
-    minutes: int = Field(
-        default=45, ge=1, le=60, description="So long you answer for the learner; then again."
-    )
-    reason: ShortText = Field(examples=["declined the camera; classroom 2, identity card compared"])
-
-
-class SupervisedSessionBody(BaseModel):
-    """A supervised session; the token goes to the learner's device, which only plays."""
-
-    model_config = _ANSWER
-
-    session_id: str = Field(examples=["ses_8d1f0c8a1e2b7d4c9f6a3055"])
-    session_token: str
-    supervised_until_ms: int = Field(examples=[_MS + 2_700_000])
-    session: SessionBody
-
-
-class Supervision(BaseModel):
-    """Staff see the learner study."""
-
-    model_config = _STRICT
-
-    from_ms: Milliseconds = Field(
-        examples=[_MS],
-        description="Now; earlier only where the session was opened without a camera.",
-    )
-    to_ms: Milliseconds = Field(examples=[_MS + 2_700_000])
-    reason: ShortText = Field(examples=["sat in classroom 2, identity card compared"])
-
-
-class SupervisedBody(BaseModel):
-    """A supervision as recorded."""
-
-    model_config = _ANSWER
-
-    session_id: str
-    from_ms: int
-    to_ms: int
-    confirmed_by: str
 
 
 class LookBody(BaseModel):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker.learner_keys import Realm, is_sealed
@@ -55,6 +55,34 @@ async def read_template(connection: AsyncConnection, learner_id: str) -> Templat
     if row is None:
         return None
     return Template(**{**row, "provenance": Provenance(row["provenance"])})
+
+
+def unconfirmed(provenances: Collection[Provenance]) -> ColumnElement[bool]:
+    """Make the condition that a learner's newest face is of these and nobody has confirmed it.
+
+    One that was erased or refused waits for nobody.
+    """
+    newer = templates.alias("newer")
+    mine = templates.c.learner_id == learners.c.id
+    return (
+        exists()
+        .where(
+            mine,
+            templates.c.blob.is_not(None),
+            templates.c.confirmed_ms.is_(None),
+            templates.c.provenance.in_([str(one) for one in provenances]),
+        )
+        .where(
+            ~exists().where(
+                newer.c.learner_id == templates.c.learner_id,
+                newer.c.version > templates.c.version,
+            ),
+            ~exists().where(
+                refused_templates.c.learner_id == templates.c.learner_id,
+                refused_templates.c.version == templates.c.version,
+            ),
+        )
+    )
 
 
 async def has_face(connection: AsyncConnection, learner_id: str) -> bool:

@@ -181,7 +181,7 @@ async def test_a_revoked_certificate_says_so(browser: Browser, site: Site) -> No
     """The public check shows the revocation and its reason; the paper is printed no more."""
     context = site.studio.service.context()
     await site.studio.service.certification.revoke(
-        site.number, reason="由他人代学", context=context
+        site.number, actor="course", reason="由他人代学", context=context
     )
     async with phone(browser) as page:
         await page.goto(f"{site.url}/check/{site.number}?code={site.code}")

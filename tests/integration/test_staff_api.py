@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 
 from session_tracker.api.app import HEALTH_RULES, RULES, create_app
 from session_tracker.erasure import verify_erasure
-from session_tracker.policy import load_policy
+from session_tracker.policy import Provenance, load_policy
 from session_tracker.testing import PICTURE, Lesson, Studio
 from verifier.edge import ApiKeys, Gate, KeyScope, new_api_key
 from verifier.edge.access import scopes_of
@@ -192,6 +193,11 @@ async def test_staff_decide_about_the_face_that_they_were_shown(site: Site) -> N
         ("POST", "/v1/staff/learners/lrn_1/approval", {"counter-3"}),
         ("POST", "/v1/staff/learners/lrn_1/erasure", {"counter-3"}),
         ("POST", "/v1/staff/sessions/ses_1/supervision", {"counter-3"}),
+        ("POST", "/v1/staff/sessions/ses_1/end", {"counter-3"}),
+        ("POST", "/v1/staff/sessions", {"counter-3"}),
+        ("GET", "/v1/staff/sessions", {"counter-3", "inspector-7"}),
+        ("GET", "/v1/staff/learners/lrn_1/programmes", {"counter-3", "inspector-7"}),
+        ("POST", "/v1/courses:settle", set()),
         ("POST", "/v1/staff/learners/lrn_1/offline-hours", {"school", "other-school"}),
         (
             "GET",
@@ -315,6 +321,98 @@ async def test_offline_hours_the_challenge_route_and_supervision(site: Site) -> 
     await site.ask("counter-3", "POST", path, status=400, json=ahead)
     await lesson.close()
     await site.ask("counter-3", "POST", path, status=409, json=past)
+
+
+async def test_a_supervised_session_from_its_beginning_to_its_end(site: Site) -> None:
+    """Found, opened, listed, confirmed on, ended: by whom and why the ledger has a digest."""
+    made = await site.ask("course", "POST", "/v1/learners", json=NEWCOMER)
+    learner, desk = made["learner_id"], "/v1/staff/sessions"
+    person = {"name": "张三", "identity_number": NUMBER}
+    await site.ask("course", "PUT", f"/v1/learners/{learner}/person", json=person)
+    approval = {"reason": "licence seen"}
+    await site.ask("counter-3", "POST", f"/v1/staff/learners/{learner}/approval", json=approval)
+    path = f"/v1/staff/learners/{learner}/programmes"
+    (programme,) = (await site.ask("counter-3", "GET", path))["programmes"]
+    assert (programme["name"], programme["credited_s"]) == ("demo", 0)
+    body = {
+        "learner_id": learner,
+        "programme": "demo",
+        "media": ["lesson-1"],
+        "minutes": 15,
+        "reason": "declined the camera, room 2",
+    }
+    opened = await site.ask("counter-3", "POST", desk, status=201, json=body)
+    (running,) = (await site.ask("counter-3", "GET", desk))["sessions"]
+    assert (running["session_id"], running["name_masked"]) == (opened["session_id"], "张*")
+    assert running["supervised_until_ms"] == opened["supervised_until_ms"]
+    clock = site.studio.clock
+    now = (await site.ask("counter-3", "GET", desk))["now_ms"]
+    assert now == clock.stamp().utc_ms
+    report = {"seq": 1, "media_id": "lesson-1", "media_ms": 0, "playing": True}
+    device, playback = opened["session_token"], f"/v1/sessions/{opened['session_id']}/playback"
+    await site.ask(device, "POST", playback, json=report)
+    clock.advance(60_000)
+    more = {"from_ms": now + 60_000, "to_ms": now + 1_860_000, "reason": "still here"}
+    one = f"{desk}/{opened['session_id']}"
+    await site.ask("counter-3", "POST", f"{one}/supervision", status=201, json=more)
+    (running,) = (await site.ask("counter-3", "GET", desk))["sessions"]
+    assert running["supervised_until_ms"] == now + 1_860_000
+    await site.ask(device, "POST", playback, json={**report, "seq": 2, "media_ms": 60_000})
+    for _ in range(2):
+        ended = await site.ask("counter-3", "POST", f"{one}/end", json={"reason": "room closes"})
+        assert (ended["state"], ended["reason"]) == ("settled", "staff")
+        assert 58 <= ended["credited_s"] <= 60
+    assert (await site.ask("counter-3", "GET", desk))["sessions"] == []
+    entries = await site.studio.service.ledger.of_subject(opened["session_id"])
+    (said,) = [entry for entry in entries if entry.kind == "ended_by_staff"]
+    assert said.content["data"]["actor"] == "counter-3"
+    assert said.content["data"]["reason_sha256"] == sha256(b"room closes").hexdigest()
+    assert not any(b"room closes" in entry.body for entry in entries)
+    words = await site.ask("counter-3", "GET", f"/v1/staff/learners/{learner}/words")
+    assert "room closes" in [one["text"] for one in words["words"]]
+    looks = await site.trail(actor="counter-3")
+    assert ("counter-3", "GET /v1/staff/learners/{learner_id}/programmes", learner) in looks
+    assert ("counter-3", "GET /v1/staff/sessions", "-") in looks
+    await site.ask("counter-3", "POST", f"{desk}/ses_0/end", status=404, json={"reason": "x"})
+
+
+async def test_a_session_with_a_camera_is_the_learners_to_end(site: Site) -> None:
+    """Staff who sat beside him have no say there, and it is not on their list."""
+    lesson = await site.studio.open()
+    await lesson.watch(60)
+    assert (await site.ask("counter-3", "GET", "/v1/staff/sessions"))["sessions"] == []
+    path = f"/v1/staff/sessions/{lesson.id}/end"
+    await site.ask("counter-3", "POST", path, status=403, json={"reason": "lunch"})
+    assert (await lesson.view()).play
+
+
+@pytest.mark.both_databases
+async def test_faces_that_wait_are_found_and_confirmed(site: Site) -> None:
+    """Those that learners took themselves, until somebody compared them, or refused them."""
+    registry = site.studio.service.registry
+    selfie, _ = await site.studio.enrol(Provenance.SELF_LIVE)
+    refused, _ = await site.studio.enrol(Provenance.SELF_LIVE)
+    replaced, _ = await site.studio.enrol(Provenance.SELF_LIVE)
+    erased, _ = await site.studio.enrol(Provenance.SELF_LIVE)
+    again, _ = await site.studio.enrol(Provenance.ID_PHOTO)
+    await registry.put_template(replaced, b"opaque", Provenance.ID_PHOTO)
+    await registry.put_template(again, b"opaque", Provenance.SELF_LIVE)
+    path = f"/v1/staff/learners/{refused}/refusal"
+    await site.ask("counter-3", "POST", path, json={"reasons": ["somebody else"]})
+    await site.studio.service.erase_biometrics(erased, actor="counter-3")
+
+    async def waiting() -> set[str]:
+        found = await site.ask("counter-3", "GET", "/v1/staff/learners?face_waits=true")
+        assert all(one["face_waits"] for one in found["learners"])
+        return {one["learner_id"] for one in found["learners"]}
+
+    assert await waiting() == {selfie, again}
+    everybody = (await site.ask("counter-3", "GET", "/v1/staff/learners"))["learners"]
+    assert {one["learner_id"] for one in everybody if one["face_waits"]} == {selfie, again}
+    confirm = f"/v1/learners/{selfie}/template/confirm"
+    body = {"reason": "compared with the card", "template_version": 1}
+    await site.ask("counter-3", "POST", confirm, json=body)
+    assert await waiting() == {again}
 
 
 async def test_an_erasure_over_the_counter(site: Site) -> None:

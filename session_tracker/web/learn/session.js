@@ -104,6 +104,12 @@ export class Session extends EventTarget {
     this.#queue = this.#queue.then(() => this.#send(now)).catch(() => {});
   }
 
+  /** Report now, and wait until the service has heard it or could not be reached. */
+  async tell() {
+    this.report();
+    await this.#queue;
+  }
+
   /** The last word of a page that is going away: the player stands still. */
   farewell() {
     const now = this.#ended || !this.#describe ? null : this.#describe();

@@ -1,5 +1,5 @@
-// The pages for staff: sign in with a key, then reviews, registrations and the trail. What a key may
-// do is decided by the service; a view that it does not open says so.
+// The pages for staff: sign in with a key, then reviews, registrations, supervised study and the trail.
+// What a key may do is decided by the service; a view that it does not open says so.
 
 import { Problem } from "../shared/api.js";
 import { fill, h } from "../shared/dom.js";
@@ -9,20 +9,32 @@ import "../shared/reasons.js";
 import { key, trouble } from "./desk.js";
 import { registrationsView, trailView } from "./registrations.js";
 import { caseView, listView } from "./reviews.js";
+import { classroomView, supervisedView } from "./supervised.js";
 import "./words.js";
+import "./words-supervised.js";
 
 const page = document.getElementById("view");
-const TABS = { reviews: "/reviews/open", registrations: "/registrations/waiting", trail: "/trail" };
+const TABS = {
+  reviews: "/reviews/open",
+  registrations: "/registrations/waiting",
+  supervised: "/supervised",
+  trail: "/trail",
+};
 const ROUTES = [
   [/^\/reviews\/(open|overdue|all)$/, listView, "reviews"],
   [/^\/case\/([^/]+)$/, caseView, "reviews"],
-  [/^\/registrations\/(waiting|approved|refused)$/, registrationsView, "registrations"],
+  [/^\/registrations\/(waiting|faces|approved|refused)$/, registrationsView, "registrations"],
+  [/^\/supervised$/, supervisedView, "supervised"],
+  [/^\/supervised\/([^/]+)$/, classroomView, "supervised"],
   [/^\/trail$/, trailView, "trail"],
 ];
 let shown = 0;
+let leave = null;
 
 async function show() {
   const mine = ++shown;
+  leave?.();
+  leave = null;
   const path = location.hash.replace(/^#/, "") || TABS.reviews;
   const [match, view, tab] = found(path);
   bar(tab);
@@ -31,7 +43,10 @@ async function show() {
   const place = h("div");
   fill(page, place);
   try {
-    await view(place, go, ...match.slice(1).map(decodeURIComponent));
+    const end = await view(place, go, ...match.slice(1).map(decodeURIComponent));
+    // What a view leaves running it gives an end to: called when another one comes.
+    if (mine === shown) leave = end ?? null;
+    else end?.();
   } catch (error) {
     if (mine !== shown) return undefined;
     if (error instanceof Problem && error.status === 401) {

@@ -3,14 +3,15 @@
 import { fill, h } from "../shared/dom.js";
 import { say, when } from "../shared/i18n.js";
 import { waiting } from "../shared/parts.js";
-import { call, facts, trouble, word } from "./desk.js";
+import { actForm, call, facts, reasonField, trouble, word } from "./desk.js";
 
-const STATES = ["waiting", "approved", "refused"];
+const STATES = ["waiting", "faces", "approved", "refused"];
 
-/** Learners by the state of their registration. */
+/** Learners by the state of their registration; `faces`: those whose hours wait for a look at the face. */
 export async function registrationsView(page, go, state = "waiting") {
   fill(page, waiting());
-  const { learners } = await call("GET", `/v1/staff/learners?state=${encodeURIComponent(state)}&limit=100`);
+  const wanted = state === "faces" ? "face_waits=true" : `state=${encodeURIComponent(state)}`;
+  const { learners } = await call("GET", `/v1/staff/learners?${wanted}&limit=100`);
   const tabs = STATES.map((name) =>
     say(
       h("button.plain", {
@@ -25,6 +26,7 @@ export async function registrationsView(page, go, state = "waiting") {
   fill(
     page,
     h("div.row.filters", { role: "group" }, tabs),
+    state === "faces" ? say(h("p"), "reg.faces.lead") : null,
     learners.length
       ? h("ul.cases", {}, learners.map((one) => h("li", {}, card(one, again))))
       : say(h("p.quiet"), "reg.none"),
@@ -40,7 +42,12 @@ function card(one, again) {
       "div.row.spread",
       {},
       h("strong", {}, one.name_masked ?? one.learner_id),
-      h("span.badge", {}, word("reg", registration.state)),
+      h(
+        "span.row.badges",
+        {},
+        one.face_waits ? say(h("span.badge.is-attention"), "reg.faceWaits") : null,
+        h("span.badge", {}, word("reg", registration.state)),
+      ),
     ),
     facts([
       ["case.learner", h("span.number", {}, one.learner_id)],
@@ -50,7 +57,7 @@ function card(one, again) {
       registration.reasons.length > 0 && ["reg.why", registration.reasons.join("; ")],
     ]),
     reveal(one),
-    registration.state === "waiting" ? decision(one, again) : null,
+    registration.state === "waiting" || one.face_waits ? decision(one, again) : null,
   );
 }
 
@@ -60,7 +67,11 @@ function reveal(one) {
   const show = async () => {
     try {
       const found = await call("GET", `/v1/staff/learners/${encodeURIComponent(one.learner_id)}`);
-      fill(place, facts([["reg.name", found.name ?? "–"], ["reg.number", found.identity_number ?? "–"]]));
+      fill(
+        place,
+        facts([["reg.name", found.name ?? "–"], ["reg.number", found.identity_number ?? "–"]]),
+        challengeRoute(found, show),
+      );
     } catch (error) {
       fill(place, trouble(error));
     }
@@ -68,7 +79,28 @@ function reveal(one) {
   return fill(place, say(h("button.plain", { type: "button", onclick: show }), "reg.reveal"));
 }
 
+/** Whoever the networks keep taking for a picture acts instead, once staff have seen that it is he. */
+function challengeRoute({ learner_id: id, challenge_route: on }, again) {
+  const why = reasonField(`route-${id}`);
+  const path = `/v1/staff/learners/${encodeURIComponent(id)}/challenge-route${on ? "/end" : ""}`;
+  return actForm({
+    title: on ? "route.on" : "route.off",
+    parts: [
+      say(h("p.quiet"), "route.lead"),
+      h("div", {}, say(h("label", { for: why.id }), "reg.why"), why),
+    ],
+    needs: [why],
+    buttons: [[on ? "route.end" : "route.begin", "", ""]],
+    act: async () => {
+      await call("POST", path, { json: { reason: why.value.trim() } });
+      await again();
+    },
+  });
+}
+
+/** Approve a registration that waits, or confirm the face of one that was approved; or refuse. */
 function decision(one, again) {
+  const confirms = one.registration.state !== "waiting";
   const base = `/v1/staff/learners/${encodeURIComponent(one.learner_id)}`;
   const shown = { template_version: one.template_version }; // 409 where another face came since
   const id = `why-${one.learner_id}`;
@@ -82,6 +114,10 @@ function decision(one, again) {
     try {
       if (event.submitter?.value === "refuse") {
         await call("POST", `${base}/refusal`, { json: { reasons: [why], ...shown } });
+      } else if (confirms) {
+        if (!compared.checked) return compared.focus();
+        const path = `/v1/learners/${encodeURIComponent(one.learner_id)}/template/confirm`;
+        await call("POST", path, { json: { reason: why, ...shown } });
       } else {
         const json = { reason: why, face_compared: compared.checked, ...shown };
         await call("POST", `${base}/approval`, { json });
@@ -101,7 +137,10 @@ function decision(one, again) {
     h(
       "div.row",
       {},
-      say(h("button.main", { type: "submit", value: "approve" }), "reg.approve"),
+      say(
+        h("button.main", { type: "submit", value: "approve" }),
+        confirms ? "reg.confirm" : "reg.approve",
+      ),
       say(h("button.harm", { type: "submit", value: "refuse" }), "reg.refuse"),
     ),
   );

@@ -84,6 +84,7 @@ addWords({
     "close.taken_over": "已改在另一台设备上学习",
     "close.expired": "太久没有动静，学习已结束",
     "close.system_error": "系统故障，学习已结束；这段时间由工作人员核对",
+    "close.staff": "现场监督的工作人员结束了这次学习",
 
     "timeline.label": "这次学习的时间线",
     "timeline.credited": "计入 {time}",
@@ -179,6 +180,7 @@ addWords({
     "close.taken_over": "You went on learning on another device",
     "close.expired": "Nothing happened for too long; the lesson has ended",
     "close.system_error": "A fault of ours ended the lesson; staff will look at this time",
+    "close.staff": "The staff who supervised have ended the lesson",
 
     "timeline.label": "Timeline of this lesson",
     "timeline.credited": "{time} credited",

@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from session_tracker.casework import ENDED
 from session_tracker.credit import EvidenceType
-from session_tracker.events import Granted, PauseReason, Supervised, Suspended, Upheld
+from session_tracker.events import (
+    CloseReason,
+    Granted,
+    PauseReason,
+    Supervised,
+    Suspended,
+    Upheld,
+)
 from session_tracker.live import Report
 from session_tracker.office import Office, OfflineHours
 from session_tracker.openings import OpenedSupervised
@@ -681,6 +689,44 @@ async def test_a_supervised_session_is_extended(studio: Studio) -> None:
     assert 260 <= await room.credited_s() <= 275
     await room.supervise(at + 180_000, now(studio) + 60_000)
     assert await room.credited_s() >= 320
+    at = now(studio)
+    with pytest.raises(BadRequest, match="60 minutes"):
+        await room.supervise(at, at + 3_600_000 + 60_000)
+    made = await room.supervise(at + 2_000, at + 2_000 + 3_600_000)
+    assert (made.t, made.end) == (at, at + 3_600_000)
+
+
+async def test_staff_end_what_they_supervised(studio: Studio) -> None:
+    """What they answered for until then counts, nothing after it; the end is theirs, once."""
+    room = await classroom(studio, minutes=30)
+    casework, name = studio.service.casework, room.session.session_id
+    await room.wait(120, playing=True)
+    assert [live.id for live in casework.supervised()] == [name]
+    await casework.end_supervised(name, actor="counter", reason="the room closes")
+    view = await room.view()
+    assert (view.state, view.reason) == ("settled", CloseReason.STAFF)
+    assert casework.supervised() == []
+    assert 115 <= await room.credited_s() <= 120
+    await casework.end_supervised(name, actor="li", reason="once more")
+    entries = await studio.service.ledger.of_subject(name)
+    (said,) = [entry for entry in entries if entry.kind == ENDED]
+    assert said.content["data"]["actor"] == "counter"
+    words = await studio.service.registry.staff_words.of(room.learner_id)
+    assert words[name, ENDED] == "the room closes"
+    assert (await studio.service.audit()).intact
+
+
+async def test_what_ended_by_itself_was_not_ended_by_staff(studio: Studio) -> None:
+    """Nobody answered any more: the session had ended when somebody came to end it."""
+    room = await classroom(studio, minutes=1)
+    name = room.session.session_id
+    await room.wait(60, playing=True)
+    studio.clock.advance(600_000)
+    await studio.service.casework.end_supervised(name, actor="counter", reason="late")
+    await studio.service.settled()
+    assert (await room.view()).reason == CloseReason.EXPIRED
+    assert not [e for e in await studio.service.ledger.of_subject(name) if e.kind == ENDED]
+    assert "late" not in (await studio.service.registry.staff_words.of(room.learner_id)).values()
 
 
 async def test_staff_overturn_no_reviewer_and_keep_a_term(studio: Studio) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 
 import pytest
 from pypdf import PdfReader
 
 from session_tracker.announcements import announce
-from session_tracker.certificate import verify_certificate
+from session_tracker.certificate import check_code, verify_certificate
 from session_tracker.events import Granted, Upheld
+from session_tracker.exports import Period
 from session_tracker.ledger import Entry
+from session_tracker.ledger_file import export_ledger
 from session_tracker.printing import HolderChanged
+from session_tracker.review import BY_RULE
+from session_tracker.staff_words import IN_WORDS, digest
 from session_tracker.store.certificates import HOURS_VOID, NAME_CORRECTED
 from session_tracker.testing import Lesson, Studio
 from verifier.errors import Conflict
@@ -56,6 +62,43 @@ async def printed(studio: Studio, number: str) -> str:
     return "".join(page.extract_text().split())
 
 
+# --- what others are given -----------------------------------------------------------------------
+
+
+async def test_nothing_that_is_handed_on_opens_the_paper(studio: Studio) -> None:
+    """No export, no entry and no event has the check code, nor what it can be reckoned from."""
+    service, number = studio.service, await certified(studio)
+    document = (await service.certification.issued(number)).document
+    signed = json.loads(document)
+    code, core = signed["check_code"], signed["certificate"]
+    (entry,) = await entries(studio, "certificate_issued")
+    told = announce(
+        index=entry.index, subject=entry.subject, key=entry.key, kind=entry.kind, body=entry.body
+    )
+    assert told is not None
+    assert json.loads(told.body)["data"]["number"] == number
+    assert entry.content["data"]["document_sha256"] == hashlib.sha256(document).hexdigest()
+    whole = io.StringIO()
+    await export_ledger(service._database, whole)
+    assert number in whole.getvalue()
+    head, period = await service.head(), Period(since_ms=0, until_ms=2**53 - 1)
+    out = service.exports
+    exported = (
+        out.hours_csv(period, head),
+        out.hours_jsonl(period, head),
+        out.xapi(period, head),
+        out.scores(head),
+        out.sample(period, head, seed="dice", count=10),
+    )
+    given = ["".join([line async for line in lines]) for lines in exported]
+    assert all(given)
+    given += [told.body, whole.getvalue()]
+    assert not [text for text in given if code in text or core["salt"] in text]
+    without = {name: value for name, value in core.items() if name != "salt"}
+    assert check_code(core) == code != check_code(without)
+    assert len(bytes.fromhex(core["salt"])) == 16
+
+
 # --- hours that became void --------------------------------------------------------------------
 
 
@@ -74,6 +117,7 @@ async def test_a_certificate_without_its_hours_is_revoked(studio: Studio) -> Non
     assert told is not None
     assert told.type == "certificate.revoked"
     assert f'"reason":"{HOURS_VOID}"' in told.body
+    assert entry.content["data"]["actor"] == BY_RULE
     size = (await service.head()).size
     await service._stage.grading.grade_all(studio.learner_id)
     assert (await service.head()).size == size
@@ -105,7 +149,9 @@ async def test_another_is_issued_once_the_hours_are_there_again(studio: Studio) 
 async def test_what_was_revoked_for_good_stays_so(studio: Studio) -> None:
     """Found by a spot check, it is not issued anew though the hours are there."""
     service, number = studio.service, await certified(studio)
-    await service.revoke_certificate(number, reason="found by a spot check")
+    await service.revoke_certificate(number, actor="course", reason="found by a spot check")
+    (entry,) = await entries(studio, "certificate_revoked")
+    assert entry.content["data"]["actor"] == "course"
     await service._stage.grading.grade_all(studio.learner_id)
     issued = await service.certification.of_learner(studio.learner_id)
     assert [one.number for one in issued] == [number]
@@ -125,10 +171,17 @@ async def test_a_change_of_name_leaves_a_trace_and_no_paper(studio: Studio) -> N
     await people.record(studio.learner_id, name="欧阳明", identity_number=None)
     assert len(await entries(studio, "person_recorded")) == 1
     await people.record(
-        studio.learner_id, name="王五", identity_number=None, actor="counter-3", reason="mistyped"
+        studio.learner_id,
+        name="王五",
+        identity_number=None,
+        actor="counter-3",
+        reason="mistyped: 王五 it is",
     )
     before, after = await entries(studio, "person_recorded")
-    assert (after.content["reason"], after.content["data"]["actor"]) == ("mistyped", "counter-3")
+    assert (after.content["reason"], after.content["data"]["actor"]) == (IN_WORDS, "counter-3")
+    words = await studio.service.registry.staff_words.of(studio.learner_id)
+    assert words[studio.learner_id, after.key] == "mistyped: 王五 it is"
+    assert after.content["data"]["reason_sha256"] == digest("mistyped: 王五 it is")
     assert after.content["data"]["name_hmac"] != before.content["data"]["name_hmac"]
     assert not any("王五".encode() in entry.body for entry in (before, after))
     with pytest.raises(HolderChanged):
@@ -147,7 +200,7 @@ async def test_a_corrected_name_comes_with_another_certificate(studio: Studio) -
         if name == "欧阳明":
             assert name in await printed(studio, number)
     studio.clock.advance(1_000)
-    await studio.service.revoke_certificate(number, reason=NAME_CORRECTED)
+    await studio.service.revoke_certificate(number, actor="course", reason=NAME_CORRECTED)
     old, new = await studio.service.certification.of_learner(studio.learner_id)
     assert (old.number, old.revoked_reason, new.revoked_ms) == (number, NAME_CORRECTED, None)
     assert "欧阳铭" in await printed(studio, new.number)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from session_tracker.erasure import verify_erasure
 from session_tracker.housekeeping import CourseStanding, Standing, due
@@ -17,6 +17,7 @@ from session_tracker.review import Ruling
 from session_tracker.signin import SignedOut
 from session_tracker.staff_words import digest
 from session_tracker.store.schema import metadata, presence_runs
+from session_tracker.store.tables_signin import invitations
 from session_tracker.store.testing import tamper
 from session_tracker.testing import Studio
 from verifier.errors import BadRequest, NotFound, SignatureInvalid
@@ -149,7 +150,9 @@ async def test_what_staff_wrote_goes_with_the_person_and_devices_are_signed_out(
     number = (await lesson.close()).certificate
     assert number is not None
     context = service.context()
-    await service.certification.revoke(number, reason=f"not {name}'s", context=context)
+    await service.certification.revoke(
+        number, actor="course", reason=f"not {name}'s", context=context
+    )
     await service.confirm_template(learner, reason=f"compared with {name}")
     await service.refuse_registration(learner, actor="counter", reasons=[f"not {name}"])
     await office.require_challenge(learner, actor="counter", reason=f"{name}, seen")
@@ -334,6 +337,39 @@ async def test_rows_of_a_purged_session_that_come_back_are_found(studio: Studio)
     statement = f"INSERT INTO presence_runs ({names}) VALUES ({values})"  # noqa: S608
     await tamper(studio.url, ("PRAGMA foreign_keys = OFF", {}), (statement, run))
     assert {f.what for f in (await studio.service.audit()).findings} == {"evidence"}
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("sign", ["consent", "approval", "name", "invitation", "sign-in"])
+async def test_whoever_comes_back_keeps_his_records(studio: Studio, sign: str) -> None:
+    """After three years, to begin the next course, though he has not studied yet."""
+    service, learner = studio.service, studio.learner_id
+    await service.registry.people.record(learner, name="Ouyang Feng", identity_number=NUMBER)
+    lesson = await studio.open()
+    await lesson.close()
+    studio.clock.advance(3 * 366 * DAY - DAY)
+    if sign == "consent":
+        await service.registry.give_consent(learner, text_version="2029-11")
+    elif sign == "approval":
+        await service.office.refuse(learner, actor="counter", reasons=["another picture, please"])
+    elif sign == "name":
+        await service.registry.people.record(learner, name="Ouyang Ming", identity_number=NUMBER)
+    elif sign == "invitation":
+        await service.sign_in.invite(learner)
+    else:
+        invited = await service.sign_in.invite(learner)
+        await service.sign_in.by_link(invited.link_token, address="")
+        gone = delete(invitations)
+        await service._database.write(lambda tx: tx.connection.execute(gone))
+    studio.clock.advance(2 * DAY)
+    swept = await service.keep_house()
+    await service.settled()
+    assert (swept.persons, swept.records_of) == ((), ())
+    assert await service.registry.people.read(learner) is not None
+    studio.clock.advance(3 * 366 * DAY)
+    await service.settled()
+    with pytest.raises(NotFound):
+        await service.registry.learner(learner)
 
 
 async def test_what_is_open_keeps_the_records(studio: Studio) -> None:

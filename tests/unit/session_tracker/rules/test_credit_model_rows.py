@@ -1111,7 +1111,7 @@ async def test_row_certificate__at_the_target_with_nothing_pending_and_revocable
     assert state.credit.final
     context = studio.service.context()
     revoked = await studio.service.certification.revoke(
-        view.certificate, reason="found by a spot check", context=context
+        view.certificate, actor="course", reason="found by a spot check", context=context
     )
     assert revoked.revoked_reason == "found by a spot check"
 
@@ -1130,7 +1130,7 @@ async def test_row_certificate__a_revoked_one_is_replaced_only_where_its_reason_
     certification, context = studio.service.certification, studio.service.context()
     studio.clock.advance(1_000)
     reason = NAME_CORRECTED if corrected else "somebody else sat there"
-    await certification.revoke(first, reason=reason, context=context)
+    await certification.revoke(first, actor="course", reason=reason, context=context)
     await studio.service.confirm_template(studio.learner_id, reason="looked at again")
     state = await studio.service.course_credit(studio.learner_id, studio.policy.name)
     assert (state.certificate_number != first) is corrected
