@@ -1,8 +1,9 @@
 """The asyncio front of the engine: micro-batches across requests, bounded in every direction.
 
 Callers await `decode`, `detect`, `assess` or `enrol`; `queue` makes batches of what they ask.
-Callers of one priority take turns by their `owner`, as a session. A caller of several steps has
-one `deadline` for them and hands what is left of it in as `timeout_s`.
+Callers of one priority take turns by their `owner`, as a session or ``API key/subject``; what
+stands before the ``/`` has a bounded part of the queue (`room`). A caller of several steps has one
+`deadline` for them and hands what is left of it in as `timeout_s`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from verifier.errors import BenrenError, InferenceFailed
 from verifier.pipeline.deadline import Deadline
+from verifier.pipeline.intake import decoded_bytes
 from verifier.pipeline.ports import (
     BatchLimits,
     BatchObserver,
@@ -41,10 +43,13 @@ class Batcher:
         engine: InferenceEngine,
         *,
         decode: Callable[[bytes], Frame],
+        decoded_bytes: Callable[[bytes], int] = decoded_bytes,
         limits: BatchLimits | None = None,
         observer: BatchObserver | None = None,
     ) -> None:
+        """Serve `engine`; `decoded_bytes` tells before `decode` runs what a picture will take."""
         self._engine = engine
+        self._decoded_bytes = decoded_bytes
         self._limits = limits if limits is not None else BatchLimits()
         self._queue = BatchQueue(self._limits, observer if observer is not None else Unobserved())
         self._decode = Kind(name="decode", run=_decoder(decode), alone=True)
@@ -73,7 +78,7 @@ class Batcher:
         owner: str = "",
     ) -> list[Frame]:
         """Decode JPEG, PNG or WebP bytes off the event loop. Raises ImageError, Overloaded."""
-        size = sum(len(image) for image in images)
+        size = sum(self._size(image) for image in images)
         return await self._queue.submit(
             self._decode, images, size, priority, timeout_s, owner=owner
         )
@@ -147,7 +152,7 @@ class Batcher:
     ) -> Glance:
         """Decode a picture and say who is there. Raises ImageError, Overloaded, InferenceFailed."""
         answers = await self._queue.submit(
-            self._glance[closely], [(picture, last)], _size(picture), priority, owner=owner
+            self._glance[closely], [(picture, last)], self._size(picture), priority, owner=owner
         )
         answer = answers[0]
         if isinstance(answer, BenrenError):
@@ -174,7 +179,7 @@ class Batcher:
             (picture, digest, some, reference)
             for picture, digest, some in zip(pictures, digests, faces, strict=True)
         ]
-        size = sum(_size(picture) for picture in pictures)
+        size = sum(self._size(picture) for picture in pictures)
         return await self._queue.submit(self._inspect, items, size, priority, owner=owner)
 
     async def enrol(
@@ -248,15 +253,16 @@ class Batcher:
         """Take nothing more, finish what waits (up to `drain_s`), stop. Closing twice is fine."""
         await self._queue.close()
 
+    def _size(self, picture: bytes | Frame) -> int:
+        if isinstance(picture, Frame):
+            return int(picture.pixels.nbytes)
+        return len(picture) + self._decoded_bytes(picture)
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def _size(picture: bytes | Frame) -> int:
-    return len(picture) if isinstance(picture, bytes) else int(picture.pixels.nbytes)
 
 
 def _pixels(frames: Sequence[Frame]) -> int:

@@ -129,7 +129,7 @@ class BatchLimits:
     max_pending: int = 256
     """Images that wait or run; more are turned away."""
     max_pending_bytes: int = 1024 * 1024 * 1024
-    """Their bytes: encoded before decoding, pixels after."""
+    """Their bytes: as they came, and their pixels, also before they are decoded."""
     timeout_s: float = 10.0
     """Answered within this time, or not at all, where the caller does not say otherwise."""
     drain_s: float = 10.0
@@ -152,7 +152,11 @@ class BatchObserver(Protocol):
         ...
 
     def turned_away(self, reason: str) -> None:
-        """Note that a job was refused: `full`, `late` or `closing`."""
+        """Note that a job was refused.
+
+        `late` or `closing`, or for want of room (`room.Refusal`): `full` of images, of `bytes`,
+        of `bulk`, of what this `owner` has sent, or too `large` at any time.
+        """
         ...
 
 

@@ -265,7 +265,9 @@ async def test_a_full_queue_turns_away_and_recovers() -> None:
     engine.gate.clear()
     limits = BatchLimits(workers=1, max_batch=2, max_pending=4, window_ms=0)
     async with Batcher(engine, decode=decode, limits=limits, observer=counts) as batcher:
-        tasks = [asyncio.create_task(batcher.detect([frame(str(n))])) for n in range(4)]
+        tasks = [
+            asyncio.create_task(batcher.detect([frame(str(n))], owner=str(n))) for n in range(4)
+        ]
         await settle()
         with pytest.raises(Overloaded) as refusal:
             await batcher.detect([frame("too many")])
@@ -469,8 +471,8 @@ async def test_a_late_answer_is_overloaded_and_frees_its_place() -> None:
         held = asyncio.create_task(batcher.detect([frame("held")]))
         await settle()
         with pytest.raises(Overloaded, match="No answer within"):
-            await batcher.detect([frame("late")], timeout_s=0.01)
-        waiting = asyncio.create_task(batcher.detect([frame("next")]))
+            await batcher.detect([frame("late")], timeout_s=0.01, owner="late")
+        waiting = asyncio.create_task(batcher.detect([frame("next")], owner="next"))
         await settle()
         engine.gate.set()
         await asyncio.gather(held, waiting)
@@ -485,7 +487,7 @@ async def test_a_cancelled_caller_leaves_no_trace() -> None:
     limits = BatchLimits(workers=1, max_batch=1, max_pending=3, window_ms=0)
     async with Batcher(engine, decode=decode, limits=limits) as batcher:
         running, waiting, kept = (
-            asyncio.create_task(batcher.detect([frame(name)]))
+            asyncio.create_task(batcher.detect([frame(name)], owner=name))
             for name in ("running", "waiting", "kept")
         )
         await settle()
@@ -494,7 +496,7 @@ async def test_a_cancelled_caller_leaves_no_trace() -> None:
         await settle()
         engine.gate.set()
         assert len(await kept) == 1
-        await asyncio.gather(*(batcher.detect([frame(str(n))]) for n in range(3)))
+        await asyncio.gather(*(batcher.detect([frame(str(n))], owner=str(n)) for n in range(3)))
     assert [frame("waiting").digest] not in engine.batches
     assert running.cancelled()
     assert waiting.cancelled()
@@ -570,7 +572,7 @@ async def test_jobs_that_wait_for_company_are_answered_when_it_closes() -> None:
     worker.cancel()
     with pytest.raises(Overloaded, match="shutting down"):
         await lone
-    assert batcher._queue._pending == 0
+    assert batcher._queue.pending == 0
     await batcher.close()
 
 
