@@ -70,10 +70,11 @@ _NO_ROOM: Final = (
     "is smaller than requested bytes",  # of onnxruntime's arena, where gpu_mem_limit is reached
     "status_alloc_failed",  # cuDNN's and cuBLAS's
     "cudaerrormemoryallocation",
+    "insufficient memory",  # OpenCV's
 )
 
 
 def does_not_fit(failure: BaseException) -> bool:
-    """Tell whether an engine's error says that memory ran out; they share no type for it."""
+    """Tell whether an error says that memory ran out; engines share no type for it."""
     told = str(failure).lower()
-    return any(words in told for words in _NO_ROOM)
+    return isinstance(failure, MemoryError) or any(words in told for words in _NO_ROOM)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
-from verifier.errors import InferenceFailed, ModelError, ModelTooLarge
+from verifier.errors import InferenceFailed, ModelError, ModelTooLarge, OutOfMemory
 from verifier.models.backend import does_not_fit
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     Tensor: TypeAlias = NDArray[Any]
     """(batch, ...) of whatever dtype the network states."""
+
+_log = logging.getLogger("benren.models")
 
 _DTYPES: Final[dict[str, type[np.generic]]] = {
     "tensor(float)": np.float32,
@@ -66,7 +69,7 @@ class Network:
         self._session = session
         self._input_name = given.name
         self._pads = pads
-        self._failures = failures
+        self._failures: Final[tuple[type[Exception], ...]] = (*failures, MemoryError)
         self._memory_remedy = memory_remedy
         self.id: Final = weights.id
         """``name@sha256``."""
@@ -95,8 +98,9 @@ class Network:
 
         `batch` is (b, ...) as `input_shape` and `dtype` say, with any b, 0 included. Where a file
         fixes the batch to 1 and leaves the batch axis out of an output (SCRFD does), that output
-        gets one. Raises `InferenceFailed` where shape or dtype is wrong, where onnxruntime fails,
-        and where NaN or infinity comes out.
+        gets one. Raises `InferenceFailed` where shape or dtype is wrong, where the engine fails,
+        and where NaN or infinity comes out, `OutOfMemory` where it says that memory ran out. What
+        the engine said stands in the log, and is the error's cause: it is not for callers.
         """
         self._check(batch)
         if len(batch) == 0:
@@ -124,12 +128,10 @@ class Network:
         try:
             for step in self.ladder:
                 self.run(noise.random((step, *shape), np.float32).astype(self.dtype))
-        except InferenceFailed as failure:
-            if not does_not_fit(failure):
-                raise
+        except OutOfMemory as failure:
             raise ModelTooLarge(
                 f"{self.name} does not fit into the memory of {self.provider} in batches of"
-                f" {self.ladder}: {failure}",
+                f" {self.ladder}: {failure.__cause__}",
                 remedy=self._memory_remedy,
             ) from failure
 
@@ -152,7 +154,11 @@ class Network:
         try:
             outputs = self._session.run(None, {self._input_name: np.ascontiguousarray(full)})
         except self._failures as failure:
-            raise InferenceFailed(f"{self.name} failed on {full.shape}: {failure}") from failure
+            _log.error("%s failed on %s", self.name, full.shape, exc_info=failure)
+            if does_not_fit(failure):
+                told = f"There was no memory for {self.name} on {full.shape}."
+                raise OutOfMemory(told) from failure
+            raise InferenceFailed(f"{self.name} failed on {full.shape}.") from failure
         return tuple(self._checked(output, step, len(rows)) for output in outputs)
 
     def _checked(self, output: Tensor, step: int, rows: int) -> Tensor:

@@ -134,9 +134,10 @@ class Runtime:
                     network.warm_up(*filling(network.open_sizes))
                 candidates.append(network)
             except (ModelError, InferenceFailed) as failure:
-                _log.warning("auto: %s does not run %s: %s", backend.name, weights.name, failure)
+                why = failure.__cause__ or failure  # what the engine said: this is the operator's
+                _log.warning("auto: %s does not run %s: %s", backend.name, weights.name, why)
                 failures.append(failure)
-                refused.append(f"{backend.name}: {failure}")
+                refused.append(f"{backend.name}: {why}")
         if not candidates:
             raise failures[0]
         chosen, choice = choose(candidates, refused=refused)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from verifier.errors import ImageTooLarge, ImageUnreadable
+from verifier.errors import ImageTooLarge, ImageUnreadable, OutOfMemory
 from verifier.pipeline.headers import Header, read_header, stated_size
 from verifier.types import Frame
 
@@ -45,7 +45,8 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Frame:
     """Decode one JPEG, PNG or WebP picture to (H, W, 3) uint8 BGR, upright by its EXIF tag.
 
     Grey becomes BGR, 16 bits become 8, transparency becomes white. Raises
-    :class:`verifier.errors.ImageTooLarge` or :class:`verifier.errors.ImageUnreadable`.
+    :class:`verifier.errors.ImageTooLarge`, :class:`verifier.errors.ImageUnreadable` or, where the
+    machine has no room for the pixels, :class:`verifier.errors.OutOfMemory`.
     """
     if not data:
         raise ImageUnreadable("The image is empty.", remedy=FORMATS)
@@ -99,6 +100,8 @@ def _pixels(data: bytes, header: Header) -> Image:
             flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
             pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except (ValueError, cv2.error) as error:
+        if getattr(error, "code", None) == cv2.Error.StsNoMem:
+            raise OutOfMemory from error
         raise _broken(header) from error
     if not isinstance(pixels, np.ndarray) or pixels.shape[:2] != (header.height, header.width):
         raise _broken(header)

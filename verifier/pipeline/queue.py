@@ -22,14 +22,16 @@ import logging
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
-from verifier.errors import BenrenError, InferenceFailed, Overloaded
+from verifier.errors import BenrenError, InferenceFailed, OutOfMemory, Overloaded
+from verifier.models.backend import does_not_fit
 from verifier.pipeline.fairness import Turns
 from verifier.pipeline.ports import BatchLimits, BatchObserver, Priority
 from verifier.pipeline.room import Load, Room
 
 _log = logging.getLogger("benren.batching")
+_E = TypeVar("_E", bound=BaseException)
 BULK_SHARE: Final = 4
 """Of so many batches one is begun by bulk that has waited for `BatchLimits.patience_s`."""
 Run: TypeAlias = Callable[[list[Any], dict[str, float]], Sequence[Any]]
@@ -313,7 +315,7 @@ class BatchQueue:
         if len(batch) == 1 and not isinstance(error, _WorkerDied):
             _fail_job(batch[0], error)
             return
-        error.with_traceback(None)
+        _without_frames(error)
         _log.warning(
             "%s failed for %d jobs, each is tried again alone", batch[0].kind.name, len(batch)
         )
@@ -357,13 +359,29 @@ def _answer_all(batch: list[_Job], results: Sequence[Any], stages_ms: Mapping[st
 def _fail_job(job: _Job, error: Exception) -> None:
     """Answer a caller with what went wrong; what is not ours stays in the log."""
     if isinstance(error, BenrenError):
-        _fail(job, error.with_traceback(None))
+        _fail(job, _without_frames(error))
         return
     name = job.kind.name
     _log.error("%s failed", name, exc_info=error)
-    own = InferenceFailed(f"The step {name!r} failed.", remedy="See the service's log.")
-    own.__cause__ = error.with_traceback(None)
-    _fail(job, own)
+    if does_not_fit(error):
+        own: BenrenError = OutOfMemory(f"There was no memory for the step {name!r}.")
+    else:
+        own = InferenceFailed(f"The step {name!r} failed.")
+    own.__cause__ = error
+    _fail(job, _without_frames(own))
+
+
+def _without_frames(error: _E) -> _E:
+    """Take the frames of the worker off an error and off all that it came from."""
+    seen: set[int] = set()
+    rest: list[BaseException | None] = [error]
+    while rest:
+        one = rest.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            rest += [one.__cause__, one.__context__]
+    return error
 
 
 def _fail(job: _Job, error: Exception) -> None:

@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from verifier.errors import ImageUnreadable, InferenceFailed, Overloaded
+from verifier.errors import (
+    BenrenError,
+    ImageUnreadable,
+    InferenceFailed,
+    OutOfMemory,
+    Overloaded,
+)
 from verifier.pipeline import queue
 from verifier.pipeline.batching import Batcher, BatchLimits, Priority
 from verifier.pipeline.savings import last_seen
@@ -310,29 +316,61 @@ async def in_one_batch(engine: Engine, batcher: Batcher, *names: str) -> list[An
 ALONE = BatchLimits(workers=1, window_ms=0)
 
 
+def of_an_engine() -> InferenceFailed:
+    """What a network makes of an engine's error."""
+    failed = InferenceFailed("tiny failed on (1, 3).")
+    failed.__cause__ = RuntimeError("poison ; GPU=0 ; hostname=poison ; file=poison.cc")
+    return failed
+
+
 @pytest.mark.parametrize(
-    "raises",
+    ("raises", "kind"),
     [
-        ZeroDivisionError("poison"),
-        InferenceFailed("poison gave NaN.", remedy="See the log."),
-        SystemExit("poison"),
-        MemoryError("poison"),
+        (ZeroDivisionError("poison"), InferenceFailed),
+        (of_an_engine(), InferenceFailed),
+        (SystemExit("poison"), InferenceFailed),
+        (MemoryError("poison"), OutOfMemory),
+        (RuntimeError("poison: Failed to allocate memory for poison"), OutOfMemory),
     ],
-    ids=["a fault", "not a number", "the worker dies", "no memory"],
+    ids=["a fault", "the engine", "the worker dies", "no memory", "no memory for an engine"],
 )
-async def test_a_failing_batch_takes_nobody_with_it(raises: BaseException) -> None:
-    """Each of its jobs is tried once more alone; only the one at fault gets an error."""
+async def test_a_failing_batch_takes_nobody_with_it(
+    raises: BaseException, kind: type[BenrenError]
+) -> None:
+    """Each of its jobs is tried once more alone; only the one at fault gets an error, in words."""
     engine = Engine(poison=frame("poison").digest, raises=raises)
     async with Batcher(engine, decode=decode, limits=ALONE) as batcher:
         a, poison, b = await in_one_batch(engine, batcher, "a", "poison", "b")
         assert [a[0][0].score, b[0][0].score] == [
             int(frame(name).digest[:6], 16) / 2**24 for name in "ab"
         ]
-        assert isinstance(poison, InferenceFailed)
-        if not isinstance(raises, InferenceFailed):
-            assert "poison" not in str(poison), "internals leak"
+        assert type(poison) is kind
+        assert "poison" not in str(poison), "internals leak"
+        assert poison.remedy
+        assert bool(poison.retry_after_s) == (kind is OutOfMemory)
+        assert "poison" in repr(poison.__cause__), "the log would not say why"
         assert len(await batcher.detect([frame("later")])) == 1
     assert [len(batch) for batch in engine.batches] == [1, 3, 1, 1, 1, 1]
+
+
+async def test_an_error_brings_no_frames_of_its_worker() -> None:
+    """Neither its own nor those of what it came from: they hold other callers' pictures."""
+
+    class Chained(Engine):
+        def detect(self, frames: Sequence[Frame], **_: Any) -> list[tuple[Face, ...]]:
+            try:
+                self._ran(frames)
+            except ZeroDivisionError as error:
+                raise InferenceFailed from error
+            raise AssertionError("it is poisoned")
+
+    async with Batcher(Chained(poison=frame("poison").digest), decode=decode) as batcher:
+        with pytest.raises(InferenceFailed) as caught:
+            await batcher.detect([frame("poison")])
+    cause = caught.value.__cause__
+    assert isinstance(cause, ZeroDivisionError)
+    assert cause.__traceback__ is None
+    assert "_alive" not in [entry.name for entry in caught.traceback]
 
 
 async def test_a_worker_that_dies_in_mid_batch_leaves_nobody_waiting() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from verifier.errors import ImageError, ImageTooLarge, ImageUnreadable
+from verifier.errors import ImageError, ImageTooLarge, ImageUnreadable, OutOfMemory
 from verifier.pipeline import intake
 from verifier.pipeline.intake import Limits, decode, decoded_bytes
 from verifier.types import Frame
@@ -316,6 +316,20 @@ def test_limits_of_the_settings_hold_for_the_reservation_too() -> None:
     assert decoded_bytes(PNG, Limits(max_bytes=len(PNG) - 1)) == 0
     assert decoded_bytes(PNG, Limits(max_pixels=64 * 96 - 1)) == 0
     assert decoded_bytes(PNG, Limits(max_pixels=64 * 96)) == 3 * 64 * 96
+
+
+def test_too_little_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the decoder finds no room the picture is whole, and may be sent again."""
+
+    def full(*_: object) -> None:
+        error = cv2.error("(-4:Insufficient memory) Failed to allocate 75000000 bytes")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    monkeypatch.setattr(intake.cv2, "imdecode", full)
+    with pytest.raises(OutOfMemory) as refusal:
+        decode(PNG)
+    assert refusal.value.retry_after_s
 
 
 def test_too_many_bytes_are_refused_before_anything() -> None:
