@@ -53,7 +53,10 @@ class Batcher:
         self._limits = limits if limits is not None else BatchLimits()
         self._queue = BatchQueue(self._limits, observer if observer is not None else Unobserved())
         self._decode = Kind(name="decode", run=_decoder(decode), alone=True)
-        self._detect = Kind(name="detect", run=_detector(engine))
+        self._detect = {
+            followed: Kind(name="detect", run=_detector(engine, followed))
+            for followed in (False, True)
+        }
         self._glance = {
             closely: Kind(name="glance", run=glancer(engine, decode, closely))
             for closely in (False, True)
@@ -95,12 +98,12 @@ class Batcher:
         """Find the faces of each frame. Raises Overloaded, InferenceFailed.
 
         `last`: what the camera of each frame showed before (`savings.last_seen`), which makes the
-        detection cheaper.
+        detection cheaper; None for the first frame of a camera that will be followed.
         """
         known = last if last is not None else [None] * len(frames)
         items = list(zip(frames, known, strict=True))
         return await self._queue.submit(
-            self._detect, items, _pixels(frames), priority, timeout_s, owner=owner
+            self._detect[last is not None], items, _pixels(frames), priority, timeout_s, owner=owner
         )
 
     async def assess(
@@ -294,10 +297,11 @@ def glancer(engine: InferenceEngine, decode: Callable[[bytes], Frame], closely: 
     def run(items: list[Any], stages_ms: dict[str, float]) -> list[Glance | BenrenError]:
         found: list[Any] = [_decoded(picture, decode) for picture, _ in items]
         good = [index for index, one in enumerate(found) if isinstance(one, Frame)]
+        # Of each, also where nothing was seen before: whether a camera is followed, and so searched
+        # in full, is not up to the others of the batch.
         last = [items[index][1] for index in good]
-        known = last if any(one is not None for one in last) else None
         glances = engine.glance(
-            [found[index] for index in good], last=known, closely=closely, timings_ms=stages_ms
+            [found[index] for index in good], last=last, closely=closely, timings_ms=stages_ms
         )
         for index, one in zip(good, glances, strict=True):
             found[index] = one
@@ -330,11 +334,10 @@ def inspector(engine: InferenceEngine, decode: Callable[[bytes], Frame]) -> Run:
     return run
 
 
-def _detector(engine: InferenceEngine) -> Run:
+def _detector(engine: InferenceEngine, followed: bool) -> Run:
     def run(items: list[Any], stages_ms: dict[str, float]) -> list[tuple[Face, ...]]:
         frames, last = zip(*items, strict=True)
-        known = any(one is not None for one in last)
-        return engine.detect(frames, last=last if known else None, timings_ms=stages_ms)
+        return engine.detect(frames, last=last if followed else None, timings_ms=stages_ms)
 
     return run
 

@@ -488,6 +488,40 @@ async def test_what_was_seen_before_stays_with_its_frame() -> None:
     assert kept == [((None, mine), 2), (None, 1)]
 
 
+async def test_how_a_frame_is_searched_is_not_up_to_its_neighbours() -> None:
+    """A camera's first frame is one of a camera that is followed, whoever shares its batch."""
+    kept: list[Any] = []
+
+    class Remembering(Glancing):
+        def detect(self, frames: Sequence[Frame], **options: Any) -> list[tuple[Face, ...]]:
+            kept.append((options["last"], len(frames)))
+            return super().detect(frames, **options)
+
+        def glance(self, frames: Sequence[Frame], **options: Any) -> list[Any]:
+            kept.append((options["last"], len(frames)))
+            return super().glance(frames, **options)
+
+    engine = Remembering()
+    mine = last_seen(frame("before"), ())
+    async with Batcher(engine, decode=decode, limits=ALONE) as batcher:
+        await batcher.glance(b"a", last=None, closely=True)
+        await batcher.detect([frame("b")], last=[None])
+        engine.gate.clear()
+        calls: list[Any] = [
+            batcher.poses([frame("held")], [None]),  # type: ignore[list-item]
+            batcher.detect([frame("c")]),
+            batcher.detect([frame("d")], last=[mine]),
+            batcher.detect([frame("e")], last=[None]),
+        ]
+        tasks = []
+        for call in calls:
+            tasks.append(asyncio.create_task(call))
+            await settle()
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+    assert kept == [([None], 1), ((None,), 1), (None, 1), ((mine, None), 2)]
+
+
 async def test_an_engine_that_loses_a_result_fails_the_batch() -> None:
     """Fewer answers than frames never shift results between callers."""
 
