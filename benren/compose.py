@@ -141,7 +141,7 @@ async def _with_verifier(
         engine,
         decode=lambda data: decode(data, limits),
         decoded_bytes=lambda data: decoded_bytes(data, limits),
-        limits=batch_limits(config, available_processors()),
+        limits=batch_limits(config, available_processors(), engine.providers.values()),
         observer=counters,
     )
     endings.append(batcher.close)

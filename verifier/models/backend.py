@@ -63,6 +63,11 @@ class Backend(Protocol):
         ...
 
 
+def on_gpu(provider: str) -> bool:
+    """Tell whether what runs a network, by its name, is a GPU."""
+    return provider.startswith("CUDA")
+
+
 _NO_ROOM: Final = (
     "out of memory",
     "bad_alloc",

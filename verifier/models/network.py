@@ -13,6 +13,7 @@ from verifier.models.backend import does_not_fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from verifier.models.lanes import Lanes
     from verifier.models.weights import Weights
 
     Tensor: TypeAlias = NDArray[Any]
@@ -59,11 +60,13 @@ class Network:
         pads: bool,
         failures: tuple[type[Exception], ...],
         memory_remedy: str,
+        lanes: Lanes | None = None,
     ) -> None:
         """Wrap `session`; `failures` is what its ``run`` may raise.
 
         `memory_remedy` is what to do where there is no room for its batches. With `pads` a
         remainder goes into the next larger step of the ladder, else into smaller ones (see `plan`).
+        With `lanes` only these run it, and rows of several callers share a batch.
         """
         given = _only_input(session, weights)
         self._session = session
@@ -71,6 +74,7 @@ class Network:
         self._pads = pads
         self._failures: Final[tuple[type[Exception], ...]] = (*failures, MemoryError)
         self._memory_remedy = memory_remedy
+        self._lanes = lanes
         self.id: Final = weights.id
         """``name@sha256``."""
         self.name: Final = weights.name
@@ -105,20 +109,14 @@ class Network:
         self._check(batch)
         if len(batch) == 0:
             nothing = np.zeros((1, *batch.shape[1:]), batch.dtype)
-            return tuple(output[:0] for output in self._run_step(nothing, self.ladder[0]))
-        parts: list[tuple[Tensor, ...]] = []
-        start = 0
-        for step in plan(len(batch), self.ladder, pad=self._pads):
-            parts.append(self._run_step(batch[start : start + step], step))
-            start += step
-        if len(parts) == 1:
-            return parts[0]
-        return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+            return tuple(output[:0] for output in self._asked(nothing))
+        return self._finite(self._asked(batch))
 
     def warm_up(self, *sizes: int) -> None:
         """Run every step of the ladder once; `sizes` fill the open axes after the batch axis.
 
-        Raises `ModelTooLarge` where memory runs out, and what `run` raises.
+        With lanes every one runs each step, all at the same time, as they may in service. Raises
+        `ModelTooLarge` where memory runs out, and what `run` raises.
         """
         if sizes and len(sizes) != self.open_sizes:
             raise ValueError(f"{self.name} leaves {self.open_sizes} sizes open, got {sizes}")
@@ -127,7 +125,7 @@ class Network:
         noise = np.random.default_rng(0)
         try:
             for step in self.ladder:
-                self.run(noise.random((step, *shape), np.float32).astype(self.dtype))
+                self._try(noise.random((step, *shape), np.float32).astype(self.dtype))
         except OutOfMemory as failure:
             raise ModelTooLarge(
                 f"{self.name} does not fit into the memory of {self.provider} in batches of"
@@ -146,6 +144,35 @@ class Network:
                 f"{self.name} expects (batch, {sizes}) {self.dtype},"
                 f" but was given {batch.shape} {batch.dtype}."
             )
+
+    def _try(self, batch: Tensor) -> None:
+        """Run a batch, on all lanes at once where there are any."""
+        if self._lanes is None:
+            self.run(batch)
+        else:
+            self._lanes.on_each(lambda: self._finite(self._infer(batch)))
+
+    def _asked(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Run at least one row here, or ask the lanes for it."""
+        if self._lanes is None:
+            return self._infer(batch)
+        most = self.ladder[-1]
+        key = (id(self), batch.shape[1:])
+        return _joined(
+            [
+                self._lanes.run(key, batch[at : at + most], most=most, infer=self._infer)
+                for at in range(0, len(batch), most)
+            ]
+        )
+
+    def _infer(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Run at least one row on this thread, in steps of the ladder."""
+        parts: list[tuple[Tensor, ...]] = []
+        start = 0
+        for step in plan(len(batch), self.ladder, pad=self._pads):
+            parts.append(self._run_step(batch[start : start + step], step))
+            start += step
+        return _joined(parts)
 
     def _run_step(self, rows: Tensor, step: int) -> tuple[Tensor, ...]:
         """Run at most `step` rows as exactly `step`; the last row, a real one, is the padding."""
@@ -168,10 +195,20 @@ class Network:
             raise InferenceFailed(
                 f"{self.name} answered {output.shape} to a batch of {step}: no batch axis."
             )
-        kept = output[:rows]
-        if kept.dtype.kind == "f" and not np.isfinite(kept).all():
-            raise InferenceFailed(f"{self.name} gave NaN or infinity.")
-        return kept
+        return output[:rows]
+
+    def _finite(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        for output in outputs:
+            if output.dtype.kind == "f" and not np.isfinite(output).all():
+                raise InferenceFailed(f"{self.name} gave NaN or infinity.")
+        return outputs
+
+
+def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Put the rows of several runs together, output by output."""
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 
 def plan(rows: int, ladder: tuple[int, ...], *, pad: bool) -> list[int]:

@@ -121,9 +121,10 @@ class BatchLimits:
     """How much runs and waits at a time."""
 
     workers: int = 2
-    """Batches that run at a time, each in a thread. On a CPU: its cores. On a GPU: 1 or 2."""
+    """Batches that run at a time, each in a thread. On a CPU: its cores. With a GPU twice as many,
+    which decode, prepare and read results; what talks to the GPU is `verifier.models.lanes`."""
     max_batch: int = 8
-    """Frames of one batch; a job is never split."""
+    """Frames that one worker takes at a time; a job is never split."""
     window_ms: float = 2.0
     """How long a batch that is not full waits for more, where no other worker is free."""
     max_pending: int = 256
