@@ -44,7 +44,7 @@ async def _run(job: Job, tell: Tell) -> Found:
     bench = bench_of(job)
     frames = [decode(jpeg) for jpeg in bench.jpegs]
     config = Config(pack=job.pack, provider=job.provider)
-    limits = batch_limits(config, available_processors())
+    limits = batch_limits(config, available_processors(), bench.engine.providers.values())
     rounds, seconds = job.count(1, 3), job.pick(1.5, 4.0)
     most: list[float] = []
     waits_ms: list[list[float]] = []
@@ -105,14 +105,14 @@ class Asker:
         start_ms = work_time_ms()
         end_ms = start_ms + seconds * 1_000
 
-        async def caller() -> int:
+        async def caller(number: int) -> int:
             done = 0
             while work_time_ms() < end_ms:
-                await self._check()
+                await self._check(str(number))
                 done += 1
             return done
 
-        done = sum(await asyncio.gather(*(caller() for _ in range(callers))))
+        done = sum(await asyncio.gather(*(caller(number) for number in range(callers))))
         return done / ((work_time_ms() - start_ms) / 1_000)
 
     async def at_rate(self, per_s: float, seconds: float) -> list[float]:
@@ -130,10 +130,12 @@ class Asker:
         return await asyncio.gather(*asked)
 
     async def _timed(self, due_ms: float) -> float:
-        await self._check()
+        await self._check(str(due_ms))
         return work_time_ms() - due_ms
 
-    async def _check(self) -> None:
+    async def _check(self, owner: str) -> None:
         frame = self._frames[next(self._turns) % len(self._frames)]
-        evidence = await self._batcher.assess([frame], references=[self._bench.reference])
+        evidence = await self._batcher.assess(
+            [frame], references=[self._bench.reference], owner=owner
+        )
         self._batcher.judge(evidence, self._bench.reference)

@@ -124,7 +124,7 @@ async def _with_verifier(
     from verifier.models.processors import available_processors  # noqa: PLC0415
     from verifier.pipeline.batching import Batcher  # noqa: PLC0415
     from verifier.pipeline.comparison import VaultComparer  # noqa: PLC0415
-    from verifier.pipeline.intake import decode  # noqa: PLC0415
+    from verifier.pipeline.intake import decode, decoded_bytes  # noqa: PLC0415
     from verifier.pipeline.templates import TemplateVault  # noqa: PLC0415
     from verifier.streaming.hub import StreamHub  # noqa: PLC0415
     from verifier.streaming.ice import ice_servers  # noqa: PLC0415
@@ -140,7 +140,8 @@ async def _with_verifier(
     batcher = Batcher(
         engine,
         decode=lambda data: decode(data, limits),
-        limits=batch_limits(config, available_processors()),
+        decoded_bytes=lambda data: decoded_bytes(data, limits),
+        limits=batch_limits(config, available_processors(), engine.providers.values()),
         observer=counters,
     )
     endings.append(batcher.close)

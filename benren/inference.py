@@ -46,6 +46,7 @@ def load_inference(config: Config) -> tuple[Engine, str]:
         config.provider,
         threads=config.threads,
         memory_limit_mb=config.gpu_memory_mb or None,
+        lanes=config.batching.lanes,
     )
     profile = load_profile(config.profile or None)
     savings = Savings(**config.savings.model_dump())

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles requirements/{dev,cpu,gpu}.lock from pyproject.toml, with hashes and without index
+# Compiles requirements/{dev,cpu,gpu,openvino}.lock from pyproject.toml, with hashes and without index
 # addresses. Keeps the versions of the present locks; `deploy/locks.sh --upgrade` renews them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,6 +21,9 @@ compile() {
 # dev first: cpu and gpu take its versions, so that what is tested is what is shipped.
 compile --extra cpu --extra dev --extra openvino -o requirements/dev.lock "$@"
 compile --extra cpu -c requirements/dev.lock -o requirements/cpu.lock "$@"
+
+# What openvino needs beside cpu.lock is itself: numpy is there, and its telemetry shall not be.
+awk '/^[^ #]/ { wanted = /^openvino==/ } wanted' requirements/dev.lock >requirements/openvino.lock
 
 # insightface asks for plain onnxruntime, which would overwrite onnxruntime-gpu. The override makes
 # it a line for no platform at all; pip has no use for that line, so it goes, with its hashes.

@@ -17,10 +17,12 @@ class BenrenError(Exception):
     """HTTP status code that the edge answers with."""
     retry_after_s: int | None = None
     """Seconds after which a retry makes sense, or None where it does not."""
+    usual_remedy: ClassVar[str] = ""
+    """What to do where whoever raises it names nothing better."""
 
     def __init__(self, detail: str = "", *, remedy: str = "", retry_after_s: int | None = None):
         self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
-        self.remedy = remedy
+        self.remedy = remedy or self.usual_remedy
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
         super().__init__(f"{self.detail} {self.remedy}".strip())
@@ -98,12 +100,20 @@ class SignatureInvalid(BenrenError):
 class InferenceFailed(BenrenError):
     """A network did not give a usable result."""
 
+    usual_remedy = "Try again; if it stays, tell the operator: the service's log says more."
+
 
 class Overloaded(BenrenError):
     """The queue is full."""
 
     status = 503
     retry_after_s = 1
+
+
+class OutOfMemory(Overloaded):
+    """There is not enough memory for this at the moment."""
+
+    usual_remedy = "Try again shortly, or send fewer or smaller pictures."
 
 
 class ImageError(BenrenError):

@@ -52,9 +52,13 @@ class Batching(Section):
     """How inference is shared between requests."""
 
     workers: int = Field(default=0, ge=0, le=64)
-    """Batches that run at a time; 0: as many as the machine has processors (2 on a GPU)."""
+    """Batches that run at a time; 0: as many as the machine has processors (twice as many where a
+    GPU runs the networks: half of them wait for it while the others decode and prepare)."""
+    lanes: int = Field(default=2, ge=1, le=16)
+    """Threads that talk to a GPU, where one runs the networks; they gather what the workers ask
+    into batches of up to 32."""
     max_batch: int = Field(default=8, ge=1, le=256)
-    """Frames of one batch."""
+    """Frames that one worker takes at a time."""
     window_ms: float = Field(default=2.0, ge=0, le=1_000)
     """How long a batch that is not full waits for more, where no other worker is free."""
     max_pending: int = Field(default=256, ge=16, le=100_000)
@@ -163,11 +167,14 @@ class Settings(BaseSettings):
         """Where the key files are."""
         return self.key_directory or self.data_directory / "keys"
 
-    def worker_count(self, processors: int) -> int:
-        """How many batches run at a time on a machine that grants so many processors."""
+    def worker_count(self, processors: int, *, gpu: bool = False) -> int:
+        """How many batches run at a time on a machine that grants so many processors.
+
+        `gpu`: whether one runs any of the networks, be it asked for or chosen by `auto`.
+        """
         if self.batching.workers:
             return self.batching.workers
-        return 2 if self.provider == "cuda" else max(1, min(processors, 64))
+        return max(1, min(2 * processors if gpu else processors, 64))
 
     @classmethod
     def settings_customise_sources(

@@ -104,6 +104,14 @@ def test_the_locks_agree_on_versions() -> None:
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
 
 
+def test_openvino_comes_as_it_was_tested_and_alone() -> None:
+    """What the CPU image takes on demand is what dev.lock has, without what would report home."""
+    (pin,) = _pins("openvino")
+    assert pin.name == "openvino"
+    assert _lock("openvino") in _lock("dev")
+    assert "telemetry" not in _lock("openvino")
+
+
 def test_what_is_installed_here_is_headless() -> None:
     """The environment of the tests obeys the rule of the images."""
     names = {canonicalize_name(found.name) for found in distributions()}
@@ -120,3 +128,18 @@ def test_an_image_runs_the_server_itself_as_nobody_special(kind: str) -> None:
     assert "\nHEALTHCHECK " in final
     assert '\nCMD ["benren", "serve", "--host", "0.0.0.0", "--port", "8080"]\n' in final
     assert f"--no-deps --require-hashes -r requirements/{kind}.lock" in text
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_a_volume_at_models_can_be_filled_by_the_image_itself(kind: str) -> None:
+    """A new volume takes the owner of the folder: who has no weights pulls them with the image."""
+    text = (ROOT / f"Dockerfile.{kind}").read_text(encoding="utf-8")
+    assert "install -d -o 10001 -g 10001 /data /models" in text
+    assert "BENREN_MODELS=/models" in text
+
+
+def test_the_cpu_image_has_openvino_where_it_was_asked_for() -> None:
+    """Not by default: half as much again to install for what is as fast on most machines."""
+    text = (ROOT / "Dockerfile.cpu").read_text(encoding="utf-8")
+    assert "ARG OPENVINO=no" in text
+    assert "--no-deps --require-hashes -r requirements/openvino.lock" in text

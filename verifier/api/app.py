@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Final
@@ -25,6 +25,7 @@ from verifier.edge import (
     install_edge,
 )
 from verifier.keys import KeyRing
+from verifier.models.backend import on_gpu
 from verifier.pipeline.batching import Batcher, BatchLimits
 from verifier.pipeline.templates import TemplateVault
 from verifier.settings import Settings
@@ -142,11 +143,14 @@ def create_app(
     return app
 
 
-def batch_limits(settings: Settings, processors: int) -> BatchLimits:
-    """Give the batcher's limits for a machine that grants so many processors."""
+def batch_limits(settings: Settings, processors: int, providers: Iterable[str] = ()) -> BatchLimits:
+    """Give the batcher's limits for a machine that grants so many processors.
+
+    `providers` name what runs the networks (`Engine.providers`).
+    """
     chosen = settings.batching
     return BatchLimits(
-        workers=settings.worker_count(processors),
+        workers=settings.worker_count(processors, gpu=any(map(on_gpu, providers))),
         max_batch=chosen.max_batch,
         window_ms=chosen.window_ms,
         max_pending=chosen.max_pending,

@@ -36,7 +36,7 @@ class VerifierMetrics:
         )
         self._turned_away = Counter(
             "benren_images_turned_away_total",
-            "Jobs refused by the queue: full, late or closing.",
+            "Jobs refused by the queue: full, bytes, bulk, owner, large, late or closing.",
             ("reason",),
             registry=registry,
         )

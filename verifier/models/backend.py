@@ -63,6 +63,11 @@ class Backend(Protocol):
         ...
 
 
+def on_gpu(provider: str) -> bool:
+    """Tell whether what runs a network, by its name, is a GPU."""
+    return provider.startswith("CUDA")
+
+
 _NO_ROOM: Final = (
     "out of memory",
     "bad_alloc",
@@ -70,10 +75,11 @@ _NO_ROOM: Final = (
     "is smaller than requested bytes",  # of onnxruntime's arena, where gpu_mem_limit is reached
     "status_alloc_failed",  # cuDNN's and cuBLAS's
     "cudaerrormemoryallocation",
+    "insufficient memory",  # OpenCV's
 )
 
 
 def does_not_fit(failure: BaseException) -> bool:
-    """Tell whether an engine's error says that memory ran out; they share no type for it."""
+    """Tell whether an error says that memory ran out; engines share no type for it."""
     told = str(failure).lower()
-    return any(words in told for words in _NO_ROOM)
+    return isinstance(failure, MemoryError) or any(words in told for words in _NO_ROOM)

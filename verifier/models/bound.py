@@ -29,7 +29,7 @@ TOLERANCE: Final = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slot:
-    """What a run of one shape needs; it serves one thread at a time."""
+    """What a run of one shape needs; it serves one thread."""
 
     binding: Any
     given: Any
@@ -37,14 +37,18 @@ class _Slot:
 
 
 class BoundSession:
-    """An onnxruntime session, bound; may run in several threads at once."""
+    """An onnxruntime session, bound; may run in several threads, each on memory of its own.
+
+    So a warm-up on each thread that will serve (`verifier.models.lanes`) takes all that is needed.
+    """
 
     def __init__(self, session: Any, ort: ModuleType, *, device: str) -> None:
         """Wrap `session`, whose inputs and outputs shall lie on `device`: ``cuda`` or ``cpu``."""
         self._session = session
         self._ort = ort
         self._device = device
-        self._free: OrderedDict[tuple[int, ...], list[_Slot]] = OrderedDict()
+        self._free: OrderedDict[tuple[int, ...], dict[int, _Slot]] = OrderedDict()
+        """Shape, then thread: what is not running."""
         self._lock = threading.Lock()
 
     def get_inputs(self) -> list[Any]:
@@ -58,9 +62,8 @@ class BoundSession:
     def run(self, outputs: None, feed: dict[str, Tensor]) -> list[Tensor]:
         """Compute all outputs; they are copies in the host's memory.
 
-        The first run of a shape, and of one that runs in more threads at once than before, runs
-        plainly as well, for the sizes of its outputs, and raises `InferenceFailed` where the bound
-        run gives other numbers.
+        The first run of a shape in a thread runs plainly as well, for the sizes of its outputs, and
+        raises `InferenceFailed` where the bound run gives other numbers.
         """
         ((name, batch),) = feed.items()
         slot = self._take(batch.shape)
@@ -76,12 +79,11 @@ class BoundSession:
 
     def _take(self, shape: tuple[int, ...]) -> _Slot | None:
         with self._lock:
-            free = self._free.get(shape)
-            return free.pop() if free else None
+            return self._free.get(shape, {}).pop(threading.get_ident(), None)
 
     def _give_back(self, shape: tuple[int, ...], slot: _Slot) -> None:
         with self._lock:
-            self._free.setdefault(shape, []).append(slot)
+            self._free.setdefault(shape, {})[threading.get_ident()] = slot
             self._free.move_to_end(shape)
             if len(self._free) > MAX_SHAPES:
                 self._free.popitem(last=False)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
-from verifier.errors import InferenceFailed, ModelError, ModelTooLarge
+from verifier.errors import InferenceFailed, ModelError, ModelTooLarge, OutOfMemory
 from verifier.models.backend import does_not_fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from verifier.models.lanes import Lanes
     from verifier.models.weights import Weights
 
     Tensor: TypeAlias = NDArray[Any]
     """(batch, ...) of whatever dtype the network states."""
+
+_log = logging.getLogger("benren.models")
 
 _DTYPES: Final[dict[str, type[np.generic]]] = {
     "tensor(float)": np.float32,
@@ -56,18 +60,21 @@ class Network:
         pads: bool,
         failures: tuple[type[Exception], ...],
         memory_remedy: str,
+        lanes: Lanes | None = None,
     ) -> None:
         """Wrap `session`; `failures` is what its ``run`` may raise.
 
         `memory_remedy` is what to do where there is no room for its batches. With `pads` a
         remainder goes into the next larger step of the ladder, else into smaller ones (see `plan`).
+        With `lanes` only these run it, and rows of several callers share a batch.
         """
         given = _only_input(session, weights)
         self._session = session
         self._input_name = given.name
         self._pads = pads
-        self._failures = failures
+        self._failures: Final[tuple[type[Exception], ...]] = (*failures, MemoryError)
         self._memory_remedy = memory_remedy
+        self._lanes = lanes
         self.id: Final = weights.id
         """``name@sha256``."""
         self.name: Final = weights.name
@@ -95,26 +102,21 @@ class Network:
 
         `batch` is (b, ...) as `input_shape` and `dtype` say, with any b, 0 included. Where a file
         fixes the batch to 1 and leaves the batch axis out of an output (SCRFD does), that output
-        gets one. Raises `InferenceFailed` where shape or dtype is wrong, where onnxruntime fails,
-        and where NaN or infinity comes out.
+        gets one. Raises `InferenceFailed` where shape or dtype is wrong, where the engine fails,
+        and where NaN or infinity comes out, `OutOfMemory` where it says that memory ran out. What
+        the engine said stands in the log, and is the error's cause: it is not for callers.
         """
         self._check(batch)
         if len(batch) == 0:
             nothing = np.zeros((1, *batch.shape[1:]), batch.dtype)
-            return tuple(output[:0] for output in self._run_step(nothing, self.ladder[0]))
-        parts: list[tuple[Tensor, ...]] = []
-        start = 0
-        for step in plan(len(batch), self.ladder, pad=self._pads):
-            parts.append(self._run_step(batch[start : start + step], step))
-            start += step
-        if len(parts) == 1:
-            return parts[0]
-        return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+            return tuple(output[:0] for output in self._asked(nothing))
+        return self._finite(self._asked(batch))
 
     def warm_up(self, *sizes: int) -> None:
         """Run every step of the ladder once; `sizes` fill the open axes after the batch axis.
 
-        Raises `ModelTooLarge` where memory runs out, and what `run` raises.
+        With lanes every one runs each step, all at the same time, as they may in service. Raises
+        `ModelTooLarge` where memory runs out, and what `run` raises.
         """
         if sizes and len(sizes) != self.open_sizes:
             raise ValueError(f"{self.name} leaves {self.open_sizes} sizes open, got {sizes}")
@@ -123,13 +125,11 @@ class Network:
         noise = np.random.default_rng(0)
         try:
             for step in self.ladder:
-                self.run(noise.random((step, *shape), np.float32).astype(self.dtype))
-        except InferenceFailed as failure:
-            if not does_not_fit(failure):
-                raise
+                self._try(noise.random((step, *shape), np.float32).astype(self.dtype))
+        except OutOfMemory as failure:
             raise ModelTooLarge(
                 f"{self.name} does not fit into the memory of {self.provider} in batches of"
-                f" {self.ladder}: {failure}",
+                f" {self.ladder}: {failure.__cause__}",
                 remedy=self._memory_remedy,
             ) from failure
 
@@ -145,6 +145,35 @@ class Network:
                 f" but was given {batch.shape} {batch.dtype}."
             )
 
+    def _try(self, batch: Tensor) -> None:
+        """Run a batch, on all lanes at once where there are any."""
+        if self._lanes is None:
+            self.run(batch)
+        else:
+            self._lanes.on_each(lambda: self._finite(self._infer(batch)))
+
+    def _asked(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Run at least one row here, or ask the lanes for it."""
+        if self._lanes is None:
+            return self._infer(batch)
+        most = self.ladder[-1]
+        key = (id(self), batch.shape[1:])
+        return _joined(
+            [
+                self._lanes.run(key, batch[at : at + most], most=most, infer=self._infer)
+                for at in range(0, len(batch), most)
+            ]
+        )
+
+    def _infer(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Run at least one row on this thread, in steps of the ladder."""
+        parts: list[tuple[Tensor, ...]] = []
+        start = 0
+        for step in plan(len(batch), self.ladder, pad=self._pads):
+            parts.append(self._run_step(batch[start : start + step], step))
+            start += step
+        return _joined(parts)
+
     def _run_step(self, rows: Tensor, step: int) -> tuple[Tensor, ...]:
         """Run at most `step` rows as exactly `step`; the last row, a real one, is the padding."""
         missing = step - len(rows)
@@ -152,7 +181,11 @@ class Network:
         try:
             outputs = self._session.run(None, {self._input_name: np.ascontiguousarray(full)})
         except self._failures as failure:
-            raise InferenceFailed(f"{self.name} failed on {full.shape}: {failure}") from failure
+            _log.error("%s failed on %s", self.name, full.shape, exc_info=failure)
+            if does_not_fit(failure):
+                told = f"There was no memory for {self.name} on {full.shape}."
+                raise OutOfMemory(told) from failure
+            raise InferenceFailed(f"{self.name} failed on {full.shape}.") from failure
         return tuple(self._checked(output, step, len(rows)) for output in outputs)
 
     def _checked(self, output: Tensor, step: int, rows: int) -> Tensor:
@@ -162,10 +195,20 @@ class Network:
             raise InferenceFailed(
                 f"{self.name} answered {output.shape} to a batch of {step}: no batch axis."
             )
-        kept = output[:rows]
-        if kept.dtype.kind == "f" and not np.isfinite(kept).all():
-            raise InferenceFailed(f"{self.name} gave NaN or infinity.")
-        return kept
+        return output[:rows]
+
+    def _finite(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        for output in outputs:
+            if output.dtype.kind == "f" and not np.isfinite(output).all():
+                raise InferenceFailed(f"{self.name} gave NaN or infinity.")
+        return outputs
+
+
+def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Put the rows of several runs together, output by output."""
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 
 def plan(rows: int, ladder: tuple[int, ...], *, pad: bool) -> list[int]:

@@ -37,7 +37,10 @@ SHAPES: Final = 8
 frames of one shape, alone and by four. Each costs a detector 0.1 s once and some 10 MB."""
 _TYPES: Final = {"f32": "tensor(float)", "f16": "tensor(float16)", "u8": "tensor(uint8)"}
 """openvino's names of types to onnxruntime's, which `Network` knows."""
-_REMEDY: Final = "pip install 'benren[openvino]', or set the provider to cpu."
+_REMEDY: Final = (
+    "pip install 'benren[openvino]' (the image has it where it was built with --build-arg"
+    " OPENVINO=yes), or set the provider to cpu."
+)
 
 
 class OpenVino:

@@ -16,7 +16,8 @@ from verifier.errors import (
     ModelError,
     ProviderUnavailable,
 )
-from verifier.models.backend import EXACT, GPU_LADDER, LADDER, Backend, Engine, Provider
+from verifier.models.backend import EXACT, GPU_LADDER, LADDER, Backend, Engine, Provider, on_gpu
+from verifier.models.lanes import LANES, Lanes
 from verifier.models.network import Network
 from verifier.models.openvino import OpenVino, Precision
 from verifier.models.ort import OnnxRuntime
@@ -45,6 +46,7 @@ class Runtime:
         ladder: Sequence[int] | None = None,
         memory_limit_mb: int | None = None,
         warm_up: bool = True,
+        lanes: int = LANES,
     ) -> None:
         """Check that `provider` is there; nothing ever replaces it by another.
 
@@ -59,6 +61,8 @@ class Runtime:
         at loading, so that the first request neither waits for it nor is the first to learn that a
         network does not work here. A network of open height and width (a detector) is left to
         whoever knows its sizes (`engine.Engine.warm_up`): every size costs memory of its own.
+        `lanes` threads, and no others, run what is on a GPU (`verifier.models.lanes`); the warm-up
+        runs on all of them at once.
 
         Raises `ProviderUnavailable` where the provider is not installed, `InstallationError` where
         there is no onnxruntime, `ConfigurationError` for a wrong argument.
@@ -75,6 +79,7 @@ class Runtime:
             )
         self._memory_limit_mb = memory_limit_mb
         self._warm_up = warm_up
+        self._lanes = Lanes(lanes)
         self._choices: list[Choice] = []
         self._measures: Final = known == "auto"
         self._backends = self._installed() if known == "auto" else [self._start(known)]
@@ -134,9 +139,10 @@ class Runtime:
                     network.warm_up(*filling(network.open_sizes))
                 candidates.append(network)
             except (ModelError, InferenceFailed) as failure:
-                _log.warning("auto: %s does not run %s: %s", backend.name, weights.name, failure)
+                why = failure.__cause__ or failure  # what the engine said: this is the operator's
+                _log.warning("auto: %s does not run %s: %s", backend.name, weights.name, why)
                 failures.append(failure)
-                refused.append(f"{backend.name}: {failure}")
+                refused.append(f"{backend.name}: {why}")
         if not candidates:
             raise failures[0]
         chosen, choice = choose(candidates, refused=refused)
@@ -160,6 +166,7 @@ class Runtime:
             pads=backend.pads,
             failures=backend.failures,
             memory_remedy=backend.memory_remedy,
+            lanes=self._lanes if on_gpu(backend.name) else None,
         )
         if self._warm_up and not network.open_sizes:
             network.warm_up()

@@ -195,7 +195,15 @@ class Store:
             f" or set {FOLDER_VARIABLE} to a folder that holds the whole pack."
         )
         if self.can_fetch(file.name):
-            return f"Run 'benren models pull {self._pack_of(file)}', or {put}"
+            pull = f"'benren models pull {self._pack_of(file)}'"
+            folder = self.places[0].folder
+            if not _can_be_filled(folder):
+                return (
+                    f"{folder} cannot be written here: run {pull} where it can (with a volume that"
+                    " is not read-only, or elsewhere, and bring the folder that it fills here),"
+                    f" or {put}"
+                )
+            return f"Run {pull}, or {put}"
         return (
             f"It cannot be pulled without a mirror ({MIRROR_VARIABLE}), for it was prepared by hand"
             f" from {file.origin.repository}: {put}"
@@ -205,6 +213,12 @@ class Store:
         """Name what to give to ``models pull``: a pack, or the file where no pack has it."""
         packs = self.manifest.packs.items()
         return next((name for name, pack in packs if file.name in pack.members), file.name)
+
+
+def _can_be_filled(folder: Path) -> bool:
+    """Tell whether this process may write into a folder, or make it."""
+    there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 def cache_folder(environ: Mapping[str, str] | None = None) -> Path:

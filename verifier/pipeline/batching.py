@@ -1,8 +1,9 @@
 """The asyncio front of the engine: micro-batches across requests, bounded in every direction.
 
 Callers await `decode`, `detect`, `assess` or `enrol`; `queue` makes batches of what they ask.
-Callers of one priority take turns by their `owner`, as a session. A caller of several steps has
-one `deadline` for them and hands what is left of it in as `timeout_s`.
+Callers of one priority take turns by their `owner`, as a session or ``API key/subject``; what
+stands before the ``/`` has a bounded part of the queue (`room`). A caller of several steps has one
+`deadline` for them and hands what is left of it in as `timeout_s`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from verifier.errors import BenrenError, InferenceFailed
 from verifier.pipeline.deadline import Deadline
+from verifier.pipeline.intake import decoded_bytes
 from verifier.pipeline.ports import (
     BatchLimits,
     BatchObserver,
@@ -41,14 +43,20 @@ class Batcher:
         engine: InferenceEngine,
         *,
         decode: Callable[[bytes], Frame],
+        decoded_bytes: Callable[[bytes], int] = decoded_bytes,
         limits: BatchLimits | None = None,
         observer: BatchObserver | None = None,
     ) -> None:
+        """Serve `engine`; `decoded_bytes` tells before `decode` runs what a picture will take."""
         self._engine = engine
+        self._decoded_bytes = decoded_bytes
         self._limits = limits if limits is not None else BatchLimits()
         self._queue = BatchQueue(self._limits, observer if observer is not None else Unobserved())
         self._decode = Kind(name="decode", run=_decoder(decode), alone=True)
-        self._detect = Kind(name="detect", run=_detector(engine))
+        self._detect = {
+            followed: Kind(name="detect", run=_detector(engine, followed))
+            for followed in (False, True)
+        }
         self._glance = {
             closely: Kind(name="glance", run=glancer(engine, decode, closely))
             for closely in (False, True)
@@ -73,7 +81,7 @@ class Batcher:
         owner: str = "",
     ) -> list[Frame]:
         """Decode JPEG, PNG or WebP bytes off the event loop. Raises ImageError, Overloaded."""
-        size = sum(len(image) for image in images)
+        size = sum(self._size(image) for image in images)
         return await self._queue.submit(
             self._decode, images, size, priority, timeout_s, owner=owner
         )
@@ -90,12 +98,12 @@ class Batcher:
         """Find the faces of each frame. Raises Overloaded, InferenceFailed.
 
         `last`: what the camera of each frame showed before (`savings.last_seen`), which makes the
-        detection cheaper.
+        detection cheaper; None for the first frame of a camera that will be followed.
         """
         known = last if last is not None else [None] * len(frames)
         items = list(zip(frames, known, strict=True))
         return await self._queue.submit(
-            self._detect, items, _pixels(frames), priority, timeout_s, owner=owner
+            self._detect[last is not None], items, _pixels(frames), priority, timeout_s, owner=owner
         )
 
     async def assess(
@@ -147,7 +155,7 @@ class Batcher:
     ) -> Glance:
         """Decode a picture and say who is there. Raises ImageError, Overloaded, InferenceFailed."""
         answers = await self._queue.submit(
-            self._glance[closely], [(picture, last)], _size(picture), priority, owner=owner
+            self._glance[closely], [(picture, last)], self._size(picture), priority, owner=owner
         )
         answer = answers[0]
         if isinstance(answer, BenrenError):
@@ -174,7 +182,7 @@ class Batcher:
             (picture, digest, some, reference)
             for picture, digest, some in zip(pictures, digests, faces, strict=True)
         ]
-        size = sum(_size(picture) for picture in pictures)
+        size = sum(self._size(picture) for picture in pictures)
         return await self._queue.submit(self._inspect, items, size, priority, owner=owner)
 
     async def enrol(
@@ -248,15 +256,16 @@ class Batcher:
         """Take nothing more, finish what waits (up to `drain_s`), stop. Closing twice is fine."""
         await self._queue.close()
 
+    def _size(self, picture: bytes | Frame) -> int:
+        if isinstance(picture, Frame):
+            return int(picture.pixels.nbytes)
+        return len(picture) + self._decoded_bytes(picture)
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def _size(picture: bytes | Frame) -> int:
-    return len(picture) if isinstance(picture, bytes) else int(picture.pixels.nbytes)
 
 
 def _pixels(frames: Sequence[Frame]) -> int:
@@ -288,10 +297,11 @@ def glancer(engine: InferenceEngine, decode: Callable[[bytes], Frame], closely: 
     def run(items: list[Any], stages_ms: dict[str, float]) -> list[Glance | BenrenError]:
         found: list[Any] = [_decoded(picture, decode) for picture, _ in items]
         good = [index for index, one in enumerate(found) if isinstance(one, Frame)]
+        # Of each, also where nothing was seen before: whether a camera is followed, and so searched
+        # in full, is not up to the others of the batch.
         last = [items[index][1] for index in good]
-        known = last if any(one is not None for one in last) else None
         glances = engine.glance(
-            [found[index] for index in good], last=known, closely=closely, timings_ms=stages_ms
+            [found[index] for index in good], last=last, closely=closely, timings_ms=stages_ms
         )
         for index, one in zip(good, glances, strict=True):
             found[index] = one
@@ -324,11 +334,10 @@ def inspector(engine: InferenceEngine, decode: Callable[[bytes], Frame]) -> Run:
     return run
 
 
-def _detector(engine: InferenceEngine) -> Run:
+def _detector(engine: InferenceEngine, followed: bool) -> Run:
     def run(items: list[Any], stages_ms: dict[str, float]) -> list[tuple[Face, ...]]:
         frames, last = zip(*items, strict=True)
-        known = any(one is not None for one in last)
-        return engine.detect(frames, last=last if known else None, timings_ms=stages_ms)
+        return engine.detect(frames, last=last if followed else None, timings_ms=stages_ms)
 
     return run
 

@@ -24,6 +24,9 @@ OTHERS = (
 MAX_SCANS = 100
 """Scans of a JPEG. A progressive one has about ten; each costs the decoder a pass over all pixels,
 so thousands in a small file would stop a worker for minutes (libjpeg-turbo's own advice)."""
+MAX_SEGMENTS = 1_000
+"""Segments of a JPEG before its frame header, and chunks of a WebP: cameras write some dozens, and
+a file of millions would hold up whoever reads its size."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -70,11 +73,42 @@ def _guess(data: bytes) -> str:
     return "an unknown kind of file"
 
 
+def stated_size(data: bytes) -> tuple[int, int] | None:
+    """Give width and height (px) that a file states, at the cost of microseconds.
+
+    None where it states none; `read_header` refuses such files, and others besides.
+    """
+    try:
+        if data[:3] == b"\xff\xd8\xff":
+            header, _ = _frame_header(data)
+            return header.width, header.height
+        if data[:8] == PNG_MAGIC and data[12:16] == b"IHDR":
+            width, height = struct.unpack_from(">II", data, 16)
+            return width, height
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            header = _webp(data)
+            return header.width, header.height
+    except (struct.error, IndexError, ImageUnreadable):
+        return None
+    return None
+
+
 def _jpeg(data: bytes) -> Header:
-    """Walk the segments (ITU-T T.81) to the frame header; the file must end with EOI."""
+    """Read the frame header; the file must end with EOI."""
+    header, end = _frame_header(data)
+    rest = memoryview(data)[end:].tobytes()
+    if b"\xff\xd9" not in rest:
+        raise ImageUnreadable("The JPEG is cut short: its end mark is missing.", remedy=WHOLE)
+    if rest.count(b"\xff\xda") > MAX_SCANS:
+        raise ImageUnreadable("The JPEG has too many scans.", remedy="Save it as a baseline JPEG.")
+    return header
+
+
+def _frame_header(data: bytes) -> tuple[Header, int]:
+    """Walk the segments of a JPEG (ITU-T T.81) to its frame header; also where that ends."""
     orientation = 1
     position = 2
-    while True:
+    for _ in range(MAX_SEGMENTS):
         if data[position] != 0xFF:
             raise ImageUnreadable("The JPEG is damaged: a marker is missing.", remedy=WHOLE)
         marker = data[position + 1]
@@ -88,22 +122,22 @@ def _jpeg(data: bytes) -> Header:
         body = data[position + 4 : position + 2 + length]
         if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:  # SOF
             height, width, channels = struct.unpack_from(">HHB", body, 1)
-            break
+            if not width or not height:
+                raise ImageUnreadable("The JPEG does not state its size.", remedy=WHOLE)
+            header = Header(
+                format="JPEG",
+                width=width,
+                height=height,
+                orientation=orientation,
+                channels=channels,
+            )
+            return header, position + 2 + length
         if marker in {0xD9, 0xDA} or length < 2:
             raise ImageUnreadable("The JPEG has no frame header.", remedy=WHOLE)
         if marker == 0xE1 and body[:6] == b"Exif\x00\x00":
             orientation = exif_orientation(body[6:])
         position += 2 + length
-    if not width or not height:
-        raise ImageUnreadable("The JPEG does not state its size.", remedy=WHOLE)
-    rest = memoryview(data)[position + 2 + length :].tobytes()
-    if b"\xff\xd9" not in rest:
-        raise ImageUnreadable("The JPEG is cut short: its end mark is missing.", remedy=WHOLE)
-    if rest.count(b"\xff\xda") > MAX_SCANS:
-        raise ImageUnreadable("The JPEG has too many scans.", remedy="Save it as a baseline JPEG.")
-    return Header(
-        format="JPEG", width=width, height=height, orientation=orientation, channels=channels
-    )
+    raise ImageUnreadable("The JPEG has too many segments.", remedy="Save the picture anew.")
 
 
 def exif_orientation(tiff: bytes) -> int:
@@ -172,7 +206,9 @@ def _webp(data: bytes) -> Header:
     picture: tuple[int, int] | None = None
     orientation = 1
     position = 12
-    while position + 8 <= size + 8:
+    for _ in range(MAX_SEGMENTS):
+        if position + 8 > size + 8:
+            break
         name, length = struct.unpack_from("<4sI", data, position)
         body = data[position + 8 : position + 8 + length]
         if name in {b"ANIM", b"ANMF"} or (name == b"VP8X" and body[0] & 0x02):
@@ -187,6 +223,8 @@ def _webp(data: bytes) -> Header:
         elif name == b"EXIF":
             orientation = exif_orientation(body.removeprefix(b"Exif\x00\x00"))
         position += 8 + length + length % 2
+    else:
+        raise ImageUnreadable("The WebP has too many parts.", remedy="Save the picture anew.")
     if picture is None or (canvas is not None and canvas != picture):
         raise ImageUnreadable("The WebP holds no picture of its stated size.", remedy=WHOLE)
     return Header(format="WebP", width=picture[0], height=picture[1], orientation=orientation)

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from verifier.errors import ImageTooLarge, ImageUnreadable
-from verifier.pipeline.headers import Header, read_header
+from verifier.errors import ImageTooLarge, ImageUnreadable, OutOfMemory
+from verifier.pipeline.headers import Header, read_header, stated_size
 from verifier.types import Frame
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Frame:
     """Decode one JPEG, PNG or WebP picture to (H, W, 3) uint8 BGR, upright by its EXIF tag.
 
     Grey becomes BGR, 16 bits become 8, transparency becomes white. Raises
-    :class:`verifier.errors.ImageTooLarge` or :class:`verifier.errors.ImageUnreadable`.
+    :class:`verifier.errors.ImageTooLarge`, :class:`verifier.errors.ImageUnreadable` or, where the
+    machine has no room for the pixels, :class:`verifier.errors.OutOfMemory`.
     """
     if not data:
         raise ImageUnreadable("The image is empty.", remedy=FORMATS)
@@ -60,6 +61,17 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Frame:
     pixels = np.ascontiguousarray(pixels)
     pixels.setflags(write=False)
     return Frame(pixels=pixels, digest=hashlib.sha256(data).hexdigest())
+
+
+def decoded_bytes(data: bytes, limits: Limits = DEFAULT_LIMITS) -> int:
+    """Tell what the pixels of a picture will take (width x height x 3 bytes) before `decode` runs.
+
+    0 for what `decode` refuses by the header; costs microseconds.
+    """
+    size = stated_size(data) if len(data) <= limits.max_bytes else None
+    if size is None or max(size) > limits.max_side_px or size[0] * size[1] > limits.max_pixels:
+        return 0
+    return 3 * size[0] * size[1]
 
 
 def _check_size(header: Header, limits: Limits) -> None:
@@ -88,6 +100,8 @@ def _pixels(data: bytes, header: Header) -> Image:
             flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
             pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except (ValueError, cv2.error) as error:
+        if getattr(error, "code", None) == cv2.Error.StsNoMem:
+            raise OutOfMemory from error
         raise _broken(header) from error
     if not isinstance(pixels, np.ndarray) or pixels.shape[:2] != (header.height, header.width):
         raise _broken(header)

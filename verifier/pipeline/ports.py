@@ -121,15 +121,16 @@ class BatchLimits:
     """How much runs and waits at a time."""
 
     workers: int = 2
-    """Batches that run at a time, each in a thread. On a CPU: its cores. On a GPU: 1 or 2."""
+    """Batches that run at a time, each in a thread. On a CPU: its cores. With a GPU twice as many,
+    which decode, prepare and read results; what talks to the GPU is `verifier.models.lanes`."""
     max_batch: int = 8
-    """Frames of one batch; a job is never split."""
+    """Frames that one worker takes at a time; a job is never split."""
     window_ms: float = 2.0
     """How long a batch that is not full waits for more, where no other worker is free."""
     max_pending: int = 256
     """Images that wait or run; more are turned away."""
     max_pending_bytes: int = 1024 * 1024 * 1024
-    """Their bytes: encoded before decoding, pixels after."""
+    """Their bytes: as they came, and their pixels, also before they are decoded."""
     timeout_s: float = 10.0
     """Answered within this time, or not at all, where the caller does not say otherwise."""
     drain_s: float = 10.0
@@ -152,7 +153,11 @@ class BatchObserver(Protocol):
         ...
 
     def turned_away(self, reason: str) -> None:
-        """Note that a job was refused: `full`, `late` or `closing`."""
+        """Note that a job was refused.
+
+        `late` or `closing`, or for want of room (`room.Refusal`): `full` of images, of `bytes`,
+        of `bulk`, of what this `owner` has sent, or too `large` at any time.
+        """
         ...
 
 

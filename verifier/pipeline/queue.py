@@ -22,13 +22,16 @@ import logging
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
-from verifier.errors import BenrenError, InferenceFailed, Overloaded
+from verifier.errors import BenrenError, InferenceFailed, OutOfMemory, Overloaded
+from verifier.models.backend import does_not_fit
 from verifier.pipeline.fairness import Turns
 from verifier.pipeline.ports import BatchLimits, BatchObserver, Priority
+from verifier.pipeline.room import Load, Room
 
 _log = logging.getLogger("benren.batching")
+_E = TypeVar("_E", bound=BaseException)
 BULK_SHARE: Final = 4
 """Of so many batches one is begun by bulk that has waited for `BatchLimits.patience_s`."""
 Run: TypeAlias = Callable[[list[Any], dict[str, float]], Sequence[Any]]
@@ -49,7 +52,7 @@ class Kind:
 class _Job:
     kind: Kind
     items: Sequence[Any]
-    size_bytes: int
+    load: Load
     priority: Priority
     queued_at: float
     owner: str
@@ -76,8 +79,7 @@ class BatchQueue:
         self._since_bulk = 0
         """Batches begun by interactive jobs since bulk began one."""
         self._closing = False
-        self._pending = 0
-        self._pending_bytes = 0
+        self._room = Room(limits=limits)
         self._executor = ThreadPoolExecutor(limits.workers, thread_name_prefix="inference")
 
     async def submit(
@@ -93,20 +95,22 @@ class BatchQueue:
     ) -> list[Any]:
         """Run `kind` on `items` and give as many results, in order.
 
-        `size_bytes` is what the items hold in memory. Jobs of different owners take turns. Raises
-        Overloaded where there is no room or the time is over, and whatever the run raises.
+        `size_bytes` is what the items hold in memory, decoded. Jobs of different owners take
+        turns, and have bounds of their own (`room`). Raises RequestTooLarge where the items never
+        fit, Overloaded where there is no room or the time is over, and whatever the run raises.
         """
         if not items:
             return []
         limit_s = self._limits.timeout_s if timeout_s is None else timeout_s
         if limit_s <= 0:
             raise self._late(limit_s)
-        self._admit(len(items), size_bytes)
+        load = Load(len(items), size_bytes)
+        self._admit(load, owner, priority)
         loop = asyncio.get_running_loop()
         job = _Job(
             kind=kind,
             items=items,
-            size_bytes=size_bytes,
+            load=load,
             priority=priority,
             queued_at=loop.time(),
             owner=owner,
@@ -117,8 +121,7 @@ class BatchQueue:
         if not self._workers:
             self._workers = [loop.create_task(self._work()) for _ in range(self._limits.workers)]
         self._queues[priority][id(job)] = job
-        self._pending += len(items)
-        self._pending_bytes += size_bytes
+        self._room.enter(load, owner, priority)
         self._tell_waiting()
         self._arrived.set()
         try:
@@ -130,6 +133,11 @@ class BatchQueue:
             self._drop(job)  # where it still waits: cancelled or late
             # An error that is raised here holds this frame, the job would hold the error.
             del job
+
+    @property
+    def pending(self) -> int:
+        """How many images wait or run."""
+        return self._room.images
 
     @property
     def oldest_s(self) -> float:
@@ -163,18 +171,14 @@ class BatchQueue:
             f"No answer within {max(limit_s, 0):g} s.", remedy="Try again shortly, or send less."
         )
 
-    def _admit(self, count: int, size_bytes: int) -> None:
+    def _admit(self, load: Load, owner: str, priority: Priority) -> None:
         if self._closing:
             self._observer.turned_away("closing")
             raise Overloaded("The service is shutting down.", remedy="Try another instance.")
-        if (
-            self._pending + count > self._limits.max_pending
-            or self._pending_bytes + size_bytes > self._limits.max_pending_bytes
-        ):
-            self._observer.turned_away("full")
-            raise Overloaded(
-                f"{self._pending} images wait or run already.", remedy="Try again shortly."
-            )
+        refusal = self._room.refusal(load, owner, priority)
+        if refusal is not None:
+            self._observer.turned_away(refusal.reason)
+            raise refusal.error
 
     def _drop(self, job: _Job) -> None:
         """Take a job that still waits out of its queue."""
@@ -183,8 +187,7 @@ class BatchQueue:
             self._tell_waiting()
 
     def _release(self, job: _Job) -> None:
-        self._pending -= len(job.items)
-        self._pending_bytes -= job.size_bytes
+        self._room.leave(job.load, job.owner, job.priority)
 
     def _tell_waiting(self) -> None:
         waiting = (job for queue in self._queues.values() for job in queue.values())
@@ -312,7 +315,7 @@ class BatchQueue:
         if len(batch) == 1 and not isinstance(error, _WorkerDied):
             _fail_job(batch[0], error)
             return
-        error.with_traceback(None)
+        _without_frames(error)
         _log.warning(
             "%s failed for %d jobs, each is tried again alone", batch[0].kind.name, len(batch)
         )
@@ -356,13 +359,29 @@ def _answer_all(batch: list[_Job], results: Sequence[Any], stages_ms: Mapping[st
 def _fail_job(job: _Job, error: Exception) -> None:
     """Answer a caller with what went wrong; what is not ours stays in the log."""
     if isinstance(error, BenrenError):
-        _fail(job, error.with_traceback(None))
+        _fail(job, _without_frames(error))
         return
     name = job.kind.name
     _log.error("%s failed", name, exc_info=error)
-    own = InferenceFailed(f"The step {name!r} failed.", remedy="See the service's log.")
-    own.__cause__ = error.with_traceback(None)
-    _fail(job, own)
+    if does_not_fit(error):
+        own: BenrenError = OutOfMemory(f"There was no memory for the step {name!r}.")
+    else:
+        own = InferenceFailed(f"The step {name!r} failed.")
+    own.__cause__ = error
+    _fail(job, _without_frames(own))
+
+
+def _without_frames(error: _E) -> _E:
+    """Take the frames of the worker off an error and off all that it came from."""
+    seen: set[int] = set()
+    rest: list[BaseException | None] = [error]
+    while rest:
+        one = rest.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            rest += [one.__cause__, one.__context__]
+    return error
 
 
 def _fail(job: _Job, error: Exception) -> None:

@@ -19,9 +19,12 @@ class _Batcher:
         self.at_once = 0
         self._now = 0
 
-    async def assess(self, frames: list[object], *, references: list[object]) -> list[object]:
-        """Take one frame with one reference."""
+    async def assess(
+        self, frames: list[object], *, references: list[object], owner: str
+    ) -> list[object]:
+        """Take one frame with one reference, of a caller who is told from others."""
         assert len(frames) == len(references) == 1
+        assert owner
         self.asked += 1
         self._now += 1
         self.at_once = max(self.at_once, self._now)
@@ -65,7 +68,7 @@ async def test_a_failure_is_not_a_short_wait() -> None:
     """What the batcher raises ends the measurement."""
 
     class _Broken(_Batcher):
-        async def assess(self, frames: list[object], *, references: list[object]) -> list[object]:
+        async def assess(self, *_: object, **__: object) -> list[object]:
             raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):

@@ -15,6 +15,7 @@ from benren.config import Config
 from benren.inference import BATCH, assess_files, load_inference, read_frame
 from verifier.errors import ImageTooLarge, ImageUnreadable
 from verifier.pipeline.intake import Limits
+from verifier.settings import Batching
 from verifier.types import Evidence, Frame
 
 LIMITS = Limits(max_bytes=20_000, max_pixels=100_000)
@@ -77,7 +78,7 @@ def test_long_file_is_refused_unread(tmp_path: Path) -> None:
 
 
 def test_the_settings_reach_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Provider, threads and the limit of GPU memory are those configured; 0 is no limit."""
+    """Provider, threads, lanes and the limit of GPU memory are those set; 0 is no limit."""
     asked: list[tuple[str, dict[str, Any]]] = []
 
     class Refused(Exception):
@@ -88,10 +89,11 @@ def test_the_settings_reach_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None
         raise Refused
 
     monkeypatch.setattr("verifier.models.runtime.Runtime", runtime)
-    for config in (Config(), Config(provider="cuda", threads=3, gpu_memory_mb=512)):
+    gpu = Config(provider="cuda", threads=3, gpu_memory_mb=512, batching=Batching(lanes=3))
+    for config in (Config(), gpu):
         with pytest.raises(Refused):
             load_inference(config)
     assert asked == [
-        ("cpu", {"threads": 1, "memory_limit_mb": None}),
-        ("cuda", {"threads": 3, "memory_limit_mb": 512}),
+        ("cpu", {"threads": 1, "memory_limit_mb": None, "lanes": 2}),
+        ("cuda", {"threads": 3, "memory_limit_mb": 512, "lanes": 3}),
     ]

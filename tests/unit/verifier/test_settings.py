@@ -119,7 +119,8 @@ def test_whoever_serves_adds_sections(tmp_path: Path) -> None:
 
 
 def test_workers_follow_the_machine_unless_set() -> None:
-    """On a CPU a worker per processor, on a GPU two, and what is set counts."""
+    """On a CPU a worker per processor, with a GPU two, and what is set counts."""
     assert load_settings(Settings).worker_count(3) == 3
-    assert load_settings(Settings, provider="cuda").worker_count(3) == 2
-    assert load_settings(Settings, batching={"workers": 5}).worker_count(3) == 5
+    assert load_settings(Settings, provider="cuda").worker_count(3, gpu=True) == 6
+    assert load_settings(Settings).worker_count(100, gpu=True) == 64
+    assert load_settings(Settings, batching={"workers": 5}).worker_count(3, gpu=True) == 5

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import threading
+from collections.abc import Sequence
+from typing import Any
+
 import httpx
+import numpy as np
 import pytest
 
 from verifier.api.app import batch_limits
-from verifier.api.testing import scripted_verifier
+from verifier.api.testing import ScriptedInference, scripted_verifier
 from verifier.edge import KeyScope, new_api_key
 from verifier.errors import ConfigurationError
+from verifier.models.lanes import Lanes
+from verifier.pipeline.batching import Batcher
 from verifier.settings import Settings, load_settings
+from verifier.types import Frame
 
 OPEN = {"/healthz", "/readyz"}
 
@@ -67,3 +77,57 @@ def test_batch_limits_follow_the_settings() -> None:
     settings = load_settings(Settings, batching={"max_batch": 4, "timeout_s": 3, "window_ms": 0})
     limits = batch_limits(settings, processors=6)
     assert (limits.workers, limits.max_batch, limits.timeout_s, limits.window_ms) == (6, 4, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("provider", "runs", "workers"),
+    [
+        ("cpu", ["CPUExecutionProvider"], 3),
+        ("cuda", ["CUDAExecutionProvider"], 6),
+        ("auto", ["OpenVINO CPU", "CPUExecutionProvider"], 3),
+        ("auto", ["CPUExecutionProvider", "CUDAExecutionProvider"], 6),
+    ],
+)
+def test_workers_follow_what_runs_the_networks(
+    provider: str, runs: list[str], workers: int
+) -> None:
+    """Not what was asked for: where a GPU computes, there are workers that wait for it besides."""
+    settings = load_settings(Settings, provider=provider)
+    assert batch_limits(settings, 3, runs).workers == workers
+
+
+class OnLanes(ScriptedInference):
+    """An engine that asks a held-back GPU for the faces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lanes, self.gate = Lanes(), threading.Event()
+        self.begun = threading.Semaphore(0)
+
+    def detect(self, frames: Sequence[Frame], **_: Any) -> Any:
+        """Find nobody, once the GPU has answered."""
+        key = frames[0].digest
+        self.lanes.run(key, np.zeros((len(frames), 1), np.float32), most=32, infer=self._infer)
+        return [()] * len(frames)
+
+    def _infer(self, rows: Any) -> tuple[Any, ...]:
+        self.begun.release()
+        assert self.gate.wait(10)
+        return (rows,)
+
+
+async def test_pictures_are_decoded_while_every_lane_computes(picture: Any) -> None:
+    """With the limits of a service on a GPU: preparation does not stand behind computation."""
+    engine = OnLanes()
+    limits = batch_limits(load_settings(Settings), 2, ["CUDAExecutionProvider"])
+    data = base64.b64decode(picture("li"))
+    async with Batcher(engine, decode=engine.decode, limits=limits) as batcher:
+        frames = [Frame(pixels=np.zeros((2, 2, 3), np.uint8), digest=str(n)) for n in range(2)]
+        computing = []
+        for frame in frames:
+            computing.append(asyncio.create_task(batcher.detect([frame])))
+            assert await asyncio.to_thread(engine.begun.acquire, timeout=10)
+        assert len(await batcher.decode([data], timeout_s=5)) == 1
+        assert not any(task.done() for task in computing)
+        engine.gate.set()
+        await asyncio.gather(*computing)

@@ -96,7 +96,7 @@ async def test_whoever_asks_for_much_waits_behind_himself(
             body = body_of(made, picture, route, subject, shot)
             call = client.post(route, json=body, headers={"X-API-Key": secrets[key]})
             tasks.append(asyncio.create_task(call))
-            while made.batcher._queue._pending <= shot:  # noqa: ASYNC110 - nothing else tells
+            while made.batcher._queue.pending <= shot:  # noqa: ASYNC110 - nothing else tells
                 await asyncio.sleep(0.001)
         gate.set()
         answers = await asyncio.gather(*tasks)

@@ -248,5 +248,11 @@ async def test_an_engine_that_fails_is_a_500_and_the_service_stays_up(
     answer = await caller.post("/v1/verify", json=body)
     assert (answer.status_code, answer.json()["code"]) == (500, "inference_failed")
     assert "swordfish" not in answer.text
+    assert answer.json()["remedy"]
+    verifier.engine.broken = RuntimeError("swordfish: out of memory")
+    answer = await caller.post("/v1/verify", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (503, "out_of_memory")
+    assert "swordfish" not in answer.text
+    assert answer.headers["retry-after"]
     verifier.engine.broken = None
     assert (await caller.post("/v1/verify", json=body)).json()["decision"] == "match"

@@ -113,6 +113,15 @@ def test_threads_do_not_share_memory(session):
     assert 1 <= session.bindings <= 4
 
 
+def test_a_thread_finds_the_memory_that_it_took(session):
+    """However threads take turns: what each has bound at the warm-up is there for it alone."""
+    bound = BoundSession(session, onnxruntime, device="cpu")
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        for pool in (one, other, one, other, other):
+            np.testing.assert_array_equal(pool.submit(_run, bound, 3).result()[1], [[9]])
+    assert (session.plain, session.bindings) == (2, 2)
+
+
 def test_memory_is_not_used_again_after_a_failure(session, monkeypatch):
     """A run that failed takes its binding with it; the next one binds anew."""
     bound = BoundSession(session, onnxruntime, device="cpu")

@@ -1,6 +1,7 @@
 """The batch ladder and the checks around one network."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from verifier.errors import InferenceFailed, ModelError
-from verifier.models.network import plan
+from verifier.errors import BenrenError, InferenceFailed, ModelError, OutOfMemory
+from verifier.models.network import Network, plan
 from verifier.models.runtime import Runtime
 
 ladders = st.lists(st.integers(1, 64), min_size=1, unique=True).map(lambda s: tuple(sorted(s)))
@@ -164,8 +165,58 @@ def test_a_failure_inside_onnxruntime_is_told(graph, runtime):
         outputs=[("y", ("M", 4))],
         constants=[shape],
     )
-    with pytest.raises(InferenceFailed, match=r"tiny failed on \(1, 3\)"):
+    with pytest.raises(InferenceFailed, match=r"tiny failed on \(1, 3\)\.") as caught:
         runtime.load(weights).run(np.zeros((1, 3), np.float32))
+    assert caught.value.remedy
+    assert "Reshape" in str(caught.value.__cause__)
+
+
+class Failing:
+    """A session that says what an engine says, with names that are nobody's business."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def get_inputs(self):
+        """One input."""
+        return [SimpleNamespace(name="x", type="tensor(float)", shape=["N", 3])]
+
+    def get_outputs(self):
+        """One output."""
+        return [SimpleNamespace(name="y")]
+
+    def run(self, outputs, feed):
+        """Fail."""
+        raise self.told
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        (RuntimeError("CUDA failure 700 ; hostname=swordfish ; file=swordfish.cc"), None),
+        (RuntimeError("CUDA failure 2: out of memory ; hostname=swordfish"), OutOfMemory),
+        (MemoryError("Unable to allocate swordfish"), OutOfMemory),
+    ],
+    ids=["a failure", "the GPU is full", "the machine is full"],
+)
+def test_what_the_engine_says_goes_to_the_log_only(doubling, caplog, told, kind):
+    """The caller learns which network failed and what to do; names of hosts and files stay here."""
+    network = Network(
+        Failing(told),
+        doubling,
+        provider="fake",
+        ladder=(1,),
+        pads=False,
+        failures=(RuntimeError,),
+        memory_remedy="",
+    )
+    with pytest.raises(BenrenError, match="doubling") as caught:
+        network.run(np.zeros((1, 3), np.float32))
+    assert type(caught.value) is (kind or InferenceFailed)
+    assert "swordfish" not in str(caught.value)
+    assert caught.value.__cause__ is told
+    assert caught.value.remedy
+    assert "swordfish" in caplog.text
 
 
 def test_open_sizes_are_filled_in_the_warm_up(graph, runtime):

@@ -1,6 +1,7 @@
 """What was asked for is what runs."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -209,6 +210,45 @@ def test_a_batch_that_does_not_fit_is_told_at_the_warm_up(monkeypatch, doubling)
         ModelTooLarge, match=r"does not fit .* in batches of \(1, 2, 4, 8, 16, 32\)"
     ):
         Runtime("cuda", memory_limit_mb=16).load(doubling)
+
+
+class Bound(OnGpu):
+    """A session whose device has room for so many bound runs."""
+
+    room = 0
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.bindings = 0
+
+    def io_binding(self):
+        """Bind, while there is room."""
+        self.bindings += 1
+        if self.bindings > self.room:
+            raise RuntimeError("CUDA failure 2: out of memory ; GPU=0 ; hostname=x")
+        return super().io_binding()
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_the_memory_of_every_lane_is_proven_at_the_start(monkeypatch, doubling, lanes):
+    """Room for all lanes but one is not enough, and no request takes more than the start did."""
+    made = []
+
+    def session(*args, **kwargs):
+        made.append(Bound(*args, **kwargs))
+        return made[-1]
+
+    _pretend_cuda(monkeypatch, session)
+    monkeypatch.setattr(Bound, "room", lanes * len(GPU_LADDER) - 1)
+    with pytest.raises(ModelTooLarge, match="does not fit"):
+        Runtime("cuda", lanes=lanes).load(doubling)
+    monkeypatch.setattr(Bound, "room", lanes * len(GPU_LADDER))
+    network = Runtime("cuda", lanes=lanes).load(doubling)
+    with ThreadPoolExecutor(8) as pool:
+        batches = [np.full((1 + n % 9, 3), n, np.float32) for n in range(200)]
+        for batch, found in zip(batches, pool.map(network.run, batches), strict=True):
+            np.testing.assert_array_equal(found[0], 2 * batch)
+    assert made[-1].bindings == lanes * len(GPU_LADDER)
 
 
 def test_the_memory_limit_reaches_the_gpu(monkeypatch, doubling):

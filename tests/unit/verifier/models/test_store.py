@@ -142,6 +142,27 @@ def test_a_file_prepared_by_hand_says_where_to_put_it(store, places):
     assert "models pull" not in caught.value.remedy
 
 
+def test_where_nothing_can_be_written_the_advice_is_another(tmp_path, monkeypatch):
+    """Pulling into a read-only mount, as an image has one, cannot be what is to be done."""
+    store = Store([Place(folder=tmp_path / "models", what="named", named=True)], manifest=MANIFEST)
+    with pytest.raises(ModelMissing) as caught:
+        store.find("a")
+    assert caught.value.remedy.startswith("Run 'benren models pull tiny'")
+    asked = []
+
+    def refuse(path, _mode):
+        asked.append(path)
+        return False
+
+    monkeypatch.setattr(module.os, "access", refuse)
+    with pytest.raises(ModelMissing) as caught:
+        store.find("a")
+    assert asked == [tmp_path]
+    assert "cannot be written here: run 'benren models pull tiny' where it can" in (
+        caught.value.remedy
+    )
+
+
 def test_a_named_folder_is_whole_or_an_error(store, places):
     """A file that is missing in the folder that was named is not taken from elsewhere."""
     _put(places[0], "b")

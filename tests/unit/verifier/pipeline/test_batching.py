@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from verifier.errors import ImageUnreadable, InferenceFailed, Overloaded
+from verifier.errors import (
+    BenrenError,
+    ImageUnreadable,
+    InferenceFailed,
+    OutOfMemory,
+    Overloaded,
+)
 from verifier.pipeline import queue
 from verifier.pipeline.batching import Batcher, BatchLimits, Priority
 from verifier.pipeline.savings import last_seen
@@ -265,7 +271,9 @@ async def test_a_full_queue_turns_away_and_recovers() -> None:
     engine.gate.clear()
     limits = BatchLimits(workers=1, max_batch=2, max_pending=4, window_ms=0)
     async with Batcher(engine, decode=decode, limits=limits, observer=counts) as batcher:
-        tasks = [asyncio.create_task(batcher.detect([frame(str(n))])) for n in range(4)]
+        tasks = [
+            asyncio.create_task(batcher.detect([frame(str(n))], owner=str(n))) for n in range(4)
+        ]
         await settle()
         with pytest.raises(Overloaded) as refusal:
             await batcher.detect([frame("too many")])
@@ -308,29 +316,61 @@ async def in_one_batch(engine: Engine, batcher: Batcher, *names: str) -> list[An
 ALONE = BatchLimits(workers=1, window_ms=0)
 
 
+def of_an_engine() -> InferenceFailed:
+    """What a network makes of an engine's error."""
+    failed = InferenceFailed("tiny failed on (1, 3).")
+    failed.__cause__ = RuntimeError("poison ; GPU=0 ; hostname=poison ; file=poison.cc")
+    return failed
+
+
 @pytest.mark.parametrize(
-    "raises",
+    ("raises", "kind"),
     [
-        ZeroDivisionError("poison"),
-        InferenceFailed("poison gave NaN.", remedy="See the log."),
-        SystemExit("poison"),
-        MemoryError("poison"),
+        (ZeroDivisionError("poison"), InferenceFailed),
+        (of_an_engine(), InferenceFailed),
+        (SystemExit("poison"), InferenceFailed),
+        (MemoryError("poison"), OutOfMemory),
+        (RuntimeError("poison: Failed to allocate memory for poison"), OutOfMemory),
     ],
-    ids=["a fault", "not a number", "the worker dies", "no memory"],
+    ids=["a fault", "the engine", "the worker dies", "no memory", "no memory for an engine"],
 )
-async def test_a_failing_batch_takes_nobody_with_it(raises: BaseException) -> None:
-    """Each of its jobs is tried once more alone; only the one at fault gets an error."""
+async def test_a_failing_batch_takes_nobody_with_it(
+    raises: BaseException, kind: type[BenrenError]
+) -> None:
+    """Each of its jobs is tried once more alone; only the one at fault gets an error, in words."""
     engine = Engine(poison=frame("poison").digest, raises=raises)
     async with Batcher(engine, decode=decode, limits=ALONE) as batcher:
         a, poison, b = await in_one_batch(engine, batcher, "a", "poison", "b")
         assert [a[0][0].score, b[0][0].score] == [
             int(frame(name).digest[:6], 16) / 2**24 for name in "ab"
         ]
-        assert isinstance(poison, InferenceFailed)
-        if not isinstance(raises, InferenceFailed):
-            assert "poison" not in str(poison), "internals leak"
+        assert type(poison) is kind
+        assert "poison" not in str(poison), "internals leak"
+        assert poison.remedy
+        assert bool(poison.retry_after_s) == (kind is OutOfMemory)
+        assert "poison" in repr(poison.__cause__), "the log would not say why"
         assert len(await batcher.detect([frame("later")])) == 1
     assert [len(batch) for batch in engine.batches] == [1, 3, 1, 1, 1, 1]
+
+
+async def test_an_error_brings_no_frames_of_its_worker() -> None:
+    """Neither its own nor those of what it came from: they hold other callers' pictures."""
+
+    class Chained(Engine):
+        def detect(self, frames: Sequence[Frame], **_: Any) -> list[tuple[Face, ...]]:
+            try:
+                self._ran(frames)
+            except ZeroDivisionError as error:
+                raise InferenceFailed from error
+            raise AssertionError("it is poisoned")
+
+    async with Batcher(Chained(poison=frame("poison").digest), decode=decode) as batcher:
+        with pytest.raises(InferenceFailed) as caught:
+            await batcher.detect([frame("poison")])
+    cause = caught.value.__cause__
+    assert isinstance(cause, ZeroDivisionError)
+    assert cause.__traceback__ is None
+    assert "_alive" not in [entry.name for entry in caught.traceback]
 
 
 async def test_a_worker_that_dies_in_mid_batch_leaves_nobody_waiting() -> None:
@@ -448,6 +488,40 @@ async def test_what_was_seen_before_stays_with_its_frame() -> None:
     assert kept == [((None, mine), 2), (None, 1)]
 
 
+async def test_how_a_frame_is_searched_is_not_up_to_its_neighbours() -> None:
+    """A camera's first frame is one of a camera that is followed, whoever shares its batch."""
+    kept: list[Any] = []
+
+    class Remembering(Glancing):
+        def detect(self, frames: Sequence[Frame], **options: Any) -> list[tuple[Face, ...]]:
+            kept.append((options["last"], len(frames)))
+            return super().detect(frames, **options)
+
+        def glance(self, frames: Sequence[Frame], **options: Any) -> list[Any]:
+            kept.append((options["last"], len(frames)))
+            return super().glance(frames, **options)
+
+    engine = Remembering()
+    mine = last_seen(frame("before"), ())
+    async with Batcher(engine, decode=decode, limits=ALONE) as batcher:
+        await batcher.glance(b"a", last=None, closely=True)
+        await batcher.detect([frame("b")], last=[None])
+        engine.gate.clear()
+        calls: list[Any] = [
+            batcher.poses([frame("held")], [None]),  # type: ignore[list-item]
+            batcher.detect([frame("c")]),
+            batcher.detect([frame("d")], last=[mine]),
+            batcher.detect([frame("e")], last=[None]),
+        ]
+        tasks = []
+        for call in calls:
+            tasks.append(asyncio.create_task(call))
+            await settle()
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+    assert kept == [([None], 1), ((None,), 1), (None, 1), ((mine, None), 2)]
+
+
 async def test_an_engine_that_loses_a_result_fails_the_batch() -> None:
     """Fewer answers than frames never shift results between callers."""
 
@@ -469,8 +543,8 @@ async def test_a_late_answer_is_overloaded_and_frees_its_place() -> None:
         held = asyncio.create_task(batcher.detect([frame("held")]))
         await settle()
         with pytest.raises(Overloaded, match="No answer within"):
-            await batcher.detect([frame("late")], timeout_s=0.01)
-        waiting = asyncio.create_task(batcher.detect([frame("next")]))
+            await batcher.detect([frame("late")], timeout_s=0.01, owner="late")
+        waiting = asyncio.create_task(batcher.detect([frame("next")], owner="next"))
         await settle()
         engine.gate.set()
         await asyncio.gather(held, waiting)
@@ -485,7 +559,7 @@ async def test_a_cancelled_caller_leaves_no_trace() -> None:
     limits = BatchLimits(workers=1, max_batch=1, max_pending=3, window_ms=0)
     async with Batcher(engine, decode=decode, limits=limits) as batcher:
         running, waiting, kept = (
-            asyncio.create_task(batcher.detect([frame(name)]))
+            asyncio.create_task(batcher.detect([frame(name)], owner=name))
             for name in ("running", "waiting", "kept")
         )
         await settle()
@@ -494,7 +568,7 @@ async def test_a_cancelled_caller_leaves_no_trace() -> None:
         await settle()
         engine.gate.set()
         assert len(await kept) == 1
-        await asyncio.gather(*(batcher.detect([frame(str(n))]) for n in range(3)))
+        await asyncio.gather(*(batcher.detect([frame(str(n))], owner=str(n)) for n in range(3)))
     assert [frame("waiting").digest] not in engine.batches
     assert running.cancelled()
     assert waiting.cancelled()
@@ -570,7 +644,7 @@ async def test_jobs_that_wait_for_company_are_answered_when_it_closes() -> None:
     worker.cancel()
     with pytest.raises(Overloaded, match="shutting down"):
         await lone
-    assert batcher._queue._pending == 0
+    assert batcher._queue.pending == 0
     await batcher.close()
 
 

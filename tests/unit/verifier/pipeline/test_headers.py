@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verifier.errors import ImageUnreadable
-from verifier.pipeline.headers import exif_orientation, read_header
+from verifier.pipeline.headers import (
+    MAX_SEGMENTS,
+    PNG_MAGIC,
+    exif_orientation,
+    read_header,
+    stated_size,
+)
 
 
 def tiff(orientation: int, *, order: str = "<", tag: int = 0x0112, kind: int = 3) -> bytes:
@@ -104,3 +110,40 @@ def test_any_bytes_after_a_magic_give_a_header_or_the_one_error(magic: bytes, re
     except ImageUnreadable as error:
         outcome = error.remedy
     assert outcome
+
+
+def sized(name: str) -> bytes:
+    """A file of each format that states 640 x 480."""
+    vp8l = b"\x2f" + struct.pack("<I", 639 | 479 << 14)
+    files = {
+        "jpeg": b"\xff\xd8" + segment(0xE0, b"JFIF\x00") + frame_header() + END,
+        "png": PNG_MAGIC + struct.pack(">I4sII", 13, b"IHDR", 640, 480) + bytes(9),
+        "webp": b"RIFF" + struct.pack("<I4s4sI", 4 + 8 + 6, b"WEBP", b"VP8L", 5) + vp8l + b"\x00",
+    }
+    return files[name]
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp"])
+def test_the_size_is_told_without_reading_on(name: str) -> None:
+    """What is needed to reserve memory stands at the front, whatever is wrong behind it."""
+    assert stated_size(sized(name)) == (640, 480)
+    assert stated_size(sized(name)[:15]) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\xff\xd8\xff", b"GIF89a" + bytes(40), PNG_MAGIC])
+def test_what_states_no_size_has_none(data: bytes) -> None:
+    """It is refused when it is read; until then it takes no room."""
+    assert stated_size(data) is None
+
+
+def test_a_file_of_endless_segments_is_not_walked_through() -> None:
+    """Millions of empty segments would hold up whoever asks for the size."""
+    jpeg = b"\xff\xd8" + segment(0xE5, b"") * MAX_SEGMENTS + frame_header() + END
+    parts = b"WEBP" + struct.pack("<4sI", b"JUNK", 0) * MAX_SEGMENTS
+    webp = b"RIFF" + struct.pack("<I", len(parts) + 14) + parts + sized("webp")[12:]
+    for data, told in ((jpeg, "too many segments"), (webp, "too many parts")):
+        assert stated_size(data) is None
+        with pytest.raises(ImageUnreadable, match=told) as refusal:
+            read_header(data)
+        assert refusal.value.remedy
+    assert read_header(b"\xff\xd8" + segment(0xE5, b"") * 900 + frame_header() + END).width == 640

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from verifier.errors import ImageError, ImageTooLarge, ImageUnreadable
+from verifier.errors import ImageError, ImageTooLarge, ImageUnreadable, OutOfMemory
 from verifier.pipeline import intake
-from verifier.pipeline.intake import Limits, decode
+from verifier.pipeline.intake import Limits, decode, decoded_bytes
 from verifier.types import Frame
 
 
@@ -295,6 +295,41 @@ def test_huge_pictures_are_refused_before_decoding(
     with pytest.raises(ImageTooLarge, match="pixels") as caught:
         decode(data)
     assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("data", [JPEG, PNG, WEBP], ids=["jpeg", "png", "webp"])
+def test_the_pixels_are_known_before_they_are_decoded(data: bytes) -> None:
+    """What is reserved for a picture is what its pixels take."""
+    assert decoded_bytes(data) == decode(data).pixels.nbytes
+
+
+@pytest.mark.parametrize(
+    "data", [png_of(30_000, 30_000), huge_jpeg(), huge_webp(), png_of(20_000, 40), b"x", b""]
+)
+def test_what_is_refused_by_its_header_takes_no_room(data: bytes) -> None:
+    """The caller is to hear what is wrong with it, and not that the queue is full."""
+    assert decoded_bytes(data) == 0
+
+
+def test_limits_of_the_settings_hold_for_the_reservation_too() -> None:
+    """What other limits would refuse takes no room under those."""
+    assert decoded_bytes(PNG, Limits(max_bytes=len(PNG) - 1)) == 0
+    assert decoded_bytes(PNG, Limits(max_pixels=64 * 96 - 1)) == 0
+    assert decoded_bytes(PNG, Limits(max_pixels=64 * 96)) == 3 * 64 * 96
+
+
+def test_too_little_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the decoder finds no room the picture is whole, and may be sent again."""
+
+    def full(*_: object) -> None:
+        error = cv2.error("(-4:Insufficient memory) Failed to allocate 75000000 bytes")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    monkeypatch.setattr(intake.cv2, "imdecode", full)
+    with pytest.raises(OutOfMemory) as refusal:
+        decode(PNG)
+    assert refusal.value.retry_after_s
 
 
 def test_too_many_bytes_are_refused_before_anything() -> None:
