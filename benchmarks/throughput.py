@@ -2,7 +2,8 @@
 
 Workers of one thread each (threads on one engine, as the service runs them, and processes beside
 it) judge batches. The latency is that of a batch: what a frame in it waits once its batch has
-begun. On a GPU frames are decoded beforehand, since decoding is not its work.
+begun. On a GPU frames are decoded beforehand, since decoding is not its work. What a check costs a
+processor outside the networks (`outside`) bounds what any GPU can do beside these processors.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final, get_args
 
 from benchmarks.job import Found, Job, Tell
 from benchmarks.latency import Bench, bench_of
+from benchmarks.outside import outside_networks_ms
 from benchmarks.timing import Clocked, Json, Metric, percentiles, until
 from verifier.clock import work_time_ms
 from verifier.errors import BenrenError, InferenceFailed
@@ -80,10 +82,13 @@ def throughput(job: Job, tell: Tell) -> Found:
                 else:
                     _fill_processes(children[: cell.workers], cell, seconds, found)
                 tell(next(steps) / total, cell.name)
+    outside = outside_networks_ms(bench, rounds)
     return Found(
-        metrics=[*_cell_metrics(filled, job.pack), *_scaling(filled)],
+        metrics=[*_cell_metrics(filled, job.pack), *_scaling(filled), _outside(outside, job.pack)],
         detail={
             "pack": job.pack,
+            "outside_networks_ms": median(outside),
+            "processors": available_processors(),
             "grid": [_row(cell, found) for cell, found in filled.items()],
             "seconds_per_cell": rounds * seconds,
         },
@@ -214,6 +219,17 @@ def _cell_metrics(filled: Mapping[Cell, Filled], pack: str) -> list[Metric]:
         )
         for cell, found in filled.items()
     ]
+
+
+def _outside(rounds: tuple[float, ...], pack: str) -> Metric:
+    return Metric(
+        name="throughput.outside_networks.ms",
+        value=median(rounds),
+        unit="ms",
+        better="lower",
+        about=f"processor time of a check outside the networks, pack {pack}",
+        rounds=rounds,
+    )
 
 
 def _scaling(filled: Mapping[Cell, Filled]) -> list[Metric]:

@@ -85,6 +85,8 @@ def _sections() -> dict[str, Any]:
                 "pack": "open",
                 "grid": [cell | {"workers": 1}, cell | {"workers": 2}],
                 "seconds_per_cell": 7.5,
+                "outside_networks_ms": 4.0,
+                "processors": 2,
             },
             scaling__threads__batch1=1.9,
         ),
@@ -180,6 +182,7 @@ def test_everything_that_ran_has_its_part() -> None:
     for part in ("peers", "stages", "throughput", "providers", "service", "memory"):
         assert f'id="{part}"' in page
     assert "no such provider" in page
+    assert "one processor does no more than 250 checks / s, these 2 no more than 500" in page
     assert "<polyline" in page
     assert "missed" in page
 
