@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from verifier.models.backend import does_not_fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from verifier.models.pixels import Pixels
     from verifier.models.weights import Weights
 
     Tensor: TypeAlias = NDArray[Any]
@@ -56,10 +58,12 @@ class Network:
         pads: bool,
         failures: tuple[type[Exception], ...],
         memory_remedy: str,
+        pixels: Pixels | None = None,
     ) -> None:
         """Wrap `session`; `failures` is what its ``run`` may raise.
 
-        `memory_remedy` is what to do where there is no room for its batches. With `pads` a
+        `memory_remedy` is what to do where there is no room for its batches. `pixels` is what the
+        graph does with pixels where it takes them (uint8). With `pads` a
         remainder goes into the next larger step of the ladder, else into smaller ones (see `plan`).
         """
         given = _only_input(session, weights)
@@ -76,6 +80,8 @@ class Network:
         """onnxruntime's name of what it runs on."""
         self.dtype: Final = np.dtype(_DTYPES[given.type])
         """Of the input."""
+        self.pixels: Final = pixels if self.dtype == np.uint8 else None
+        """What the graph itself does with pixels; None where it takes numbers."""
         self.input_shape: Final[tuple[int | None, ...]] = tuple(
             size if isinstance(size, int) and size > 0 else None for size in given.shape
         )
@@ -120,10 +126,9 @@ class Network:
             raise ValueError(f"{self.name} leaves {self.open_sizes} sizes open, got {sizes}")
         filling = iter(sizes or (_FREE,) * self.open_sizes)
         shape = [next(filling) if size is None else size for size in self.input_shape[1:]]
-        noise = np.random.default_rng(0)
         try:
             for step in self.ladder:
-                self.run(noise.random((step, *shape), np.float32).astype(self.dtype))
+                self.run(noise((step, *shape), self.dtype))
         except InferenceFailed as failure:
             if not does_not_fit(failure):
                 raise
@@ -166,6 +171,14 @@ class Network:
         if kept.dtype.kind == "f" and not np.isfinite(kept).all():
             raise InferenceFailed(f"{self.name} gave NaN or infinity.")
         return kept
+
+
+def noise(shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
+    """Draw the same numbers each time: 0..255 for pixels, else 0..1."""
+    random = np.random.default_rng(0)
+    if dtype == np.uint8:
+        return random.integers(0, 256, shape, np.uint8)
+    return random.random(shape, np.float32).astype(dtype)
 
 
 def plan(rows: int, ladder: tuple[int, ...], *, pad: bool) -> list[int]:
