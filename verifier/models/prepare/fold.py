@@ -1,11 +1,11 @@
 """Normalisation folded into the first convolution, so that uint8 pictures go in.
 
 A batch of bytes is a quarter of one of float32, which counts where it is copied to a GPU; on a CPU
-it saves 1 to 18 % of a network's time (docs/adr/0024-bytes-in-and-float16.md). Scale and order of colours go into the weights. A
-mean goes into the bias where the convolution does not pad; where it does, the zeros of the border
-stand for the mean, so it is subtracted before (a padding with the mean would cost as much). Where
-no convolution comes first, the same steps stand at the beginning of the graph. All of it is exact
-in real numbers, at the borders too.
+it saves 1 to 18 % of a network's time (docs/adr/0024-bytes-in-and-float16.md). Scale and order of
+colours go into the weights. A mean goes into the bias where the convolution does not pad; where it
+does, the zeros of the border stand for the mean, so it is subtracted before (a padding with the
+mean would cost as much). Where no convolution comes first, the same steps stand at the beginning
+of the graph. All of it is exact in real numbers, at the borders too.
 """
 
 from __future__ import annotations
