@@ -24,6 +24,7 @@ from benchmarks.targets import targets
 from benchmarks.timing import Json
 from verifier.clock import work_time_ms
 from verifier.errors import BadRequest, BenrenError, ConfigurationError
+from verifier.models.backend import GPU
 from verifier.models.processors import available_processors
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def chosen_sections(job: Job, names: Sequence[str]) -> list[str]:
     return [
         name
         for name, section in SECTIONS.items()
-        if (not names or name in names) and not (section.of_a_core and job.provider == "cuda")
+        if (not names or name in names) and not (section.of_a_core and job.provider in GPU)
     ]
 
 

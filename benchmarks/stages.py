@@ -24,6 +24,7 @@ import cv2
 
 from benchmarks.latency import EVERY_FRAME
 from verifier.errors import InferenceFailed
+from verifier.models.backend import GPU
 from verifier.models.packs import load_pack
 from verifier.models.processors import available_processors
 from verifier.models.runtime import Provider, Runtime
@@ -110,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="batches per row and worker")
     parser.add_argument("--json", action="store_true", help="print JSON Lines")
     chosen = parser.parse_args(argv)
-    threads = None if chosen.provider == "cuda" else 1  # as many workers as processors otherwise
+    threads = None if chosen.provider in GPU else 1  # as many workers as processors otherwise
     runtime = Runtime(chosen.provider, threads=threads)
     engine = Engine(load_pack(chosen.pack, Store.default(), runtime), load_profile(), EVERY_FRAME)
     for row in measure(engine, available_processors(), max(chosen.rounds, 2)):

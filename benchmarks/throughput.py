@@ -24,6 +24,7 @@ from benchmarks.outside import outside_networks_ms
 from benchmarks.timing import Clocked, Json, Metric, percentiles, until
 from verifier.clock import work_time_ms
 from verifier.errors import BenrenError, InferenceFailed
+from verifier.models.backend import GPU
 from verifier.models.processors import available_processors
 from verifier.models.runtime import Provider
 from verifier.pipeline.intake import decode
@@ -100,7 +101,7 @@ def throughput(job: Job, tell: Tell) -> Found:
 
 def cells_of(provider: str, processors: int) -> list[Cell]:
     """Choose the ways to run that make sense on a provider."""
-    gpu = provider == "cuda"
+    gpu = provider in GPU
     numbers = GPU_WORKERS if gpu else range(1, MAX_WORKERS + 1)
     return [
         Cell(workers=n, batch=size, kind=kind, decoded=gpu)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from benren.console import complain, emit, err
+from benren.portraits import find_portraits
 from verifier.errors import BenrenError
 from verifier.models import insightface
 from verifier.models.insightface_folder import read_folder
 from verifier.models.installation import check_installation
 from verifier.models.manifest import Measured, ModelFile
 from verifier.models.packs import DEFAULT_PACK, default_licences
+from verifier.models.pixels import Pixels
 from verifier.models.prepare.build import Upstream, prepare_file
+from verifier.models.prepared import PreparedGraphs
 from verifier.models.runtime import Provider, Runtime
 from verifier.models.store import Store
 from verifier.models.weights import Weights
@@ -58,31 +62,79 @@ class ModelFiles:
         if pack.startswith(insightface.PREFIX):
             with self._failures(pack):
                 self._pull_folder(pack, accept_licence=accept_licence)
-        source = Upstream.chosen(upstream)
-        for file in files:
-            with self._failures(file.name), self._progress(file.name, None) as advance:
-                one = prepare_file(self._store, file, source, progress=advance)
-                self._done(file.name, "present" if one.made == "found" else one.made, one.path)
+        self._fetch(files, upstream)
+        return not self._failed
+
+    def prepare(
+        self, pack: str, *, upstream: str | None, provider: Provider, faces: Path | None
+    ) -> bool:
+        """Fetch what is missing, then rewrite every graph for `provider`, prove it and keep it."""
+        check_installation()
+        files = self._chosen(pack)
+        self._fetch(files, upstream)
+        if self._failed:
+            return False
+        graphs = PreparedGraphs.default(portraits=find_portraits(faces, self._store), anew=True)
+        runtime = Runtime(provider, warm_up=False, graphs=graphs)
+        self._each(
+            pack, files, lambda weights, pixels: self._rewrite(weights, pixels, runtime, graphs)
+        )
         return not self._failed
 
     def verify(self, pack: str, *, provider: Provider) -> bool:
         """Prove the digest of every file and run each network once."""
         check_installation()
         runtime = Runtime(provider, ladder=(1,))
-        files = self._chosen(pack)
+        self._each(
+            pack, self._chosen(pack), lambda weights, pixels: self._try(weights, pixels, runtime)
+        )
+        return not self._failed
+
+    def _each(
+        self, pack: str, files: Sequence[ModelFile], act: Callable[[Weights, Pixels], None]
+    ) -> None:
+        """Do something with every file of a pack; what is wrong with one stops no other."""
         if pack.startswith(insightface.PREFIX):
             with self._failures(pack):
                 name = pack.removeprefix(insightface.PREFIX)
                 content = insightface.load_folder(name, self._store, default_licences())
-                for weights in (content.detector, content.embedder):
-                    self._try(weights, runtime)
+                act(content.detector, content.pixels)
+                act(content.embedder, content.contract.pixels)
         for file in files:
             with self._failures(file.name):
-                self._try(self._store.find(file.name), runtime)
-        return not self._failed
+                act(self._store.find(file.name), Pixels.of(file.input))
 
-    def _try(self, weights: Weights, runtime: Runtime) -> None:
-        network = runtime.load(weights)
+    def _fetch(self, files: Sequence[ModelFile], upstream: str | None) -> None:
+        source = Upstream.chosen(upstream)
+        for file in files:
+            with self._failures(file.name), self._progress(file.name, None) as advance:
+                one = prepare_file(self._store, file, source, progress=advance)
+                self._done(file.name, "present" if one.made == "found" else one.made, one.path)
+
+    def _rewrite(
+        self, weights: Weights, pixels: Pixels, runtime: Runtime, graphs: PreparedGraphs
+    ) -> None:
+        before = len(graphs.proofs)
+        runtime.load(weights, pixels)
+        made = graphs.proofs[before:]
+        for proof in made:
+            record = {
+                "file": weights.name,
+                "status": "proven",
+                "provider": proof.provider,
+                "deviation": proof.deviation,
+                "tolerance": proof.tolerance,
+                "on": proof.on,
+            }
+            self._line(record, f"{weights.name}: rewritten for {proof.provider}, {proof.told()}")
+        if not made:
+            self._line(
+                {"file": weights.name, "status": "unchanged", "provider": runtime.provider},
+                f"{weights.name}: runs as it is on {runtime.provider}",
+            )
+
+    def _try(self, weights: Weights, pixels: Pixels, runtime: Runtime) -> None:
+        network = runtime.load(weights, pixels)
         if network.open_sizes:  # a detector: not run by the loading
             network.warm_up()
         self._line(

@@ -112,6 +112,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             _demand(marker)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def prepared_graphs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep rewritten graphs for this test session alone, of the processes it starts too."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENREN_PREPARED", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def pack_dir() -> Path:
     """Folder of the prepared models (`open/` and `research/` inside)."""

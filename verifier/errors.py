@@ -59,6 +59,10 @@ class ModelAltered(ModelError):
     """A model file does not have the digest of the manifest."""
 
 
+class ModelDeviates(ModelError):
+    """A rewritten graph does not give the numbers of its original."""
+
+
 class ModelDownloadFailed(ModelError):
     """A model file could not be downloaded."""
 

@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     """0: any free port."""
     pack: str = Field(default="open", min_length=1, max_length=4_096)
     """Model pack: `open`, `edgeface` or `insightface:NAME`."""
-    provider: Literal["cpu", "openvino", "cuda", "openvino-bf16", "auto"] = "cpu"
+    provider: Literal["cpu", "openvino", "cuda", "openvino-bf16", "cuda-fp16", "auto"] = "cpu"
     """What runs the networks; what is asked for runs, or start-up fails. `auto` measures."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads within one inference on a CPU; several workers with one thread each are faster."""

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from verifier.models.network import Session
+    from verifier.models.pixels import Pixels
     from verifier.models.weights import Weights
 
-Engine: TypeAlias = Literal["cpu", "openvino", "cuda", "openvino-bf16"]
-"""What can run a network; `cpu` and `cuda` are onnxruntime's."""
-Provider: TypeAlias = Literal["cpu", "openvino", "cuda", "openvino-bf16", "auto"]
+Engine: TypeAlias = Literal["cpu", "openvino", "cuda", "openvino-bf16", "cuda-fp16"]
+"""What can run a network; `cpu`, `cuda` and `cuda-fp16` are onnxruntime's."""
+Provider: TypeAlias = Literal["cpu", "openvino", "cuda", "openvino-bf16", "cuda-fp16", "auto"]
 """An `Engine`, or for each network the exact one that is measured to be the fastest here."""
 EXACT: Final[tuple[Engine, ...]] = ("cpu", "openvino", "cuda")
 """Those that compute in float32, as the thresholds were measured: `auto` chooses among them."""
+
+GPU: Final[frozenset[Provider]] = frozenset({"cuda", "cuda-fp16"})
+"""Those that run on a GPU, and nowhere else."""
 
 LADDER: Final = (1, 2, 4, 8)
 """Batch sizes that run on a CPU; beyond 8 it loses (DESIGN, facts measured)."""
@@ -54,11 +58,13 @@ class Backend(Protocol):
         """What to do where a model does not fit into the memory of the device."""
         ...
 
-    def open(self, weights: Weights) -> Session:
+    def open(self, weights: Weights, pixels: Pixels | None = None) -> Session:
         """Make a session of the bytes of `weights`.
 
+        Where `pixels` say how the file wants its input, the session may take uint8 pictures.
         Raises `ProviderUnavailable` where it would not run on this device, `ModelTooLarge` where
-        it does not fit, `ModelError` where the engine cannot read the file.
+        it does not fit, `ModelDeviates` where it would not give the numbers of the file,
+        `ModelError` where the engine cannot read it.
         """
         ...
 

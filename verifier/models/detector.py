@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from verifier.errors import BenrenError
+from verifier.models.pixels import Pixels
 from verifier.types import Face
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class YuNet:
     """
 
     STRIDES = (8, 16, 32)
+    PIXELS = Pixels(rgb=False, mean=0.0, scale=1.0)
     sides: tuple[int, ...] | None = None
 
     def __init__(self, network: Network, *, score_threshold: float = SCORE_THRESHOLD):
@@ -108,7 +110,7 @@ class YuNet:
         """
         _check_images(images, multiple=32)
         height, width = images.shape[1:3]
-        outputs = self._network.run(cv2.dnn.blobFromImages(list(images)))
+        outputs = self._network.run(self.PIXELS.batch(self._network, images))
         if len(outputs) != 4 * len(self.STRIDES):
             raise BenrenError(
                 f"{self.id} has {len(outputs)} outputs where YuNet has {4 * len(self.STRIDES)}.",
@@ -182,8 +184,7 @@ class Scrfd:
     ):
         self._network = network
         self._score_threshold = score_threshold
-        self._mean = mean
-        self._divisor = divisor
+        self._pixels = Pixels(rgb=True, mean=mean, scale=1 / divisor)
         self.sides: tuple[int, ...] | None = tuple(sides) if sides else None
 
     @property
@@ -207,8 +208,7 @@ class Scrfd:
         _warm_up(self._network, sizes)
 
     def _detect_one(self, image: Image) -> tuple[Face, ...]:
-        blob = cv2.dnn.blobFromImage(image, 1 / self._divisor, mean=(self._mean,) * 3, swapRB=True)
-        outputs = self._network.run(blob)
+        outputs = self._network.run(self._pixels.batch(self._network, image[None]))
         if len(outputs) != 3 * len(self.STRIDES):
             raise BenrenError(
                 f"{self.id} has {len(outputs)} outputs; SCRFD with landmarks has "

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from verifier.errors import InferenceFailed
+from verifier.models.pixels import Pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +49,11 @@ class EmbedderContract:
     """Taken off every value of 0..255 first."""
     scale: float
     """Every value is multiplied by it then."""
+
+    @property
+    def pixels(self) -> Pixels:
+        """What becomes of the pixels of a crop."""
+        return Pixels(rgb=self.rgb, mean=self.mean, scale=self.scale)
 
 
 ARCFACE = EmbedderContract(
@@ -105,10 +110,7 @@ class Embedder:
         for crop in pictures:
             if crop.shape != expected or crop.dtype != np.uint8:
                 raise ValueError(f"expected {expected} uint8, got {crop.shape} {crop.dtype}")
-        blob = cv2.dnn.blobFromImages(
-            pictures, self.contract.scale, mean=(self.contract.mean,) * 3, swapRB=self.contract.rgb
-        )
-        raw = self.network.run(blob)[0]
+        raw = self.network.run(self.contract.pixels.batch(self.network, pictures))[0]
         vectors = np.asarray(raw, dtype=np.float32).reshape(len(pictures), -1)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.all(np.isfinite(norms)) or np.any(norms < LEAST_NORM):

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from verifier.errors import InstallationError, ModelAltered, ModelError, ModelMissing
 from verifier.models.embedder import ARCFACE, EmbedderContract
 from verifier.models.manifest import MAX_FILE_BYTES, Manifest
+from verifier.models.pixels import Pixels
 from verifier.models.weights import Weights
 
 _SCRFD_OUTPUTS: Final = 9
@@ -46,6 +47,12 @@ class FolderContent:
     embedder: Weights
     contract: EmbedderContract
     """What the embedder wants of its crops."""
+
+    @property
+    def pixels(self) -> Pixels:
+        """What becomes of the pixels of the detector's pictures."""
+        mean, divisor = self.scaling
+        return Pixels(rgb=True, mean=mean, scale=1 / divisor)
 
     @property
     def digests(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from verifier.models.pixels import Pixels
 from verifier.models.warp import crop_matrix, warp
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ IRIS_SIDE = 64
 """Input of the iris network, px."""
 IRIS_SCALE = 2.3
 """Side of an eye's crop over the distance of its corners."""
+PIXELS = Pixels(rgb=True, mean=0.0, scale=1 / 255, nhwc=True)
+"""Both networks take RGB between 0 and 1."""
 
 RIGHT_EYE_CORNERS = (33, 133)
 LEFT_EYE_CORNERS = (263, 362)
@@ -127,7 +130,7 @@ class FaceMesh:
         crops = [
             warp(pixels, matrix, MESH_SIDE) for pixels, matrix in zip(frames, matrices, strict=True)
         ]
-        landmarks, flags = self._mesh.run(_rgb_unit(crops))[:2]
+        landmarks, flags = self._mesh.run(PIXELS.batch(self._mesh, crops))[:2]
         return [
             Mesh(points=_to_frame(row.reshape(468, 3), matrix), face_flag=float(flag[0]))
             for row, flag, matrix in zip(landmarks, flags, matrices, strict=True)
@@ -152,7 +155,7 @@ class FaceMesh:
                 matrix = eye_matrix(mesh, corners, mirrored=mirrored)
                 crops.append(warp(pixels, matrix, IRIS_SIDE))
                 matrices.append(matrix)
-        rows = self._iris.run(_rgb_unit(crops))[0].reshape(-1, 76, 3)
+        rows = self._iris.run(PIXELS.batch(self._iris, crops))[0].reshape(-1, 76, 3)
         points = [_to_frame(row, matrix) for row, matrix in zip(rows, matrices, strict=True)]
         return [Eyes(right=points[i], left=points[i + 1]) for i in range(0, len(points), 2)]
 
@@ -200,11 +203,6 @@ def _to_frame(points: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArr
     out = np.concatenate([xy, z], axis=1).astype(np.float32)
     out.setflags(write=False)
     return out
-
-
-def _rgb_unit(crops: Sequence[Image]) -> NDArray[np.float32]:
-    """Make (B, side, side, 3) float32 RGB, 0..1."""
-    return np.asarray(np.stack(crops)[..., ::-1], dtype=np.float32) / np.float32(255)
 
 
 def _unit(v: NDArray[np.float64]) -> NDArray[np.float64]:

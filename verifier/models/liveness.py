@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
+from verifier.models.pixels import Pixels
 from verifier.models.warp import halved, halvings
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class LivenessContract:
     """Values of 0..255 are divided by it."""
     live_class: int
     """Index of *live* among the logits."""
+
+    @property
+    def pixels(self) -> Pixels:
+        """What becomes of the pixels of a crop."""
+        return Pixels(rgb=self.rgb, mean=0.0, scale=1 / self.divisor)
 
 
 SHIFTED_2_7 = LivenessContract(
@@ -97,8 +103,8 @@ class LivenessNetwork:
         for crop in pictures:
             if crop.shape != expected or crop.dtype != np.uint8:
                 raise ValueError(f"expected {expected} uint8, got {crop.shape} {crop.dtype}")
-        blob = cv2.dnn.blobFromImages(pictures, 1 / self.contract.divisor, swapRB=self.contract.rgb)
-        logits = np.asarray(self._network.run(blob)[0], dtype=np.float64)
+        batch = self.contract.pixels.batch(self._network, pictures)
+        logits = np.asarray(self._network.run(batch)[0], dtype=np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         odds = np.exp(logits)
         live = odds[:, self.contract.live_class] / odds.sum(axis=1)

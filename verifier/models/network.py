@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from verifier.models.lanes import Lanes
+    from verifier.models.pixels import Pixels
     from verifier.models.weights import Weights
 
     Tensor: TypeAlias = NDArray[Any]
@@ -61,10 +63,12 @@ class Network:
         failures: tuple[type[Exception], ...],
         memory_remedy: str,
         lanes: Lanes | None = None,
+        pixels: Pixels | None = None,
     ) -> None:
         """Wrap `session`; `failures` is what its ``run`` may raise.
 
-        `memory_remedy` is what to do where there is no room for its batches. With `pads` a
+        `memory_remedy` is what to do where there is no room for its batches. `pixels` is what the
+        graph does with pixels where it takes them (uint8). With `pads` a
         remainder goes into the next larger step of the ladder, else into smaller ones (see `plan`).
         With `lanes` only these run it, and rows of several callers share a batch.
         """
@@ -83,6 +87,8 @@ class Network:
         """onnxruntime's name of what it runs on."""
         self.dtype: Final = np.dtype(_DTYPES[given.type])
         """Of the input."""
+        self.pixels: Final = pixels if self.dtype == np.uint8 else None
+        """What the graph itself does with pixels; None where it takes numbers."""
         self.input_shape: Final[tuple[int | None, ...]] = tuple(
             size if isinstance(size, int) and size > 0 else None for size in given.shape
         )
@@ -122,10 +128,9 @@ class Network:
             raise ValueError(f"{self.name} leaves {self.open_sizes} sizes open, got {sizes}")
         filling = iter(sizes or (_FREE,) * self.open_sizes)
         shape = [next(filling) if size is None else size for size in self.input_shape[1:]]
-        noise = np.random.default_rng(0)
         try:
             for step in self.ladder:
-                self._try(noise.random((step, *shape), np.float32).astype(self.dtype))
+                self._try(noise((step, *shape), self.dtype))
         except OutOfMemory as failure:
             raise ModelTooLarge(
                 f"{self.name} does not fit into the memory of {self.provider} in batches of"
@@ -209,6 +214,14 @@ def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     if len(parts) == 1:
         return parts[0]
     return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+
+
+def noise(shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
+    """Draw the same numbers each time: 0..255 for pixels, else 0..1."""
+    random = np.random.default_rng(0)
+    if dtype == np.uint8:
+        return random.integers(0, 256, shape, np.uint8)
+    return random.random(shape, np.float32).astype(dtype)
 
 
 def plan(rows: int, ladder: tuple[int, ...], *, pad: bool) -> list[int]:

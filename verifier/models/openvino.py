@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from verifier.models.network import Tensor
+    from verifier.models.pixels import Pixels
     from verifier.models.weights import Weights
 
 NAME: Final = "OpenVINO CPU"
@@ -83,11 +84,11 @@ class OpenVino:
         """Of the installed openvino."""
         return str(self._ov.__version__)
 
-    def open(self, weights: Weights) -> OpenVinoSession:
+    def open(self, weights: Weights, pixels: Pixels | None = None) -> OpenVinoSession:
         """Make a session (see `Backend.open`); the bytes, and no file, go to openvino.
 
-        The graph is the original: openvino fuses PReLU by itself, and is slower on what
-        `verifier.models.prepare.optimise` makes for onnxruntime.
+        The graph is the original, and takes numbers whatever `pixels` say: openvino fuses PReLU by
+        itself, and is slower on what `verifier.models.prepare.optimise` makes for onnxruntime.
         """
         inputs, outputs = self._names(weights)
         try:

@@ -1,5 +1,7 @@
 """The only importer of onnxruntime: sessions on a CPU or on CUDA, and never on something else.
 
+What runs is what `Rewriting` makes of a file, proven against it (`verifier.models.prepare.proof`).
+
 ``InferenceSession`` quietly takes the CPU where the CUDA provider does not load, and single nodes
 where it has no kernel. So the provider that a session reports is compared with the one asked for,
 and of every node it is read where it runs.
@@ -7,20 +9,26 @@ and of every node it is read where it runs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from verifier.errors import InstallationError, ModelError, ModelTooLarge, ProviderUnavailable
 from verifier.models.backend import GPU_LADDER, LADDER, does_not_fit
 from verifier.models.bound import BoundSession
-from verifier.models.prepare.optimise import optimise
+from verifier.models.network import Network
+from verifier.models.prepare.proof import Proof, prove
+from verifier.models.prepare.rewriting import Rewriting
+from verifier.models.prepared import PreparedGraphs
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from verifier.models.pixels import Pixels
     from verifier.models.weights import Weights
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
+
+Device: TypeAlias = Literal["cpu", "cuda", "cuda-fp16"]
 
 SIZES: Final = frozenset(
     (
@@ -36,16 +44,28 @@ class OnnxRuntime:
     """onnxruntime on one provider."""
 
     def __init__(
-        self, device: Literal["cpu", "cuda"], *, threads: int, memory_limit_mb: int | None = None
+        self,
+        device: Device,
+        *,
+        threads: int,
+        memory_limit_mb: int | None = None,
+        graphs: PreparedGraphs | None = None,
+        takes_pictures: bool = True,
+        rewrites: bool = True,
     ) -> None:
         """Check that the provider is there.
 
         `threads` work within one inference on a CPU. `memory_limit_mb` is the largest GPU arena
-        of one network in MiB. Raises `ProviderUnavailable` where the installed onnxruntime does
-        not offer the provider, `InstallationError` where there is none.
+        of one network in MiB. `graphs` keeps what is made of files, by default nowhere.
+        With `takes_pictures` the normalisation of pixels is folded into the graphs. Without
+        `rewrites` files run as they are, for comparisons.
+
+        Raises `ProviderUnavailable` where the installed onnxruntime does not offer the provider,
+        `InstallationError` where there is none.
         """
-        self.name: Final = CUDA if device == "cuda" else CPU
-        on_gpu = device == "cuda"
+        self._provider: Final = CPU if device == "cpu" else CUDA
+        self.name: Final = f"{CUDA} fp16" if device == "cuda-fp16" else self._provider
+        on_gpu = self._provider == CUDA
         self.ladder: Final = GPU_LADDER if on_gpu else LADDER
         # Batching gains a CPU little (DESIGN), so rows of padding are lost time there; a GPU
         # would rather compute a few rows for nothing than start once more.
@@ -57,6 +77,10 @@ class OnnxRuntime:
         )
         self._threads = threads
         self._memory_limit_mb = memory_limit_mb
+        self._graphs = PreparedGraphs(None) if graphs is None else graphs
+        self._blocks: Final = rewrites and not on_gpu
+        self._folds: Final = rewrites and takes_pictures
+        self._half: Final = device == "cuda-fp16"
         self._ort = import_onnxruntime()
         self.failures: Final = _failures(self._ort)
         self._require_provider()
@@ -66,24 +90,28 @@ class OnnxRuntime:
         """Of the installed onnxruntime."""
         return str(self._ort.__version__)
 
-    def open(self, weights: Weights) -> Any:
+    def open(self, weights: Weights, pixels: Pixels | None = None) -> Any:
         """Make a session; the bytes, and no file, go to onnxruntime (see `Backend.open`).
 
-        On a CPU the graph is first rewritten so that onnxruntime can fuse it: the same numbers
-        within rounding, up to three times as fast.
+        Where `pixels` tell how, the graph takes pictures. On a CPU it is rewritten so that
+        onnxruntime can fuse it: the same numbers within rounding, up to three times as fast. On a
+        GPU it computes in float16 where that was asked for.
         """
-        content = self._optimised(weights)
-        try:
-            session = self._ort.InferenceSession(
-                content,
-                self.options(),
-                providers=[self._provider_with_options()],
-                enable_fallback=0,  # else an error of the provider prints and retries on the CPU
+        rewriting = Rewriting(
+            blocks=self._blocks, pixels=pixels if self._folds else None, half=self._half
+        )
+        content = weights.content
+        if rewriting != Rewriting():
+            content = self._graphs.graph(
+                weights,
+                rewriting,
+                lambda: self._made(weights, rewriting, pixels),
+                engine=f"{self.name} {self.version}",
             )
-        except self.failures as failure:
-            raise self._refusal(weights, failure) from failure
-        self._require_running_there(weights, session)
-        return session if self.name == CPU else BoundSession(session, self._ort, device="cuda")
+        session = self._session(weights, content)
+        if self._provider == CPU:
+            return session
+        return BoundSession(session, self._ort, device="cuda")
 
     def options(self) -> Any:
         """Give the options of every session: threads, no spinning, strictness."""
@@ -94,31 +122,31 @@ class OnnxRuntime:
         options.log_severity_level = 3  # errors: what matters is raised, the rest is noise
         # Spinning threads burn the processors that other workers need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if self.name != CPU:
+        if self._provider != CPU:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         return options
 
     def _require_provider(self) -> None:
         offered = self._ort.get_available_providers()
-        if self.name not in offered:
+        if self._provider not in offered:
             raise ProviderUnavailable(
                 f"{self.name} was asked for, but the installed onnxruntime {self.version}"
                 f" offers only {', '.join(offered)}.",
-                remedy=_remedy(self.name),
+                remedy=_remedy(self._provider),
             )
-        if self.name == CUDA:
+        if self._provider == CUDA:
             self._ort.preload_dlls()  # finds the CUDA and cuDNN wheels; must precede any session
 
     def _require_running_there(self, weights: Weights, session: Any) -> None:
         running = session.get_providers()[0]
-        if running != self.name:
+        if running != self._provider:
             raise ProviderUnavailable(
                 f"{self.name} was asked for, but {weights.name} would run on {running}.",
-                remedy=_remedy(self.name),
+                remedy=_remedy(self._provider),
             )
-        if self.name == CPU:
+        if self._provider == CPU:
             return
-        elsewhere = nodes_elsewhere(session, self.name)
+        elsewhere = nodes_elsewhere(session, self._provider)
         if elsewhere:
             raise ProviderUnavailable(
                 f"{self.name} was asked for, but of {weights.name} these would run elsewhere:"
@@ -127,13 +155,49 @@ class OnnxRuntime:
                 " or set the provider to cpu.",
             )
 
-    def _optimised(self, weights: Weights) -> bytes:
-        if self.name != CPU:
-            return weights.content
+    def _made(
+        self, weights: Weights, rewriting: Rewriting, pixels: Pixels | None
+    ) -> tuple[bytes, Proof | None]:
+        """Rewrite a graph and prove it on this very device; None where nothing was to be done."""
         try:
-            return optimise(weights.content)
+            content = rewriting.apply(weights.content)
         except ModelError as refused:
             raise self._refusal(weights, refused) from refused
+        if content is weights.content:
+            return content, None
+        proof = prove(
+            self._network(weights, weights.content, pixels),
+            self._network(weights, content, pixels),
+            pixels=pixels,
+            portraits=self._graphs.portraits,
+            tolerance=rewriting.tolerance,
+        )
+        return content, proof
+
+    def _network(self, weights: Weights, content: bytes, pixels: Pixels | None) -> Network:
+        return Network(
+            self._session(weights, content),
+            weights,
+            provider=self.name,
+            ladder=self.ladder,
+            pads=False,
+            failures=self.failures,
+            memory_remedy=self.memory_remedy,
+            pixels=pixels,
+        )
+
+    def _session(self, weights: Weights, content: bytes) -> Any:
+        try:
+            session = self._ort.InferenceSession(
+                content,
+                self.options(),
+                providers=[self._provider_with_options()],
+                enable_fallback=0,  # else an error of the provider prints and retries on the CPU
+            )
+        except self.failures as failure:
+            raise self._refusal(weights, failure) from failure
+        self._require_running_there(weights, session)
+        return session
 
     def _refusal(self, weights: Weights, failure: Exception) -> ModelError:
         if does_not_fit(failure):
@@ -141,10 +205,10 @@ class OnnxRuntime:
                 f"{weights.name} does not fit into the memory of {self.name}: {failure}",
                 remedy=self.memory_remedy,
             )
-        if self.name != CPU and "provider" in str(failure).lower():
+        if self._provider != CPU and "provider" in str(failure).lower():
             return ProviderUnavailable(
                 f"{weights.name} does not start on {self.name}: {failure}",
-                remedy=_remedy(self.name),
+                remedy=_remedy(self._provider),
             )
         return ModelError(
             f"onnxruntime {self.version} cannot load {weights.path}: {failure}",
@@ -152,8 +216,8 @@ class OnnxRuntime:
         )
 
     def _provider_with_options(self) -> tuple[str, dict[str, str]]:
-        if self.name == CPU:
-            return self.name, {}
+        if self._provider == CPU:
+            return self._provider, {}
         values = {
             # An exhaustive search would stall the first frame of every new picture size.
             "cudnn_conv_algo_search": "HEURISTIC",
@@ -163,7 +227,7 @@ class OnnxRuntime:
         if self._memory_limit_mb is not None:
             values["gpu_mem_limit"] = str(self._memory_limit_mb * 2**20)
             values["arena_extend_strategy"] = "kSameAsRequested"
-        return self.name, values
+        return self._provider, values
 
 
 def nodes_elsewhere(session: Any, provider: str) -> list[str]:

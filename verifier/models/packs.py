@@ -16,6 +16,7 @@ from verifier.models.landmarks import FaceMesh
 from verifier.models.licences import Licences
 from verifier.models.liveness import CONTRACTS as LIVENESS_CONTRACTS
 from verifier.models.liveness import LivenessNetwork
+from verifier.models.pixels import Pixels
 from verifier.models.store import cache_folder
 
 if TYPE_CHECKING:
@@ -80,17 +81,18 @@ def _load_insightface(name: str, store: Store, runtime: Runtime, licences: Licen
     folder_name = name.removeprefix(insightface.PREFIX)
     content = insightface.load_folder(folder_name, store, licences)
     terms = insightface.terms_of(content.folder)
+    detector = runtime.load(content.detector, content.pixels)
+    embedder = runtime.load(content.embedder, content.contract.pixels)
     loaded = {
-        "detector": _Loaded(network=runtime.load(content.detector), terms=terms),
-        "embedder": _Loaded(network=runtime.load(content.embedder), terms=terms),
+        "detector": _Loaded(network=detector, terms=terms),
+        "embedder": _Loaded(network=embedder, terms=terms),
     }
     others = _load_entry(store.manifest.pack(DEFAULT_PACK), store, runtime, only_rest=True)
     mean, divisor = content.scaling
-    network = loaded["detector"].network
     return _assembled(
         name,
-        Scrfd(network, sides=content.sides, mean=mean, divisor=divisor),
-        Embedder(loaded["embedder"].network, content.contract),
+        Scrfd(detector, sides=content.sides, mean=mean, divisor=divisor),
+        Embedder(embedder, content.contract),
         loaded | others,
     )
 
@@ -110,7 +112,7 @@ def _load_entry(
     weights = {role: store.find(name) for role, name in wanted.items()}
     return {
         role: _Loaded(
-            network=runtime.load(found),
+            network=runtime.load(found, Pixels.of(store.manifest.file(found.name).input)),
             terms=_terms(store.manifest.file(found.name)),
             contract=store.manifest.file(found.name).contract,
         )

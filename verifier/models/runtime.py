@@ -16,15 +16,26 @@ from verifier.errors import (
     ModelError,
     ProviderUnavailable,
 )
-from verifier.models.backend import EXACT, GPU_LADDER, LADDER, Backend, Engine, Provider, on_gpu
+from verifier.models.backend import (
+    EXACT,
+    GPU,
+    GPU_LADDER,
+    LADDER,
+    Backend,
+    Engine,
+    Provider,
+    on_gpu,
+)
 from verifier.models.lanes import LANES, Lanes
 from verifier.models.network import Network
 from verifier.models.openvino import OpenVino, Precision
 from verifier.models.ort import OnnxRuntime
+from verifier.models.prepared import PreparedGraphs
 from verifier.models.processors import available_processors
 from verifier.models.selection import Choice, choose, filling
 
 if TYPE_CHECKING:
+    from verifier.models.pixels import Pixels
     from verifier.models.weights import Weights
 
 __all__ = ["GPU_LADDER", "LADDER", "Network", "Provider", "Runtime"]
@@ -47,6 +58,9 @@ class Runtime:
         memory_limit_mb: int | None = None,
         warm_up: bool = True,
         lanes: int = LANES,
+        graphs: PreparedGraphs | None = None,
+        takes_pictures: bool = True,
+        rewrites: bool = True,
     ) -> None:
         """Check that `provider` is there; nothing ever replaces it by another.
 
@@ -64,6 +78,11 @@ class Runtime:
         `lanes` threads, and no others, run what is on a GPU (`verifier.models.lanes`); the warm-up
         runs on all of them at once.
 
+        `graphs` is where onnxruntime's rewritten graphs are kept and what they are proven on, by
+        default `PreparedGraphs.default`. With `takes_pictures` its graphs normalise pixels
+        themselves where `load` is told how. Without `rewrites` files run on it as they are, for
+        comparisons.
+
         Raises `ProviderUnavailable` where the provider is not installed, `InstallationError` where
         there is no onnxruntime, `ConfigurationError` for a wrong argument.
         """
@@ -72,7 +91,7 @@ class Runtime:
         self.threads: Final = available_processors() if threads is None else threads
         if self.threads < 1:
             raise ConfigurationError(f"threads is {threads}: at least one is needed.")
-        if memory_limit_mb is not None and (known not in {"cuda", "auto"} or memory_limit_mb < 1):
+        if memory_limit_mb is not None and (known not in {*GPU, "auto"} or memory_limit_mb < 1):
             raise ConfigurationError(
                 f"memory_limit_mb={memory_limit_mb} with provider {provider!r} has no effect.",
                 remedy="Give a positive number with provider 'cuda', or leave it out.",
@@ -80,6 +99,9 @@ class Runtime:
         self._memory_limit_mb = memory_limit_mb
         self._warm_up = warm_up
         self._lanes = Lanes(lanes)
+        self._graphs = PreparedGraphs.default() if graphs is None else graphs
+        self._takes_pictures = takes_pictures
+        self._rewrites = rewrites
         self._choices: list[Choice] = []
         self._measures: Final = known == "auto"
         self._backends = self._installed() if known == "auto" else [self._start(known)]
@@ -106,17 +128,19 @@ class Runtime:
         """Of the installed engine; with ``auto`` of onnxruntime."""
         return self._backends[0].version
 
-    def load(self, weights: Weights) -> Network:
+    def load(self, weights: Weights, pixels: Pixels | None = None) -> Network:
         """Make a network of `weights`; its digest stays that of the file.
 
+        `pixels` say how the file wants its input; who runs it asks `Pixels.batch` what to give.
         Raises `ProviderUnavailable` where it would run on something else than was asked for,
         `ModelTooLarge` where it does not fit into the device's memory, `ModelError` where the
         engine cannot read the file or it has not exactly one input, `InferenceFailed` where the
-        warm-up fails or gives NaN or infinity.
+        warm-up fails or gives NaN or infinity, `ModelDeviates` where a rewritten graph gives other
+        numbers than the file.
         """
-        return (
-            self._fastest(weights) if self._measures else self._load_on(self._backends[0], weights)
-        )
+        if self._measures:
+            return self._fastest(weights, pixels)
+        return self._load_on(self._backends[0], weights, pixels)
 
     def _installed(self) -> list[Backend]:
         """Start every engine that is there, onnxruntime on the CPU first: it always has to be."""
@@ -128,13 +152,13 @@ class Runtime:
                 _log.info("auto: without %s: %s", engine, absent)
         return backends
 
-    def _fastest(self, weights: Weights) -> Network:
+    def _fastest(self, weights: Weights, pixels: Pixels | None) -> Network:
         candidates: list[Network] = []
         failures: list[ModelError | InferenceFailed] = []
         refused: list[str] = []
         for backend in self._backends:
             try:
-                network = self._load_on(backend, weights)
+                network = self._load_on(backend, weights, pixels)
                 if self._warm_up and network.open_sizes:
                     network.warm_up(*filling(network.open_sizes))
                 candidates.append(network)
@@ -145,7 +169,7 @@ class Runtime:
                 refused.append(f"{backend.name}: {why}")
         if not candidates:
             raise failures[0]
-        chosen, choice = choose(candidates, refused=refused)
+        chosen, choice = choose(candidates, pixels=pixels, refused=refused)
         self._choices.append(choice)
         _log.info("auto: %s", choice.told())
         return chosen
@@ -155,11 +179,18 @@ class Runtime:
             workers = max(1, available_processors() // self.threads)
             precision: Precision = "bf16" if engine == "openvino-bf16" else "f32"
             return OpenVino(threads=self.threads, workers=workers, precision=precision)
-        return OnnxRuntime(engine, threads=self.threads, memory_limit_mb=self._memory_limit_mb)
+        return OnnxRuntime(
+            engine,
+            threads=self.threads,
+            memory_limit_mb=self._memory_limit_mb,
+            graphs=self._graphs,
+            takes_pictures=self._takes_pictures,
+            rewrites=self._rewrites,
+        )
 
-    def _load_on(self, backend: Backend, weights: Weights) -> Network:
+    def _load_on(self, backend: Backend, weights: Weights, pixels: Pixels | None) -> Network:
         network = Network(
-            backend.open(weights),
+            backend.open(weights, pixels),
             weights,
             provider=backend.name,
             ladder=backend.ladder if self._ladder is None else self._ladder,
@@ -167,6 +198,7 @@ class Runtime:
             failures=backend.failures,
             memory_remedy=backend.memory_remedy,
             lanes=self._lanes if on_gpu(backend.name) else None,
+            pixels=pixels,
         )
         if self._warm_up and not network.open_sizes:
             network.warm_up()

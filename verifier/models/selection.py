@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from verifier.models.network import noise
+
 if TYPE_CHECKING:
     from verifier.models.network import Network, Tensor
+    from verifier.models.pixels import Pixels
+    from verifier.types import Image
 
 ROWS: Final = 4
 """Of the batch that is timed: what a service that is busy runs at a time."""
@@ -58,29 +63,33 @@ class Choice:
 def choose(
     candidates: Sequence[Network],
     *,
+    pixels: Pixels | None = None,
     refused: Sequence[str] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Network, Choice]:
     """Time `candidates`, one network on at least one engine, and take the fastest that agrees.
 
     The first one is the measure of what the numbers should be; with one candidate nothing is timed
-    against anything, yet its time is told. `clock` gives seconds. Raises `InferenceFailed`.
+    against anything, yet its time is told. Where `pixels` say how pictures become numbers, what a
+    candidate leaves of that to others is part of its time. `clock` gives seconds.
+
+    Raises `InferenceFailed`.
     """
-    batch = _noise(candidates[0])
-    outputs = [network.run(batch) for network in candidates]
+    runs = _runs(candidates, pixels)
+    outputs = [run() for run in runs]
     spent: list[list[float]] = [[] for _ in candidates]
     for _ in range(ROUNDS):
         # In turns, so that whatever else the machine does meanwhile falls on all of them.
-        for network, times in zip(candidates, spent, strict=True):
+        for run, times in zip(runs, spent, strict=True):
             start = clock()
-            network.run(batch)
+            run()
             times.append(clock() - start)
     timings = []
     for network, found, times in zip(candidates, outputs, spent, strict=True):
-        deviation = _deviation(found, outputs[0])
-        agrees = deviation <= TOLERANCE
-        ms = 1_000 * median(times) / len(batch) if agrees else float("inf")
-        timings.append(Timing(provider=network.provider, ms_per_row=ms, deviation=deviation))
+        off = deviation(found, outputs[0])
+        agrees = off <= TOLERANCE
+        ms = 1_000 * median(times) / ROWS if agrees else float("inf")
+        timings.append(Timing(provider=network.provider, ms_per_row=ms, deviation=off))
     fastest = min(range(len(candidates)), key=lambda index: timings[index].ms_per_row)
     chosen = candidates[fastest]
     return chosen, Choice(
@@ -96,16 +105,36 @@ def filling(count: int) -> tuple[int, ...]:
     return SIDES if count == len(SIDES) else SIDES[-1:] * count
 
 
-def _noise(network: Network) -> Tensor:
+def row_shape(network: Network) -> tuple[int, ...]:
+    """Give the shape of one row of a network's input, with open axes filled."""
     sizes = iter(filling(network.input_shape[1:].count(None)))
-    shape = [next(sizes) if size is None else size for size in network.input_shape[1:]]
-    random = np.random.default_rng(0)
-    if network.dtype == np.uint8:
-        return random.integers(0, 256, (ROWS, *shape), np.uint8)
-    return random.random((ROWS, *shape), np.float32).astype(network.dtype)
+    return tuple(next(sizes) if size is None else size for size in network.input_shape[1:])
 
 
-def _deviation(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+def _runs(
+    candidates: Sequence[Network], pixels: Pixels | None
+) -> list[Callable[[], tuple[Tensor, ...]]]:
+    """Give one call per candidate, all on the same noise."""
+    first = candidates[0]
+    shape = row_shape(first)
+    if pixels is None:
+        batch = noise((ROWS, *shape), first.dtype)
+        return [partial(network.run, batch) for network in candidates]
+    channels_last = pixels.nhwc or first.pixels is not None
+    height, width = shape[:2] if channels_last else shape[1:]
+    pictures = noise((ROWS, height, width, 3), np.dtype(np.uint8))
+    return [partial(_run, network, pixels, pictures) for network in candidates]
+
+
+def _run(network: Network, pixels: Pixels, pictures: Image) -> tuple[Tensor, ...]:
+    return network.run(pixels.batch(network, pictures))
+
+
+def deviation(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Give the largest difference, of the largest number of an output or of 1.
+
+    Infinite where the outputs are not of the same shapes.
+    """
     if [one.shape for one in found] != [one.shape for one in expected]:
         return float("inf")
     return max(

@@ -78,6 +78,7 @@ class Counting:
     """Embeds a crop as its first pixel and counts."""
 
     id = "counting@00"
+    pixels = None
 
     def __init__(self) -> None:
         self.rows = 0

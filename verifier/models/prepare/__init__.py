@@ -1,4 +1,6 @@
-"""The public way to the weights: upstream files in, exactly the ONNX files of the manifest out.
+"""From upstream's files to graphs that run: converted, rewritten for an engine, and proven.
 
-Deterministic, with numpy and onnx alone; nothing of a model file is ever executed.
+`build` is the public way to the weights: exactly the ONNX files of the manifest come out.
+`rewriting` is what is done to them in memory, and `proof` what it must pass. Deterministic, with
+numpy and onnx alone; nothing of a model file is ever executed as code.
 """

@@ -17,12 +17,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-
-from verifier.errors import ModelError
-from verifier.models.prepare.channels import pad_channels
 
 LARGEST_SLOPE = 0.99
 """Up to here a slope is folded as a/(1 - a): beyond, rounding would grow a hundredfold."""
@@ -101,7 +97,12 @@ def _rewritten(
 
 
 def fuse_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of `model` without PReLU where its slope is constant and per channel."""
+    """Return a copy of `model` without PReLU where its slope is constant and per channel.
+
+    Gives `model` itself where there is none.
+    """
+    if not any(node.op_type == "PRelu" for node in model.graph.node):
+        return model
     optimised = onnx.ModelProto()
     optimised.CopyFrom(model)
     graph = optimised.graph
@@ -118,11 +119,26 @@ def fuse_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(kept)
-    _drop_unused_constants(graph)
+    drop_unused_constants(graph)
     return optimised
 
 
-def _drop_unused_constants(graph: onnx.GraphProto) -> None:
+def own_constants(model: onnx.ModelProto) -> None:
+    """Take constants off the inputs of `model`, where files before IR version 4 list them too.
+
+    Nobody may replace them then, so that an engine can fold them and new ones need no input.
+    """
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    kept = [value for value in graph.input if value.name not in constants]
+    copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in kept]
+    del graph.input[:]
+    graph.input.extend(copies)
+    model.ir_version = max(model.ir_version, 4)
+
+
+def drop_unused_constants(graph: onnx.GraphProto) -> None:
+    """Take out of `graph` the constants that nothing reads."""
     used = {name for node in graph.node for name in node.input}
     used.update(value.name for value in graph.output)
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
@@ -130,13 +146,3 @@ def _drop_unused_constants(graph: onnx.GraphProto) -> None:
         copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
         del graph.initializer[:]
         graph.initializer.extend(copies)
-
-
-def optimise(content: bytes) -> bytes:
-    """Optimise a serialised ONNX model; raises ModelError where the bytes are none."""
-    try:
-        model = onnx.ModelProto.FromString(content)
-        onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"The file is not a valid ONNX model: {error}.") from error
-    return bytes(fuse_prelu(pad_channels(model)).SerializeToString())

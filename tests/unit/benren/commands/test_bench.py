@@ -14,7 +14,7 @@ from benchmarks import stages
 from benren.cli import app
 from benren.commands.bench import PARTS
 from verifier.errors import ProviderUnavailable
-from verifier.models.backend import Provider
+from verifier.models.backend import GPU, Provider
 
 
 @pytest.mark.parametrize("part", sorted(PARTS))
@@ -58,7 +58,7 @@ def test_latency_takes_every_provider_of_the_settings(
     monkeypatch.setattr(stages, "Runtime", runtime)
     with pytest.raises(ProviderUnavailable):
         stages.main(["--provider", provider])
-    assert asked == [(provider, None if provider == "cuda" else 1)]
+    assert asked == [(provider, None if provider in GPU else 1)]
 
 
 def _run(path: Path, value: float) -> Path:

@@ -14,6 +14,10 @@ from verifier.errors import BenrenError
 from verifier.models.backend import Provider
 from verifier.models.download import Downloader
 from verifier.models.manifest import bundled_manifest
+from verifier.models.pixels import Pixels
+from verifier.models.prepared import PreparedGraphs
+from verifier.models.runtime import Runtime
+from verifier.models.store import Store
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def test_list_takes_a_pack_or_a_file(run):
     assert [row["file"] for row in _lines(run("list", "iris", "--json"))] == ["iris"]
 
 
-@pytest.mark.parametrize("command", ["list", "pull", "verify"])
+@pytest.mark.parametrize("command", ["list", "pull", "prepare", "verify"])
 def test_an_unknown_pack_is_wrong_usage(run, command):
     """A misspelt name ends with 2 and lists the right ones."""
     result = run(command, "opne")
@@ -142,7 +146,9 @@ def test_verifying_runs_what_the_loading_leaves(tmp_path, capsys):
         network = SimpleNamespace(
             open_sizes=sizes, provider="p", warm_up=lambda sizes=sizes: ran.append(sizes)
         )
-        files._try(weights, SimpleNamespace(load=lambda _, found=network: found))
+        files._try(
+            weights, None, SimpleNamespace(load=lambda _weights, _pixels, found=network: found)
+        )
     assert ran == [2]
     assert capsys.readouterr().out.count('"works"') == 2
 
@@ -207,3 +213,80 @@ def test_an_accepted_folder_is_listed_and_verified(pack_dir, run, monkeypatch):
     verified = _lines(run("verify", "insightface:research", "--json"))
     assert [line["file"] for line in verified[:2]] == ["scrfd_500m_kps", "mobilefacenet_512"]
     assert {line["status"] for line in verified} == {"works"}
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """An empty folder for rewritten graphs."""
+    monkeypatch.setenv("BENREN_PREPARED", str(tmp_path / "prepared"))
+    return tmp_path / "prepared"
+
+
+@pytest.mark.models
+@pytest.mark.faces
+def test_prepare_proves_the_whole_pack_on_photographs(
+    pack_dir, faces_dir, run, monkeypatch, prepared
+):
+    """`benren models prepare open`: files in their places, graphs rewritten, proven and kept."""
+    monkeypatch.setenv("BENREN_MODELS", str(pack_dir))
+    result = run("prepare", "open", "--json", "--faces", str(faces_dir / "families"))
+    assert result.exit_code == 0, result.stderr
+    lines = _lines(result)
+    members = list(bundled_manifest().pack("open").members)
+    assert [line["file"] for line in lines] == members * 2
+    assert {line["status"] for line in lines[:7]} == {"present"}
+    told = {line["file"]: line for line in lines[7:]}
+    for line in told.values():
+        assert line["status"] == "proven"
+        assert line["deviation"] <= line["tolerance"] == 1e-4
+        assert line["on"].endswith(" of photographs of families")
+    assert len(list(prepared.iterdir())) == 7
+    weights = Store.default(models_dir=pack_dir).find("iris")
+    graphs = PreparedGraphs.default()
+    Runtime("cpu", graphs=graphs).load(weights, Pixels.of(bundled_manifest().file("iris").input))
+    assert graphs.proofs == ()  # found
+
+
+@pytest.mark.models
+def test_prepare_uses_a_drawing_where_there_are_no_photographs(
+    pack_dir, run, monkeypatch, prepared
+):
+    """An installation without pictures proves its graphs all the same."""
+    monkeypatch.setenv("BENREN_MODELS", str(pack_dir))
+    monkeypatch.delenv("BENREN_FACES", raising=False)
+    monkeypatch.setattr("benren.portraits.beside_the_checkout", lambda: None)
+    result = run("prepare", "iris")
+    assert result.exit_code == 0, result.stderr
+    assert "iris: rewritten for CPUExecutionProvider, off by" in result.stdout
+    assert "on 4 crops of a drawn face" in result.stdout
+
+
+@pytest.mark.models
+def test_prepare_refuses_a_folder_without_faces(pack_dir, run, monkeypatch, tmp_path, prepared):
+    """Who names photographs wants them used."""
+    monkeypatch.setenv("BENREN_MODELS", str(pack_dir))
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "a.jpg").write_bytes(b"no picture")
+    result = run("prepare", "open", "--faces", str(tmp_path / "faces"))
+    assert isinstance(result.exception, BenrenError)
+    assert "--faces" in result.exception.remedy
+
+
+@pytest.mark.models
+def test_prepare_tells_where_nothing_can_be_kept(pack_dir, run, monkeypatch, tmp_path):
+    """A prepared pack that is not there at the next start is a failure."""
+    monkeypatch.setenv("BENREN_MODELS", str(pack_dir))
+    monkeypatch.setattr("benren.portraits.beside_the_checkout", lambda: None)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("BENREN_PREPARED", str(tmp_path / "file"))
+    result = run("prepare", "iris", "--json")
+    assert result.exit_code == 1
+    assert "is not kept" in result.stderr
+
+
+def test_prepare_goes_no_further_than_its_files(run, prepared):
+    """Files that cannot be had are told one by one; nothing is loaded."""
+    result = run("prepare", "open", "--json")
+    assert result.exit_code == 1
+    assert {line["status"] for line in _lines(result)} == {"model_download_failed"}
+    assert not prepared.exists()

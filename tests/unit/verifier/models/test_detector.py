@@ -19,6 +19,7 @@ class FakeNetwork:
     """Answers with what it was told, once per picture of the batch, and keeps what it was given."""
 
     id = "fake@00"
+    pixels = None
 
     def __init__(self, outputs: list[np.ndarray]) -> None:
         self.outputs = outputs

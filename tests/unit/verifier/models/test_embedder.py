@@ -13,6 +13,7 @@ class Echo:
     """Answers with the first numbers of its input, (B, d, 1, 1)."""
 
     id = "echo@ab"
+    pixels = None
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor

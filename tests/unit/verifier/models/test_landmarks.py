@@ -48,6 +48,7 @@ class FakeMesh:
     """Puts every landmark into the middle of its crop, 10 deep."""
 
     id = "mesh@00"
+    pixels = None
 
     def __init__(self) -> None:
         self.given = np.empty(0)
@@ -64,6 +65,7 @@ class FakeIris:
     """Puts every landmark a quarter of the crop right of its left border."""
 
     id = "iris@00"
+    pixels = None
 
     def run(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """Answer."""

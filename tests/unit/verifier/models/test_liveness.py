@@ -21,6 +21,7 @@ class Fixed:
     """Answers with the same logits for every crop."""
 
     id = "fixed@01"
+    pixels = None
 
     def __init__(self, logits: list[float]) -> None:
         self.logits = logits

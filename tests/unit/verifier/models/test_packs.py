@@ -31,7 +31,13 @@ ROLES = {
 def contents(graph):
     """A tiny network per name, each a little different."""
     made = {
-        name: graph([helper.make_node("Relu", ["x"], ["y"])], name=name).content for name in ROLES
+        name: graph(
+            [helper.make_node("Relu", ["x"], ["y"])],
+            shape=("N", 3, 8, 8),
+            outputs=[("y", ("N", 3, 8, 8))],
+            name=name,
+        ).content
+        for name in ROLES
     }
     shape = (1, 3, 64, 64)
     made["scrfd"] = graph(

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
@@ -19,6 +20,9 @@ from verifier.errors import (
 )
 from verifier.models import ort
 from verifier.models import runtime as module
+from verifier.models.backend import EXACT
+from verifier.models.pixels import Pixels
+from verifier.models.prepared import PreparedGraphs
 from verifier.models.runtime import GPU_LADDER, LADDER, Runtime
 
 without_cuda = pytest.mark.skipif(
@@ -360,3 +364,108 @@ def test_rewriting_for_the_cpu_keeps_numbers_and_id(graph, runtime):
     expected = np.where(batch > 0, batch, batch * slopes)
     np.testing.assert_allclose(network.run(batch)[0], expected, atol=1e-6)
     assert network.sha256 == weights.sha256
+
+
+PIXELS = Pixels(rgb=True, mean=127.5, scale=1 / 127.5)
+
+
+@pytest.fixture
+def picture(graph):
+    """(N, 3, 8, 8) -> (N, 2, 6, 6), by one convolution."""
+    kernel = np.random.default_rng(1).normal(size=(2, 3, 3, 3)).astype(np.float32)
+    return graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        shape=("N", 3, 8, 8),
+        outputs=[("y", ("N", 2, 6, 6))],
+        constants=[numpy_helper.from_array(kernel, "w")],
+        name="picture",
+    )
+
+
+def _opened(monkeypatch):
+    """The contents that sessions are made of, in order."""
+    contents = []
+
+    def session(content, *args, **kwargs):
+        contents.append(onnx.ModelProto.FromString(content))
+        return OnGpu(content, *args, **kwargs)
+
+    _pretend_cuda(monkeypatch, session)
+    return contents
+
+
+@pytest.mark.parametrize(("provider", "near"), [("cuda", 1e-5), ("cuda-fp16", 2e-2)])
+def test_on_a_gpu_pictures_go_in(monkeypatch, picture, provider, near):
+    """A quarter of the bytes is copied; the graph normalises, and proves that it does it right."""
+    pictures = np.random.default_rng(2).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    plain = Runtime("cpu", threads=1, takes_pictures=False).load(picture, PIXELS)
+    assert (plain.dtype, plain.pixels) == (np.float32, None)
+    (expected,) = plain.run(PIXELS.batch(plain, pictures))
+    _opened(monkeypatch)
+    graphs = PreparedGraphs(None)
+    network = Runtime(provider, graphs=graphs).load(picture, PIXELS)
+    assert (network.dtype, network.pixels) == (np.uint8, PIXELS)
+    assert network.input_shape == (None, 8, 8, 3)
+    assert network.id == picture.id
+    (found,) = network.run(PIXELS.batch(network, pictures))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=near * np.abs(expected).max())
+    (proof,) = graphs.proofs
+    assert proof.provider == network.provider
+
+
+def test_float16_is_what_runs_where_it_is_asked_for(monkeypatch, picture):
+    """By its name alone: weights in float16, told as what it is; `cuda` stays float32."""
+    contents = _opened(monkeypatch)
+    network = Runtime("cuda-fp16", warm_up=False, memory_limit_mb=64).load(picture)
+    assert network.provider == "CUDAExecutionProvider fp16"
+    assert network.dtype == np.float32  # nobody said what its pixels are
+    assert network.ladder == GPU_LADDER
+    half = [tensor.data_type for tensor in contents[-1].graph.initializer]
+    assert half == [onnx.TensorProto.FLOAT16]
+    contents.clear()
+    Runtime("cuda", warm_up=False).load(picture)
+    (plain,) = contents
+    assert [tensor.data_type for tensor in plain.graph.initializer] == [onnx.TensorProto.FLOAT]
+
+
+def test_auto_never_chooses_float16():
+    """It chooses among what computes as the thresholds were measured."""
+    assert "cuda-fp16" not in EXACT
+
+
+@without_cuda
+def test_float16_is_refused_where_there_is_no_gpu():
+    """As `cuda` is: with a remedy, and never on the CPU in silence."""
+    with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider fp16 was asked for"):
+        Runtime("cuda-fp16")
+
+
+def test_files_run_as_they_are_for_comparisons(monkeypatch, picture):
+    """Without rewriting the engine gets the bytes of the file."""
+    contents = []
+    original = ort.OnnxRuntime._session
+
+    def session(self, weights, content):
+        contents.append(content)
+        return original(self, weights, content)
+
+    monkeypatch.setattr(ort.OnnxRuntime, "_session", session)
+    Runtime("cpu", threads=1, rewrites=False, takes_pictures=True).load(picture, PIXELS)
+    assert contents == [picture.content]
+
+
+def test_auto_compares_what_takes_pictures_with_what_takes_numbers(monkeypatch, picture):
+    """Both get the same pictures, each in its own way, and the numbers agree."""
+
+    def start(_self, engine):
+        if engine == "cuda":
+            raise ProviderUnavailable("It is not installed.")
+        return ort.OnnxRuntime("cpu", threads=1, takes_pictures=engine == "openvino")
+
+    monkeypatch.setattr(Runtime, "_start", start)
+    runtime = Runtime("auto", threads=1)
+    runtime.load(picture, PIXELS)
+    (choice,) = runtime.choices
+    assert len(choice.timings) == 2
+    assert max(timing.deviation for timing in choice.timings) < 1e-5

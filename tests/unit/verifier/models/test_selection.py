@@ -92,7 +92,7 @@ class Named:
     def __init__(self, name, *, refuses=None):
         self.name, self.refuses = name, refuses
 
-    def open(self, weights):
+    def open(self, weights, pixels=None):
         """Refuse, or open a session on the CPU."""
         if self.refuses is not None:
             raise self.refuses
@@ -123,7 +123,7 @@ ABSENT = ProviderUnavailable("It is not installed.", remedy="Install it.")
 def _fastest_is(monkeypatch, provider):
     """Let a provider win, whatever this machine does."""
 
-    def chosen(candidates, *, refused=()):
+    def chosen(candidates, *, pixels=None, refused=()):
         times = {network.provider: 2.0 for network in candidates} | {provider: 1.0}
         clock = Clock()
         timed = [

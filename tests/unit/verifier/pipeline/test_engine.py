@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from verifier.errors import ConfigurationError, InferenceFailed
+from verifier.models.drawing import LANDMARKS
 from verifier.models.embedder import ARCFACE, ARCFACE_TEMPLATE
 from verifier.models.packs import Pack
 from verifier.pipeline import savings as saving
@@ -22,7 +23,7 @@ from verifier.pipeline.detect import canvases
 from verifier.pipeline.engine import MAX_CANDIDATES, Engine
 from verifier.pipeline.profile import load_profile
 from verifier.pipeline.savings import Savings
-from verifier.pipeline.selftest import LANDMARKS, drawn_face
+from verifier.pipeline.selftest import drawn_face
 from verifier.types import Decision, Face, Frame, Reason
 
 MARKER = (255, 0, 255)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verifier.models.drawing import LANDMARKS
 from verifier.models.embedder import ARCFACE_TEMPLATE
 from verifier.pipeline.align import align
 from verifier.pipeline.profile import load_profile
@@ -23,7 +24,7 @@ from verifier.pipeline.quality import (
     unified_score,
     uniformity,
 )
-from verifier.pipeline.selftest import LANDMARKS, drawn_face
+from verifier.pipeline.selftest import drawn_face
 from verifier.types import Face, Frame, Quality, Reason
 
 LEVELS = load_profile().quality

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from verifier.errors import InferenceFailed
+from verifier.models.drawing import LANDMARKS, SIZE
 from verifier.models.landmarks import Mesh
 from verifier.models.packs import Pack, load_pack
 from verifier.models.runtime import Runtime
 from verifier.models.store import Store
 from verifier.pipeline.engine import Engine
 from verifier.pipeline.profile import load_profile
-from verifier.pipeline.selftest import LANDMARKS, SIZE, drawn_face
+from verifier.pipeline.selftest import drawn_face
 
 pytestmark = pytest.mark.models
 

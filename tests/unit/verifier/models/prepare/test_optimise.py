@@ -9,7 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from verifier.errors import ModelError
-from verifier.models.prepare.optimise import optimise
+from verifier.models.prepare.rewriting import Rewriting
+
+optimise = Rewriting(blocks=True).apply
 
 REAL = [
     "face_reidentification_retail_0095",
