@@ -115,8 +115,10 @@ def compare(
 ) -> None:
     """Mark what became slower or worse between two runs; exit code 1 where something did.
 
-    A change counts where it is beyond the threshold and beyond three standard errors of the rounds.
-    Of different machines, packs or lengths only ratios and error rates are compared.
+    A change counts where it is beyond the threshold and beyond three standard errors of the rounds;
+    of fewer than four rounds, as in quick runs, nothing is compared. Of different machines, packs
+    or lengths only ratios and error rates are. A section that failed in the later run ends with
+    exit code 1 too.
     """
     from benchmarks.compare_runs import compare as compare_runs  # noqa: PLC0415
     from benchmarks.compare_runs import read_run  # noqa: PLC0415
@@ -129,7 +131,7 @@ def compare(
         emit(told)
     else:
         _tell_comparison(comparison, every=every)
-    if comparison.regressions:
+    if comparison.regressions or comparison.failed:
         raise typer.Exit(1)
 
 
@@ -205,9 +207,14 @@ def _tell_comparison(comparison: Comparison, *, every: bool) -> None:
     for row in comparison.rows:
         if every or row.change in loud:
             console.print(_told_row(row), soft_wrap=True, markup=False)
-    compared = [r for r in comparison.rows if r.change not in (Change.NOT_COMPARED, Change.NEW)]
+    without = (Change.NOT_COMPARED, Change.NEW, Change.GONE)
+    compared = [row for row in comparison.rows if row.change not in without]
+    unknown = sum(
+        row.change is Change.NOT_COMPARED and row.noise is None for row in comparison.rows
+    )
     console.print(
-        f"{len(comparison.regressions)} regressions among {len(compared)} metrics compared.",
+        f"{len(comparison.regressions)} regressions among {len(compared)} metrics compared;"
+        f" {unknown} have too few rounds to compare.",
         markup=False,
     )
 
@@ -216,7 +223,9 @@ def _told_row(row: Row) -> str:
     before = "-" if row.before is None else f"{row.before:.4g}"
     after = "-" if row.after is None else f"{row.after:.4g}"
     moved = ""
-    if row.worse_by is not None:
+    if row.worse_by is not None and row.noise is not None:
         sign = "worse by" if row.worse_by > 0 else "better by"
         moved = f", {sign} {abs(row.worse_by):.1%} (noise {row.noise:.1%})"
+    for name, why in comparison.failed.items():
+        console.print(f"failed       {name}: {why}", soft_wrap=True, markup=False)
     return f"{row.change.value:<12} {row.name}: {before} -> {after} {row.unit}{moved}"
