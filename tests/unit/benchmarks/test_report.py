@@ -222,3 +222,15 @@ def test_a_curve_stays_inside_its_chart() -> None:
         assert len(places) == len(points)
         assert all(0 <= x <= 960 and 0 <= y <= 220 for x, y in places)
         assert len(drawn.y_ticks) >= 2
+def test_the_longest_of_few_batches_is_no_99th_percentile() -> None:
+    """It is marked as what it is."""
+    sections = _sections()
+    page = render(_record(sections=sections))
+    assert "40.0*" in page
+    for part in ("throughput", "providers"):
+        rows = sections[part]["detail"].get("grid") or sections[part]["detail"]["rows"]
+        for row in rows:
+            row["latency_ms"] = LATENCY | {"n": 101}
+    assert "40.0*" not in render(_record(sections=sections))
+
+
