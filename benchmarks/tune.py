@@ -199,6 +199,8 @@ def _study(
             items,
             similarity_from=matching.threshold,
             live_from=liveness.live_from,
+            # Raised is chosen by the tuning side as well.
+            located=liveness.located or matching.choice is not Choice.KEPT,
             bootstrap=bootstrap,
         )
     return PackStudy(
