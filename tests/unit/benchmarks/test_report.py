@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.accuracy import Counts
 from benchmarks.report import curve, number, percent, render
 
 LATENCY = {"p50": 20.0, "p95": 30.0, "p99": 40.0, "n": 100}
