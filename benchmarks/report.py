@@ -103,8 +103,8 @@ def cards(sections: Mapping[str, Json]) -> list[Card]:
         detail = sections["capacity"]["detail"]
         found.append(
             Card(
-                value=f"{detail['learners_credit_model_planned']:.0f}",
-                words=f"learners watched at {detail['planned_load']:.0%} load",
+                value=f"{detail['learners_credit_model']:.0f}",
+                words="learners' pictures judged at full load, inference only",
             )
         )
     return found
