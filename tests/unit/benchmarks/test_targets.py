@@ -153,7 +153,9 @@ def test_what_is_to_be_stated_is_neither_met_nor_missed() -> None:
         roofline__peak_gflops=150.0,
         roofline__networks_share=0.4,
         roofline__check_share=0.2,
-        roofline__saved_share=0.6,
+        roofline__saved_by_small_looks=0.6,
+        roofline__saved_by_skipping=0.05,
     )
     rows = [row for row in targets({"roofline": section}) if row["state"] == "stated"]
     assert len(rows) == 2
+    assert "60% by small looks, which are not exact, 5% by" in rows[1]["measured"]
