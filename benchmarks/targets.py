@@ -82,15 +82,16 @@ def _peers(sections: Mapping[str, Json]) -> list[Target]:
         if not found:
             rows.append(_unmeasured(what, wanted))
             continue
-        exact = [mode for mode in found if mode != f".{BF16}"]
-        best = max(exact or found, key=lambda mode: found[mode])
+        # The provider of the run is judged; the best of several would flatter itself.
+        judged = next(iter(found))
+        provider = sections["peers"]["detail"]["provider"]
         theirs = values[f"check.{peer}.wall_ms"]
-        met = None if least is None else found[best] >= least
+        met = None if least is None else found[judged] >= least
         rows.append(
             Target(
                 what=what,
                 wanted=wanted,
-                measured=_told_speedup(values, ours, best, peer, found),
+                measured=_told_speedup(values, ours, judged, peer, found, provider=provider),
                 met=met,
                 binds=_what_binds(sections, ours, theirs / least) if least and not met else "",
             )
@@ -99,23 +100,26 @@ def _peers(sections: Mapping[str, Json]) -> list[Target]:
 
 
 def _told_speedup(
-    values: Mapping[str, float], ours: str, best: str, peer: str, found: Mapping[str, float]
+    values: Mapping[str, float],
+    ours: str,
+    judged: str,
+    peer: str,
+    found: Mapping[str, float],
+    *,
+    provider: str,
 ) -> str:
-    """Tell the best provider's ratio, and beside it that of the other and that of batches."""
-    single, theirs = values[f"check.{ours}{best}.wall_ms"], values[f"check.{peer}.wall_ms"]
+    """Tell the ratio of the provider that is judged, and beside it those of others and batches."""
+    single, theirs = values[f"check.{ours}{judged}.wall_ms"], values[f"check.{peer}.wall_ms"]
     told = [f"{single:.1f} against {theirs:.1f} ms"]
-    told += [
-        f"{ratio:.2f} × with {_provider(mode)}" for mode, ratio in found.items() if mode != best
-    ]
-    together = values.get(f"speedup.{ours}{best}.batch8_over_{peer}")
+    together = values.get(f"speedup.{ours}{judged}.batch8_over_{peer}")
     if together is not None:
         told.append(f"{together:.2f} × in batches of 8")
-    how = f" with {_provider(best)}" if best else ""
-    return f"{found[best]:.2f} ×{how} ({'; '.join(told)})"
-
-
-def _provider(mode: str) -> str:
-    return f"provider {mode.removeprefix('.')}" if mode else "the provider of the run"
+    told += [
+        f"{ratio:.2f} × with {mode.removeprefix('.')}"
+        for mode, ratio in found.items()
+        if mode != judged
+    ]
+    return f"{found[judged]:.2f} × with {judged.removeprefix('.') or provider} ({'; '.join(told)})"
 
 
 def _what_binds(sections: Mapping[str, Json], pack: str, needed_ms: float) -> str:

@@ -16,7 +16,7 @@ def _section(detail: dict[str, Any], **values: float) -> dict[str, Any]:
 
 def _peers(ratio: float) -> dict[str, Any]:
     return _section(
-        {},
+        {"provider": "cpu"},
         speedup__edgeface_over_insightface=ratio,
         check__edgeface__wall_ms=10.0,
         check__insightface__wall_ms=10.0 * ratio,
