@@ -31,6 +31,20 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1
 """Of the JSON file."""
+ELSEWHERE: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
+    "kept": (
+        "kept",
+        frozenset(
+            {"pack", "provider", "persons", "worse", "needed_persons", "failed_alone", "fnmr"}
+            | {"difference_pp", "interval_pp"}
+        ),
+    ),
+    "long_memory": (
+        "memory",
+        frozenset({"pack", "checks", "after_mb", "slope_kb_per_1000", "slope_error_kb_per_1000"}),
+    ),
+}
+"""Runs too long for this one: name -> module of `benchmarks`, and what of its JSON is needed."""
 BUSY: Final = 0.3
 """Load per processor from which on a run begins on a machine that is not quiet."""
 
@@ -57,11 +71,12 @@ def run(
     sections: Sequence[str] = (),
     watch: Watch,
     command: str = "",
-    kept: Json | None = None,
+    handed_in: Mapping[str, Json] | None = None,
 ) -> Ran:
     """Run the sections asked for (all, where none is named) and write ``bench.json`` and ``.html``.
 
-    `kept` is what `benchmarks.kept` found, for the row of the targets that no section measures.
+    `handed_in` is what longer runs found, by `ELSEWHERE`, for the rows of the targets that no
+    section measures, or none well enough.
     Raises BadRequest for a section that does not exist, ConfigurationError where `folder` cannot be
     written.
     """
@@ -82,7 +97,10 @@ def run(
         "versions": describe_versions(),
         "warnings": [*_of_machine(machine), *_of_job(job), *_of_sections(done)],
         "failed": failed,
-        "targets": targets(done if kept is None else done | {"kept": {"detail": kept}}),
+        "handed_in": dict(handed_in or {}),
+        "targets": targets(
+            done | {name: {"detail": found} for name, found in (handed_in or {}).items()}
+        ),
         "sections": done,
     }
     written = Ran(record=record, json_file=folder / "bench.json", html_file=folder / "bench.html")
@@ -91,17 +109,18 @@ def run(
     return written
 
 
-def read_kept(path: Path) -> Json:
-    """Read what ``python -m benchmarks.kept`` printed. Raises BadRequest where it is not that."""
+def read_elsewhere(name: str, path: Path) -> Json:
+    """Read what the longer run `name` of `ELSEWHERE` printed. Raises BadRequest for others."""
+    module, keys = ELSEWHERE[name]
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"pack", "persons", "fnmr", "difference_pp", "interval_pp"} - set(found)
+        missing = keys - set(found)
     except (OSError, ValueError, TypeError) as error:
         raise BadRequest(f"{path} cannot be read: {error}.") from error
     if missing:
         raise BadRequest(
             f"{path} lacks {', '.join(sorted(missing))}.",
-            remedy="Name a file that python -m benchmarks.kept wrote.",
+            remedy=f"Name a file that python -m benchmarks.{module} wrote.",
         )
     result: Json = found
     return result

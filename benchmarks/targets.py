@@ -17,7 +17,8 @@ UNMEASURED: Final = "not measured"
 NOT_RUN: Final = "not run"
 """Of what another command or another machine measures: it is said, where others are left out."""
 NOT_ESTABLISHED: Final = "not established"
-"""What binds, where nothing that was measured tells."""
+"""What binds, where nothing that was measured tells; and of a target whose limit lies within the
+error of what was measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +29,21 @@ class Target:
     wanted: str
     measured: str
     met: bool | None
-    """None where there is nothing to meet, or where it was not measured."""
+    """None where there is nothing to meet, where it was not measured, and where the error of what
+    was measured leaves it open."""
+    open: bool = False
+    """Whether that error does."""
     binds: str = ""
     """What keeps it from being better, where it was missed and what was measured tells."""
 
     @property
     def state(self) -> str:
-        """Give met, missed, stated, not measured or not run."""
+        """Give met, missed, not established, stated, not measured or not run."""
         for without in (UNMEASURED, NOT_RUN):
             if self.measured.startswith(without):
                 return without
+        if self.open:
+            return NOT_ESTABLISHED
         return "stated" if self.met is None else "met" if self.met else "missed"
 
 
@@ -53,6 +59,13 @@ def _to_json(row: Target) -> Json:
     if row.state == "missed" and not row.binds:
         told["binds"] = NOT_ESTABLISHED
     return told
+
+
+def within(low: float, high: float, limit: float) -> bool | None:
+    """Tell whether a value keeps to `limit`; None where the limit lies within its interval."""
+    if low <= limit < high:
+        return None
+    return high <= limit
 
 
 def values_of(section: Json | None) -> dict[str, float]:
@@ -272,13 +285,21 @@ def _kept(sections: Mapping[str, Json]) -> list[Target]:
     found = section["detail"]
     low, high = found["interval_pp"]
     ours, full = found["fnmr"]
+    met = within(low, high, KEPT_PP)
+    alone, needed = found["failed_alone"], found["needed_persons"]
     return [
         Target(
             what=what,
             wanted=wanted,
             measured=f"{found['difference_pp']:+.2f} points ({low:+.2f} to {high:+.2f}; FNMR"
-            f" {ours:.2%} against {full:.2%}, {found['persons']} persons, pack {found['pack']})",
-            met=high <= KEPT_PP,
+            f" {ours:.2%} against {full:.2%}, {found['persons']} persons, {found['worse']} of them"
+            f" worse; photographs lost {alone[0]} against {alone[1]}; pack {found['pack']} on"
+            f" {found['provider']})",
+            met=met,
+            open=met is None,
+            binds=f"persons: {needed} would be needed for ± {KEPT_PP:g} points"
+            if met is None
+            else "",
         )
     ]
 

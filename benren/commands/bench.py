@@ -68,13 +68,17 @@ def bench(
     json: Annotated[bool, typer.Option("--json", help="Print the targets as JSON Lines.")] = False,
 ) -> None:
     """Measure everything and write bench.json and bench.html; exit code 1 where a part fails.
+    memory: Annotated[
+        Path | None,
+        typer.Option(help="What python -m benchmarks.memory printed, for that table."),
+    ] = None,
 
     Without a command: stages, throughput, HTTP service, peers, roofline, capacity, memory and error
     rates in one run, each in a process of its own. Leave the machine alone meanwhile.
     """
     if context.invoked_subcommand is not None:
         return
-    from benchmarks.bench import chosen_sections, read_kept, run  # noqa: PLC0415 - heavy
+    from benchmarks.bench import chosen_sections, read_elsewhere, run  # noqa: PLC0415 - heavy
     from benchmarks.frames import find_faces  # noqa: PLC0415
     from benchmarks.job import Job  # noqa: PLC0415
     from benren.config import Config, load_settings  # noqa: PLC0415
@@ -84,9 +88,10 @@ def bench(
     settings = load_settings(Config, config, pack=pack, provider=provider)
     job = Job(pack=settings.pack, faces=find_faces(faces), quick=quick, provider=settings.provider)
     names = chosen_sections(job, section or [])
-    found = None if kept is None else read_kept(kept)
+    files = {"kept": kept, "long_memory": memory}
+    found = {name: read_elsewhere(name, path) for name, path in files.items() if path is not None}
     with _progress(names, quiet=json) as watch:
-        ran = run(job, output, sections=names, watch=watch, command=_command(), kept=found)
+        ran = run(job, output, sections=names, watch=watch, command=_command(), handed_in=found)
     for row in ran.record["targets"]:
         if json:
             emit(row)

@@ -89,10 +89,14 @@ KEPT = {
 
 
 def test_accuracy_kept_is_judged_by_its_interval() -> None:
-    """Handed in, it is met up to half a point, whatever the difference itself is."""
+    """Met or missed where the whole interval lies on one side; else not established."""
     rows = [
         next(row for row in targets({"kept": {"detail": found}}) if "accuracy" in row["what"])
-        for found in (KEPT, KEPT | {"interval_pp": [-0.4, 0.6]})
+        for found in (
+            KEPT,
+            KEPT | {"interval_pp": [0.51, 0.9]},
+            KEPT | {"interval_pp": [-0.4, 0.6]},
+        )
     ]
     assert [row["state"] for row in rows] == ["met", "missed"]
     assert "+0.10 points (-0.20 to +0.40" in rows[0]["measured"]
@@ -143,7 +147,8 @@ def test_the_service_is_judged_by_throughput_and_by_its_tail() -> None:
         service__p99_over_p50=5.0,
     )
     rows = [row for row in targets({"service": section}) if "32 clients" in row["what"]]
-    assert [row["state"] for row in rows] == ["met", "missed"]
+    assert [row["state"] for row in rows] == ["met", "missed", "not established"]
+    assert [row["met"] for row in rows] == [True, False, None]
 
 
 def test_what_is_to_be_stated_is_neither_met_nor_missed() -> None:
@@ -159,3 +164,9 @@ def test_what_is_to_be_stated_is_neither_met_nor_missed() -> None:
     rows = [row for row in targets({"roofline": section}) if row["state"] == "stated"]
     assert len(rows) == 2
     assert "60% by small looks, which are not exact, 5% by" in rows[1]["measured"]
+    "provider": "cpu",
+    "worse": 3,
+    "needed_persons": 900,
+    "failed_alone": [2, 1],
+    assert "lost 2 against 1" in rows[0]["measured"]
+    assert "900 would be needed" in rows[2]["binds"]
