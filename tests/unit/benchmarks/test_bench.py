@@ -26,7 +26,6 @@ def _found(name: str) -> dict[str, Any]:
         "detail": {
             "checks": 10,
             "after_mb": 400.0,
-            "growth_20k_mb": 0.0,
             "slope_kb_per_1000": 0.0,
             "slope_error_kb_per_1000": 0.0,
             "before_mb": 1.0,
