@@ -92,6 +92,7 @@ def run(
         "quick": job.quick,
         "pack": job.pack,
         "provider": job.provider,
+        "against": job.against,
         "wall_s": (work_time_ms() - start_ms) / 1_000,
         "machine": machine | {"load_after": _load()},
         "versions": describe_versions(),
@@ -127,16 +128,25 @@ def read_elsewhere(name: str, path: Path) -> Json:
 
 
 def chosen_sections(job: Job, names: Sequence[str]) -> list[str]:
-    """Give the sections of a run, in order; those that its provider cannot have are left out."""
+    """Give the sections of a run, in order; those that its providers cannot have are left out.
+
+    Raises BadRequest for a section that does not exist, or that wants a second provider.
+    """
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         raise BadRequest(
             f"There is no section {unknown[0]}.", remedy=f"There are {', '.join(SECTIONS)}."
         )
+    if "agreement" in names and not job.against:
+        raise BadRequest(
+            "The section agreement compares two providers.", remedy="Name the other by --against."
+        )
     return [
         name
         for name, section in SECTIONS.items()
-        if (not names or name in names) and not (section.of_a_core and job.provider == "cuda")
+        if (not names or name in names)
+        and not (section.of_a_core and job.provider == "cuda")
+        and not (name == "agreement" and not job.against)
     ]
 
 

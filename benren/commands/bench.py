@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from benren.console import complain, emit, err, out
-from verifier.errors import BenrenError
+from verifier.errors import BadRequest, BenrenError
 from verifier.models.backend import Provider
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ def bench(
         Provider | None,
         typer.Option(help="What runs the networks (default: that of the settings)."),
     ] = None,
+    against: Annotated[
+        Provider | None,
+        typer.Option(help="Compare results with this provider's, too (default: cpu, for cuda)."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for bench.json and bench.html.")
     ] = Path("var/bench"),
@@ -64,14 +68,14 @@ def bench(
         Path | None,
         typer.Option(help="What python -m benchmarks.kept printed, for the table of targets."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the targets as JSON Lines.")] = False,
-) -> None:
-    """Measure everything and write bench.json and bench.html; exit code 1 where a part fails.
     memory: Annotated[
         Path | None,
         typer.Option(help="What python -m benchmarks.memory printed, for that table."),
     ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the targets as JSON Lines.")] = False,
+) -> None:
+    """Measure everything and write bench.json and bench.html; exit code 1 where a part fails.
 
     Without a command: stages, throughput, HTTP service, peers, roofline, capacity, memory and error
     rates in one run, each in a process of its own. Leave the machine alone meanwhile.
@@ -86,7 +90,16 @@ def bench(
 
     check_installation()
     settings = load_settings(Config, config, pack=pack, provider=provider)
-    job = Job(pack=settings.pack, faces=find_faces(faces), quick=quick, provider=settings.provider)
+    if against == settings.provider:
+        raise BadRequest(f"{against} is the provider of the run.", remedy="Name another one.")
+    other = against or ("cpu" if settings.provider.startswith("cuda") else "")
+    job = Job(
+        pack=settings.pack,
+        faces=find_faces(faces),
+        quick=quick,
+        provider=settings.provider,
+        against=other,
+    )
     names = chosen_sections(job, section or [])
     files = {"kept": kept, "long_memory": memory}
     found = {name: read_elsewhere(name, path) for name, path in files.items() if path is not None}
@@ -208,6 +221,8 @@ def _tell_comparison(comparison: Comparison, *, every: bool) -> None:
     console = out()
     for difference in comparison.differences:
         console.print(f"Not the same: {difference}.", soft_wrap=True, markup=False)
+    for name, why in comparison.failed.items():
+        console.print(f"failed       {name}: {why}", soft_wrap=True, markup=False)
     loud = (Change.REGRESSION, Change.IMPROVEMENT, Change.GONE, Change.NEW)
     for row in comparison.rows:
         if every or row.change in loud:
@@ -231,6 +246,4 @@ def _told_row(row: Row) -> str:
     if row.worse_by is not None and row.noise is not None:
         sign = "worse by" if row.worse_by > 0 else "better by"
         moved = f", {sign} {abs(row.worse_by):.1%} (noise {row.noise:.1%})"
-    for name, why in comparison.failed.items():
-        console.print(f"failed       {name}: {why}", soft_wrap=True, markup=False)
     return f"{row.change.value:<12} {row.name}: {before} -> {after} {row.unit}{moved}"

@@ -38,11 +38,20 @@ def _found(name: str) -> dict[str, Any]:
 
 def test_all_sections_run_on_a_cpu_and_fewer_elsewhere() -> None:
     """Peers and the roof of a core belong to the CPU."""
-    assert chosen_sections(_job(), []) == list(SECTIONS)
+    assert chosen_sections(_job(against="openvino"), []) == list(SECTIONS)
+    assert set(SECTIONS) - set(chosen_sections(_job(), [])) == {"agreement"}
     elsewhere = chosen_sections(_job(provider="cuda"), [])
     assert "peers" not in elsewhere
     assert "roofline" not in elsewhere
     assert "throughput" in elsewhere
+
+
+def test_agreement_needs_a_second_provider() -> None:
+    """Asked for by name without one, it is refused with the remedy."""
+    with pytest.raises(BadRequest, match="two providers") as caught:
+        chosen_sections(_job(), ["agreement"])
+    assert "--against" in caught.value.remedy
+    assert chosen_sections(_job(against="openvino"), ["agreement"]) == ["agreement"]
 
 
 def test_an_unknown_section_is_refused() -> None:
@@ -88,6 +97,8 @@ def test_accuracy_that_was_kept_comes_from_a_file(
     ran = run(_job(), tmp_path, sections=["memory"], watch=lambda *_: None, handed_in=handed_in)
     (row,) = (one for one in ran.record["targets"] if one["what"].startswith("accuracy"))
     assert row["state"] == "met"
+    file.write_text(json.dumps(_found("memory")["detail"]))
+    assert read_elsewhere("long_memory", file)["after_mb"] == 400.0
     assert "19 persons" in ran.html_file.read_text(encoding="utf-8")
     for wrong in (json.dumps(found), "[]", "no json", None):
         file.unlink(missing_ok=True) if wrong is None else file.write_text(wrong)
@@ -96,8 +107,6 @@ def test_accuracy_that_was_kept_comes_from_a_file(
 
 
 def test_a_failed_section_is_named_and_the_others_stand(
-    file.write_text(json.dumps(_found("memory")["detail"]))
-    assert read_elsewhere("long_memory", file)["after_mb"] == 400.0
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One failure costs its own numbers only."""
