@@ -116,6 +116,7 @@ def _sections() -> dict[str, Any]:
                 "providers": ["cpu", "openvino"],
                 "frames": 80,
                 "unequal": 1,
+                "liveness_own_boxes": 0.04,
                 "differences": [
                     {
                         "words": "landmarks",
