@@ -14,12 +14,14 @@ import math
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import combinations, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from benchmarks.engines import measured_engine
+from benchmarks.metrics import independent_comparisons, least_claim
+from benchmarks.timing import told_on_stderr
 from verifier.pipeline.intake import decode
 from verifier.types import Decision, Face, Frame
 
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 CHILDREN = ("Son", "Daughter")
 """In the names of `families/`: siblings, whom no threshold for adults tells apart reliably."""
 BATCH = 8
-RULE_OF_THREE = 3.0
-"""Without an error among n, the rate is below 3 / n at 95 % (Hanley and Lippman-Hand 1983)."""
+Names: TypeAlias = set[str]
+ONE_SIDED_95 = 1.645
+"""Of the standard normal distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,10 @@ class Counts:
     impostor: int = 0
     impostor_match: int = 0
     impostor_no_evidence: int = 0
+    genuine_persons: Names = field(default_factory=Names)
+    """Who was compared with himself."""
+    impostor_persons: Names = field(default_factory=Names)
+    """Who was compared with another."""
     errors: list[str] = field(default_factory=list)
     """Pairs judged wrongly, with their similarity; no-evidence pairs are not among them."""
 
@@ -73,6 +80,9 @@ class Counts:
     ) -> None:
         """Count one pair."""
         same = reference.person == probe.person
+        (self.genuine_persons if same else self.impostor_persons).update(
+            (reference.person, probe.person)
+        )
         if same:
             self.genuine += 1
             self.genuine_match += decision is Decision.MATCH
@@ -85,31 +95,61 @@ class Counts:
         if decision is (Decision.MISMATCH if same else Decision.MATCH):
             self.errors.append(f"{reference.name} {probe.name} {score:.3f}")
 
-    def rates(self) -> dict[str, float | None]:
-        """Give the rates of this set, and what its size allows to claim of the FMR."""
+    @property
+    def independent(self) -> dict[str, int]:
+        """Comparisons of which no two share a person, of the impostors and of the genuine."""
         return {
-            "fmr": _rate(self.impostor_match, self.impostor),
-            "fmr_upper_95": _upper(self.impostor_match, self.impostor),
-            "fnmr": _rate(self.genuine - self.genuine_match, self.genuine),
+            "impostor": independent_comparisons(len(self.impostor_persons)),
+            "genuine": len(self.genuine_persons),
+        }
+
+    def rates(self) -> dict[str, float | None]:
+        """Give the rates of this set, and what its persons allow to claim of them."""
+        independent = self.independent
+        fmr = _rate(self.impostor_match, self.impostor)
+        fnmr = _rate(self.genuine - self.genuine_match, self.genuine)
+        return {
+            "fmr": fmr,
+            "fmr_upper_95": upper_95(fmr, independent["impostor"]),
+            "fnmr": fnmr,
+            "fnmr_upper_95": upper_95(fnmr, independent["genuine"]),
             "fnmr_of_judged": _rate(self.genuine_mismatch, self.genuine - self.genuine_no_evidence),
             "no_evidence": _rate(
                 self.genuine_no_evidence + self.impostor_no_evidence, self.genuine + self.impostor
             ),
         }
 
+    def to_json(self) -> dict[str, Any]:
+        """Give counts, numbers of persons and rates; no names but those of wrong pairs."""
+        told = {name: getattr(self, name) for name in COUNTED}
+        persons = {
+            "genuine_persons": len(self.genuine_persons),
+            "impostor_persons": len(self.impostor_persons),
+        }
+        return told | persons | {"independent": self.independent} | self.rates()
+
+
+COUNTED = (
+    *("set", "genuine", "genuine_match", "genuine_mismatch", "genuine_no_evidence"),
+    *("impostor", "impostor_match", "impostor_no_evidence", "errors"),
+)
+
 
 def _rate(errors: int, of: int) -> float | None:
     return errors / of if of else None
 
 
-def _upper(errors: int, of: int) -> float | None:
-    """Bound the rate: the rule of three without an error, else the normal approximation."""
-    if not of:
+def upper_95(rate: float | None, independent: int) -> float | None:
+    """Bound a rate: what was measured and its error among so many trials, and never below 3 / n.
+
+    The trials are those that share no person: pairs of one set are not independent (`metrics`).
+    """
+    if rate is None:
         return None
-    if not errors:
-        return min(RULE_OF_THREE / of, 1.0)
-    rate = errors / of
-    return min(rate + 1.645 * math.sqrt(rate * (1 - rate) / of) + 0.5 / of, 1.0)
+    if not independent:
+        return 1.0
+    error = math.sqrt(rate * (1 - rate) / independent)
+    return min(max(rate + ONE_SIDED_95 * error, least_claim(independent)), 1.0)
 
 
 def look(engine: Engine, photographs: Iterable[Photograph]) -> list[Looked]:
@@ -232,14 +272,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON Lines")
     given = parser.parse_args(argv)
     engine = measured_engine(given.pack, given.profile)
-    for counts in run(engine, given.faces, given.sets):
+    with told_on_stderr() as tell:
+        found: list[Counts] = []
+        for number, name in enumerate(given.sets):
+            tell(number / len(given.sets), name)
+            found += run(engine, given.faces, [name])
+    for counts in found:
         if given.json:
-            line = {"pack": given.pack, "profile": engine.profile.version}
-            line |= asdict(counts) | counts.rates()
+            line = {"pack": given.pack, "profile": engine.profile.version} | counts.to_json()
             sys.stdout.write(json.dumps(line) + "\n")
         else:
             sys.stdout.write(_told(counts))
-        sys.stdout.flush()
     return 0
 
 

@@ -32,6 +32,20 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1
 """Of the JSON file."""
+ELSEWHERE: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
+    "kept": (
+        "kept",
+        frozenset(
+            {"pack", "provider", "persons", "worse", "needed_persons", "failed_alone", "fnmr"}
+            | {"difference_pp", "interval_pp"}
+        ),
+    ),
+    "long_memory": (
+        "memory",
+        frozenset({"pack", "checks", "after_mb", "slope_kb_per_1000", "slope_error_kb_per_1000"}),
+    ),
+}
+"""Runs too long for this one: name -> module of `benchmarks`, and what of its JSON is needed."""
 BUSY: Final = 0.3
 """Load per processor from which on a run begins on a machine that is not quiet."""
 
@@ -58,11 +72,12 @@ def run(
     sections: Sequence[str] = (),
     watch: Watch,
     command: str = "",
-    kept: Json | None = None,
+    handed_in: Mapping[str, Json] | None = None,
 ) -> Ran:
     """Run the sections asked for (all, where none is named) and write ``bench.json`` and ``.html``.
 
-    `kept` is what `benchmarks.kept` found, for the row of the targets that no section measures.
+    `handed_in` is what longer runs found, by `ELSEWHERE`, for the rows of the targets that no
+    section measures, or none well enough.
     Raises BadRequest for a section that does not exist, ConfigurationError where `folder` cannot be
     written.
     """
@@ -78,12 +93,16 @@ def run(
         "quick": job.quick,
         "pack": job.pack,
         "provider": job.provider,
+        "against": job.against,
         "wall_s": (work_time_ms() - start_ms) / 1_000,
         "machine": machine | {"load_after": _load()},
         "versions": describe_versions(),
         "warnings": [*_of_machine(machine), *_of_job(job), *_of_sections(done)],
         "failed": failed,
-        "targets": targets(done if kept is None else done | {"kept": {"detail": kept}}),
+        "handed_in": dict(handed_in or {}),
+        "targets": targets(
+            done | {name: {"detail": found} for name, found in (handed_in or {}).items()}
+        ),
         "sections": done,
     }
     written = Ran(record=record, json_file=folder / "bench.json", html_file=folder / "bench.html")
@@ -92,33 +111,43 @@ def run(
     return written
 
 
-def read_kept(path: Path) -> Json:
-    """Read what ``python -m benchmarks.kept`` printed. Raises BadRequest where it is not that."""
+def read_elsewhere(name: str, path: Path) -> Json:
+    """Read what the longer run `name` of `ELSEWHERE` printed. Raises BadRequest for others."""
+    module, keys = ELSEWHERE[name]
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"pack", "persons", "fnmr", "difference_pp", "interval_pp"} - set(found)
+        missing = keys - set(found)
     except (OSError, ValueError, TypeError) as error:
         raise BadRequest(f"{path} cannot be read: {error}.") from error
     if missing:
         raise BadRequest(
             f"{path} lacks {', '.join(sorted(missing))}.",
-            remedy="Name a file that python -m benchmarks.kept wrote.",
+            remedy=f"Name a file that python -m benchmarks.{module} wrote.",
         )
     result: Json = found
     return result
 
 
 def chosen_sections(job: Job, names: Sequence[str]) -> list[str]:
-    """Give the sections of a run, in order; those that its provider cannot have are left out."""
+    """Give the sections of a run, in order; those that its providers cannot have are left out.
+
+    Raises BadRequest for a section that does not exist, or that wants a second provider.
+    """
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         raise BadRequest(
             f"There is no section {unknown[0]}.", remedy=f"There are {', '.join(SECTIONS)}."
         )
+    if "agreement" in names and not job.against:
+        raise BadRequest(
+            "The section agreement compares two providers.", remedy="Name the other by --against."
+        )
     return [
         name
         for name, section in SECTIONS.items()
-        if (not names or name in names) and not (section.of_a_core and job.provider in GPU)
+        if (not names or name in names)
+        and not (section.of_a_core and job.provider in GPU)
+        and not (name == "agreement" and not job.against)
     ]
 
 

@@ -1,8 +1,9 @@
-"""How many learners this machine watches, at the rates of the credit model.
+"""How many learners' pictures this machine judges, at the rates of the credit model.
 
 The rate of every kind of work is measured with all processors at it, in the batches that the
-service makes under load; a learner costs the sum of his kinds. At full load queues grow without
-bound, so the number to plan with is a share of it.
+service makes under load; a learner costs the sum of his kinds. That is inference alone, and at full
+load: HTTP, WebSockets, the tracker and its ledger come on top, and queues want room. The number to
+plan with is what `benren bench streams capacity` finds of the whole service.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from verifier.clock import work_time_ms
 from verifier.models.processors import available_processors
 
 BATCH: Final = 8
-PLANNED_LOAD: Final = 0.7
-"""Share of the processors to plan with: beyond it waiting times rise steeply (M/D/2 queue)."""
 CHECK_EVERY_S: Final = 10.0
 """The simple rate: one whole check of one frame per learner."""
 
@@ -34,7 +33,7 @@ def run(job: Job, tell: Tell) -> Found:
     bench = bench_of(job)
     kinds = kinds_of(bench)
     workers = available_processors()
-    rounds, seconds = job.count(1, 3), job.pick(0.5, 1.5)
+    rounds, seconds = job.count(1, 4), job.pick(0.5, 1.1)
     per_s: dict[str, list[float]] = {name: [] for name in kinds}
     for number in range(rounds):
         for place, (name, work) in enumerate(kinds.items()):
@@ -51,7 +50,7 @@ def run(job: Job, tell: Tell) -> Found:
                 value=reckon(rates),
                 unit="learners",
                 better="higher",
-                about=f"learners at {words}, full load, pack {job.pack}",
+                about=f"learners at {words}, inference only, full load, pack {job.pack}",
                 rounds=tuple(reckon(one) for one in by_round),
             )
             for name, words, reckon in (
@@ -100,7 +99,6 @@ def _detail(pack: str, workers: int, rates: Mapping[str, float]) -> Json:
         "pack": pack,
         "workers": workers,
         "batch": BATCH,
-        "planned_load": PLANNED_LOAD,
         "kinds": [
             {
                 "kind": name,
@@ -113,6 +111,4 @@ def _detail(pack: str, workers: int, rates: Mapping[str, float]) -> Json:
         ],
         "learners_simple": simple,
         "learners_credit_model": whole,
-        "learners_simple_planned": PLANNED_LOAD * simple,
-        "learners_credit_model_planned": PLANNED_LOAD * whole,
     }

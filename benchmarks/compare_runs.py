@@ -1,8 +1,9 @@
 """Two runs side by side: what became slower, and what is only noise.
 
 A metric has changed when it moved by more than the threshold *and* by more than its noise: three
-standard errors of the difference of the two values, from the rounds or from the counts. Runs of
-different machines, packs or lengths are held against each other by their ratios and rates only.
+standard errors of the difference of the two values, from the rounds or from the counts. Where that
+noise is unknown, for fewer than four rounds, nothing is compared. Runs of different machines, packs
+or lengths are held against each other by their ratios and rates only.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Change(StrEnum):
     SAME = "same"
     """Within threshold or noise."""
     NOT_COMPARED = "not compared"
-    """Neither direction is better, or the runs are too different for absolute values."""
+    """Neither direction is better, the noise is unknown, or the runs are too different for absolute
+    values."""
     GONE = "gone"
     NEW = "new"
 
@@ -50,8 +52,8 @@ class Row:
     after: float | None
     worse_by: float | None
     """Relative to before; positive: worse. None where it cannot be said."""
-    noise: float
-    """Of the difference, relative to before: three standard errors."""
+    noise: float | None
+    """Of the difference, relative to before: three standard errors. None where it is unknown."""
     change: Change
 
 
@@ -62,6 +64,8 @@ class Comparison:
     rows: Sequence[Row]
     differences: Sequence[str]
     """Between the circumstances of the two runs."""
+    failed: Mapping[str, str]
+    """Sections that failed in the later run, and why: their numbers are missing, not unchanged."""
 
     @property
     def regressions(self) -> list[Row]:
@@ -73,6 +77,7 @@ class Comparison:
         return {
             "differences": list(self.differences),
             "regressions": len(self.regressions),
+            "failed": dict(self.failed),
             "rows": [_row_to_json(row) for row in self.rows],
         }
 
@@ -110,7 +115,7 @@ def compare(before: Json, after: Json, *, threshold: float = DEFAULT_THRESHOLD) 
         _row(name, old.get(name), new.get(name), threshold, comparable=not differences)
         for name in dict.fromkeys([*old, *new])
     ]
-    return Comparison(rows=rows, differences=differences)
+    return Comparison(rows=rows, differences=differences, failed=after.get("failed", {}))
 
 
 def metrics_of(record: Json) -> dict[str, Json]:
@@ -145,16 +150,12 @@ def _row(
             before=before["value"] if before else None,
             after=after["value"] if after else None,
             worse_by=None,
-            noise=0.0,
+            noise=None,
             change=Change.GONE if before else Change.NEW,
         )
     worse_by = _worse_by(before["value"], after["value"], known["better"])
-    spread = SIGMAS * math.hypot(*(_error(metric) for metric in (before, after)))
-    if before["value"]:
-        relative_noise = spread / abs(before["value"])
-    else:  # of nothing any change is a large one: beyond its error it counts, within it does not
-        relative_noise = float("inf") if abs(after["value"]) <= spread else 0.0
-    if worse_by is None or not (comparable or known["relative"]):
+    relative_noise = _noise(before, after)
+    if worse_by is None or relative_noise is None or not (comparable or known["relative"]):
         change = Change.NOT_COMPARED
     elif abs(worse_by) <= max(threshold, relative_noise):
         change = Change.SAME
@@ -170,9 +171,26 @@ def _row(
     )
 
 
-def _error(metric: Json) -> float:
-    """Give the standard error of a metric's value."""
-    return max(float(metric["error"]), noise(metric["rounds"]))
+def _noise(before: Json, after: Json) -> float | None:
+    """Give the noise of the difference, relative to the earlier value; None where it is unknown."""
+    errors = [_error(metric) for metric in (before, after)]
+    if None in errors:
+        return None
+    spread = SIGMAS * math.hypot(*(error for error in errors if error is not None))
+    if before["value"]:
+        return float(spread / abs(before["value"]))
+    # Of nothing any change is a large one: beyond its error it counts, within it does not.
+    return math.inf if abs(after["value"]) <= spread else 0.0
+
+
+def _error(metric: Json) -> float | None:
+    """Give the standard error of a metric's value: none of a count, None where nobody knows."""
+    if metric.get("exact", False):
+        return 0.0
+    of_rounds, stated = noise(metric["rounds"]), float(metric["error"])
+    if of_rounds is None:
+        return stated or None
+    return max(stated, of_rounds)
 
 
 def _worse_by(before: float, after: float, better: str) -> float | None:

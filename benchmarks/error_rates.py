@@ -32,7 +32,7 @@ def matching(job: Job, tell: Tell) -> Found:
     for number, name in enumerate(sets):
         tell(0.2 * number, name)
         judged = accuracy.run(engine, job.faces, [name])
-        rows += [asdict(counts) | counts.rates() for counts in judged]
+        rows += [counts.to_json() for counts in judged]
     metrics = [
         Metric(
             name=f"accuracy.{_slug(row['set'])}.{rate}",
@@ -41,10 +41,10 @@ def matching(job: Job, tell: Tell) -> Found:
             better="lower",
             about=f"{rate.upper()} on {row['set']}, pack {job.pack}",
             relative=True,
-            error=standard_error(row[rate], row[number]),
+            error=standard_error(row[rate], row["independent"][kind]),
         )
         for row in rows
-        for rate, number in (("fmr", "impostor"), ("fnmr", "genuine"))
+        for rate, kind in (("fmr", "impostor"), ("fnmr", "genuine"))
         if row[rate] is not None
     ]
     return Found(
@@ -108,7 +108,10 @@ def _engine(job: Job) -> Engine:
 
 
 def standard_error(rate: float, number: int) -> float:
-    """Give that of a rate among `number` trials, never 0 (Agresti and Coull 1998: two of each)."""
+    """Give that of a rate among `number` trials, never 0 (Agresti and Coull 1998: two of each).
+
+    Trials are persons, or pairs that share none (`metrics.independent_comparisons`).
+    """
     smoothed = (rate * number + 2) / (number + 4)
     return math.sqrt(smoothed * (1 - smoothed) / (number + 4))
 
@@ -121,7 +124,7 @@ def _rate(kind: str, row: Json, about: str) -> Metric:
         better="lower",
         about=about,
         relative=True,
-        error=standard_error(row[kind], row["presentations"]),
+        error=standard_error(row[kind], row["persons"]),
     )
 
 

@@ -45,7 +45,7 @@ async def _run(job: Job, tell: Tell) -> Found:
     frames = [decode(jpeg) for jpeg in bench.jpegs]
     config = Config(pack=job.pack, provider=job.provider)
     limits = batch_limits(config, available_processors(), bench.engine.providers.values())
-    rounds, seconds = job.count(1, 3), job.pick(1.5, 4.0)
+    rounds, seconds = job.count(1, 4), job.pick(1.5, 3.0)
     most: list[float] = []
     waits_ms: list[list[float]] = []
     async with Batcher(bench.engine, decode=decode, limits=limits) as batcher:

@@ -23,6 +23,8 @@ class Job:
     """A look in a minute: few rounds, numbers for developers and for no report."""
     provider: str = "cpu"
     """Of the sections that measure one provider."""
+    against: str = ""
+    """Another provider, whose results are to be the same; empty: none is compared."""
 
     def pick(self, quick: float, full: float) -> float:
         """Choose a number of seconds."""

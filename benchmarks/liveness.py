@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.engines import measured_engine
+from benchmarks.timing import told_on_stderr
 from benren.demo.attacks import on_screen, printed
 from benren.demo.cameras import PHONE, VGA, Camera, Handheld, Photograph, Size
 from verifier.pipeline import liveness
@@ -33,6 +34,8 @@ BURST = 5
 """Frames of one check."""
 SPACING_S = 5.0
 """Between them, in lesson time."""
+KINDS = 6
+"""Rows of the simulation: three kinds of presentation, in pictures and in bursts."""
 WINDOW_FACES = 2.2
 """A simulated camera sees at most this many face heights of a photograph."""
 
@@ -45,6 +48,8 @@ class Rates:
     unit: str
     """``image``, or ``burst`` of five frames."""
     presentations: int
+    persons: int
+    """Who is shown: presentations of one person are not independent."""
     live: int
     undecided: int
     spoof: int
@@ -84,6 +89,7 @@ def simulated(engine: Engine, faces: Path) -> Iterator[Rates]:
     paths = sorted((faces / "families").glob("*.jpg"))
     paths += [p for p in sorted((faces / "people").glob("*/*.*")) if "partial" not in p.name]
     photographs = [_windowed(engine, path) for path in paths]
+    persons = len({_person(path) for path in paths})
     kinds: dict[str, Callable[[Photograph, Size, int], Scene]] = {
         "simulated, bona fide": lambda photograph, size, seed: Handheld([photograph], size, seed),
         "simulated print": printed,
@@ -101,16 +107,22 @@ def simulated(engine: Engine, faces: Path) -> Iterator[Rates]:
                 padded += [[]] * (BURST - len(scores))
                 singles += [liveness.judge(one, engine.profile.liveness) for one in padded]
                 bursts.append(result)
-        yield _counted(kind, "image", singles)
-        yield _counted(kind, "burst", bursts)
+        yield _counted(kind, "image", singles, persons)
+        yield _counted(kind, "burst", bursts, persons)
 
 
-def _counted(kind: str, unit: str, results: Sequence[LivenessResult]) -> Rates:
+def _person(path: Path) -> str:
+    """Name whom a photograph shows, as `accuracy` reads the two folders."""
+    return path.stem.rstrip("0123456789") if path.parent.name == "families" else path.parent.name
+
+
+def _counted(kind: str, unit: str, results: Sequence[LivenessResult], persons: int) -> Rates:
     scored = [result.decision for result in results if result.score is not None]
     return Rates(
         kind=kind,
         unit=unit,
         presentations=len(results),
+        persons=persons,
         live=scored.count(LivenessDecision.LIVE),
         undecided=scored.count(LivenessDecision.UNDECIDED),
         spoof=scored.count(LivenessDecision.SPOOF),
@@ -152,7 +164,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         right = (result.decision is LivenessDecision.LIVE) == name.startswith("real/")
         told = {"image": name, "decision": result.decision, "score": result.score, "right": right}
         _write(head | told, as_json=given.json)
-    for rates in simulated(engine, given.faces):
+    with told_on_stderr() as tell:
+        tell(0.0, "simulated presentations")
+        rows = []
+        for rates in simulated(engine, given.faces):
+            rows.append(rates)
+            tell(len(rows) / KINDS, rates.kind)
+    for rates in rows:
         _write(head | asdict(rates) | rates.error_rates(), as_json=given.json)
     return 0
 

@@ -38,6 +38,8 @@ RULE_OF_THIRTY: Final = 30
 19795-1, annex B): with fewer, data do not tell where an error rate is reached."""
 CONFIDENCE: Final = 0.95
 """Of every interval."""
+NORMAL_95: Final = 1.96
+"""Standard errors to either side that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +195,8 @@ class Claim:
 
     measured: float
     interval: Interval | None
-    """By the bootstrap over persons; None where the rate lies beyond what was resampled."""
+    """By the bootstrap over persons; None where the rate lies beyond what was resampled, and the
+    claim stands on the error among `independent` trials instead."""
     independent: int
     """Trials that no person shares."""
     least: float
@@ -204,7 +207,7 @@ class Claim:
     @property
     def bound_by_persons(self) -> bool:
         """Whether the number of persons, not the errors seen, sets the claim."""
-        return self.interval is None or self.interval.high <= self.least
+        return self.claimed <= round_up(self.least)
 
     def carries(self, target: float) -> bool:
         """Whether the data carry the claim that the rate is at most `target`."""
@@ -212,9 +215,18 @@ class Claim:
 
 
 def claim(measured: float, interval: Interval | None, independent: int) -> Claim:
-    """Bound what may be claimed of a rate. Never below 3/n, never below what was measured."""
+    """Bound what may be claimed of a rate. Never below 3/n, never below what was measured.
+
+    Without an interval the upper end is that of a binomial proportion among independent trials (by
+    the normal approximation): wider than a bootstrap's, which knows how little errors cluster.
+    """
     least = least_claim(independent)
-    high = max(measured, interval.high if interval is not None else measured)
+    if interval is not None:
+        high = max(measured, interval.high)
+    elif independent > 0:
+        high = measured + NORMAL_95 * math.sqrt(measured * (1 - measured) / independent)
+    else:
+        high = 1.0
     return Claim(
         measured=measured,
         interval=interval,

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from benchmarks.dataset import Picture, Role
+from benchmarks.source_digest import code_version
 from verifier.errors import ConfigurationError, ImageError
 from verifier.models.installation import engine_versions
 from verifier.models.processors import available_processors
@@ -37,14 +37,6 @@ BATCH: Final = 8
 """Pictures that go through the engine at a time: beyond it a CPU loses (DESIGN, facts measured)."""
 UNREADABLE: Final = "unreadable"
 """Stands where reasons stand, for a picture that could not be decoded."""
-CODE: Final = ("verifier.models", "verifier.models.prepare", "verifier.pipeline")
-"""Packages whose source decides what comes out: a row of another state of them is not used."""
-NOT_PIXELS: Final = frozenset(
-    {"batching", "decide", "download", "installation", "licences", "manifest", "ports", "profile"}
-    | {"provenance", "queue", "selftest", "store", "templates"}
-)
-"""Modules of them that touch no pixel. What is not named here counts, so that new ones do."""
-
 KEPT_CACHES: Final = 6
 """Files of earlier configurations that stay: biometric data must not pile up."""
 
@@ -162,20 +154,6 @@ def _prune(folder: Path) -> None:
     files = sorted(folder.glob("*.sqlite3"), key=lambda path: -path.stat().st_mtime)
     for old in files[KEPT_CACHES:]:
         old.unlink(missing_ok=True)
-
-
-def code_version() -> str:
-    """Give the digest of the code that turns pictures into numbers: 16 hex digits."""
-    digest = hashlib.sha256()
-    for package in CODE:
-        files = [
-            one
-            for one in resources.files(package).iterdir()
-            if one.name.endswith(".py") and one.name.removesuffix(".py") not in NOT_PIXELS
-        ]
-        for file in sorted(files, key=lambda one: one.name):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def configuration_key(engine: Measured) -> str:

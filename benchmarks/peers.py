@@ -84,7 +84,7 @@ def run(job: Job, tell: Tell) -> Found:
     }
     return Found(
         metrics=_metrics(per_check),
-        detail=_detail(field, per_check, _near(field, job)),
+        detail=_detail(field, per_check, _near(field, job)) | {"provider": job.provider},
         warnings=[
             f"{words_of(name)} was not measured: {why}" for name, why in field.missing.items()
         ],

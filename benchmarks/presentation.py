@@ -117,10 +117,7 @@ def study_liveness(
     shown = [one for one in items if one.picture.live or one.picture.role is not Role.IDENTITY]
     if not shown:
         return None
-    sides = {
-        part: [one for one in shown if partition_of(side_of(one.picture), bootstrap.seed) is part]
-        for part in Partition
-    }
+    sides = {part: on_side(shown, part, bootstrap.seed) for part in Partition}
     tuning = sides[Partition.TUNING]
     why = _too_few(tuning, target_bpcer, target_apcer)
     if why:
@@ -167,13 +164,21 @@ def measure_presentations(
 
 
 def measure_iapar(
-    items: Sequence[Item], *, similarity_from: float, live_from: float, bootstrap: Bootstrap
+    items: Sequence[Item],
+    *,
+    similarity_from: float,
+    live_from: float,
+    located: bool,
+    bootstrap: Bootstrap,
 ) -> dict[str, ErrorRate]:
     """Give, per attack type, the share of attacks accepted as their victim: IAPAR.
 
     Only attacks whose victim is among the identities. Accepted is what is called live *and* whose
-    median similarity to the victim's pictures reaches the threshold.
+    median similarity to the victim's pictures reaches the threshold. Where one of the thresholds
+    was `located` on these items, persons of the report side only: the others chose it.
     """
+    if located:
+        items = on_side(items, Partition.REPORT, bootstrap.seed)
     references: dict[str, list[NDArray[np.float32]]] = {}
     for one in items:
         if one.picture.role is Role.IDENTITY and one.comparable and one.seen.embedding is not None:
@@ -194,6 +199,11 @@ def measure_iapar(
         )
         for kind, some in sorted(found.items())
     }
+
+
+def on_side(items: Sequence[Item], part: Partition, seed: int) -> list[Item]:
+    """Keep the items of one side of the split; an attack goes with its victim."""
+    return [one for one in items if partition_of(side_of(one.picture), seed) is part]
 
 
 def answered(item: Item) -> bool:

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmarks.sections import SECTIONS
 from benchmarks.targets import values_of
-from benchmarks.timing import Json
+from benchmarks.timing import FEW, Json
 
 CHART_WIDTH, CHART_HEIGHT = 960, 220
 CHART_LEFT, CHART_BOTTOM = 64, 28
@@ -60,6 +60,7 @@ def render(record: Json) -> str:
         memory_curve=curve(memory["detail"]["curve"]) if memory else None,
         chart={"width": CHART_WIDTH, "height": CHART_HEIGHT, "left": CHART_LEFT},
         colours=STAGE_COLOURS,
+        FEW=FEW,
     )
 
 
@@ -102,8 +103,8 @@ def cards(sections: Mapping[str, Json]) -> list[Card]:
         detail = sections["capacity"]["detail"]
         found.append(
             Card(
-                value=f"{detail['learners_credit_model_planned']:.0f}",
-                words=f"learners watched at {detail['planned_load']:.0%} load",
+                value=f"{detail['learners_credit_model']:.0f}",
+                words="learners' pictures judged at full load, inference only",
             )
         )
     return found

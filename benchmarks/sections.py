@@ -59,13 +59,15 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "savings": Section(title="Savings", where="savings:run", weight=20, of_a_core=True),
     "roofline": Section(title="Roofline", where="roofline:run", weight=12, of_a_core=True),
     "service": Section(title="HTTP service", where="service:run", weight=80),
+    "agreement": Section(title="Agreement", where="agreement:run", weight=15),
     "half_load": Section(title="Half load", where="half_load:run", weight=30),
     "capacity": Section(title="Capacity", where="capacity:run", weight=35),
     "memory": Section(title="Memory", where="memory:run", weight=60),
     "matching": Section(title="Accuracy", where="error_rates:matching", weight=150),
     "liveness": Section(title="Liveness", where="error_rates:passive_liveness", weight=30),
 }
-"""In the order of the report. Those of `TOGETHER` run at the same time, the others alone."""
+"""In the order of the report; `agreement` only where two providers are asked for. Those of
+`TOGETHER` run at the same time, the others alone."""
 TOGETHER: Final = ("memory", "matching", "liveness")
 """No clock decides about what these find."""
 ONE_THREAD: Final = {

@@ -7,8 +7,10 @@ time beside it tells when it was busy all along, and then no number of the run i
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final, Literal, TypeAlias
@@ -19,6 +21,11 @@ Better: TypeAlias = Literal["lower", "higher", "neither"]
 Json: TypeAlias = dict[str, Any]
 """What goes into the run's JSON file."""
 
+LEAST_ROUNDS: Final = 4
+"""Of three rounds the median deviation is the smaller of two gaps, of two it is nothing: what
+differs between runs of so few rounds cannot be told from chance."""
+FEW: Final = 100
+"""Of so many values or fewer the 99th percentile is the greatest."""
 NORMAL_MAD: Final = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
@@ -39,6 +46,8 @@ class Metric:
     """The values of the single rounds; their spread is the noise."""
     error: float = 0.0
     """Standard error of `value`, where it is known otherwise than from rounds."""
+    exact: bool = False
+    """Whether the same code gives the same value again: a count, not a measurement."""
     relative: bool = False
     """A ratio or a rate, which may be compared across machines."""
 
@@ -52,6 +61,7 @@ class Metric:
             "about": self.about,
             "rounds": list(self.rounds),
             "error": self.error,
+            "exact": self.exact,
             "relative": self.relative,
         }
 
@@ -108,10 +118,10 @@ def percentiles(values: Sequence[float]) -> Json:
     }
 
 
-def noise(values: Sequence[float]) -> float:
-    """Estimate the standard error of the median of `values`; 0 where there are fewer than 3."""
-    if len(values) < 3:
-        return 0.0
+def noise(values: Sequence[float]) -> float | None:
+    """Estimate the standard error of the median of `values`; None of fewer than `LEAST_ROUNDS`."""
+    if len(values) < LEAST_ROUNDS:
+        return None
     middle = median(values)
     deviation = NORMAL_MAD * median(abs(value - middle) for value in values)
     # The median of a normal sample is 1.253 times as uncertain as its mean.
@@ -125,3 +135,17 @@ def pin_to_one_core() -> int | None:
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     return core
+
+
+@contextmanager
+def told_on_stderr() -> Iterator[Callable[[float, str], None]]:
+    """Give what writes the share that is done, and a word, over one line of stderr."""
+
+    def tell(share: float, what: str) -> None:
+        sys.stderr.write(f"\r{share:4.0%} {what:<60.60}")
+        sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        sys.stderr.write("\n")

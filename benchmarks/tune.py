@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.acquisition import Acquisition, Item, acquisition, cleaned
 from benchmarks.dataset import Dataset, Problem, Role, dataset_digest
-from benchmarks.matching import Bootstrap, Matching, gallery_of, study_matching
-from benchmarks.observe import code_version, observe
+from benchmarks.matching import Bootstrap, Choice, Matching, gallery_of, study_matching
+from benchmarks.observe import observe
 from benchmarks.presentation import ErrorRate, LivenessStudy, measure_iapar, study_liveness
 from benchmarks.resampling import REPLICATES
 from benchmarks.similarity import most_alike
+from benchmarks.source_digest import code_version
 from verifier.errors import BadRequest, ConfigurationError
 
 if TYPE_CHECKING:
@@ -198,6 +199,8 @@ def _study(
             items,
             similarity_from=matching.threshold,
             live_from=liveness.live_from,
+            # Raised is chosen by the tuning side as well.
+            located=liveness.located or matching.choice is not Choice.KEPT,
             bootstrap=bootstrap,
         )
     return PackStudy(

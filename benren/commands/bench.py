@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from benren.console import complain, emit, err, out
-from verifier.errors import BenrenError
+from verifier.errors import BadRequest, BenrenError
 from verifier.models.backend import Provider
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ def bench(
         Provider | None,
         typer.Option(help="What runs the networks (default: that of the settings)."),
     ] = None,
+    against: Annotated[
+        Provider | None,
+        typer.Option(help="Compare results with this provider's, too (default: cpu, for cuda)."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for bench.json and bench.html.")
     ] = Path("var/bench"),
@@ -64,6 +68,10 @@ def bench(
         Path | None,
         typer.Option(help="What python -m benchmarks.kept printed, for the table of targets."),
     ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(help="What python -m benchmarks.memory printed, for that table."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the targets as JSON Lines.")] = False,
 ) -> None:
@@ -74,7 +82,7 @@ def bench(
     """
     if context.invoked_subcommand is not None:
         return
-    from benchmarks.bench import chosen_sections, read_kept, run  # noqa: PLC0415 - heavy
+    from benchmarks.bench import chosen_sections, read_elsewhere, run  # noqa: PLC0415 - heavy
     from benchmarks.frames import find_faces  # noqa: PLC0415
     from benchmarks.job import Job  # noqa: PLC0415
     from benren.config import Config, load_settings  # noqa: PLC0415
@@ -82,11 +90,21 @@ def bench(
 
     check_installation()
     settings = load_settings(Config, config, pack=pack, provider=provider)
-    job = Job(pack=settings.pack, faces=find_faces(faces), quick=quick, provider=settings.provider)
+    if against == settings.provider:
+        raise BadRequest(f"{against} is the provider of the run.", remedy="Name another one.")
+    other = against or ("cpu" if settings.provider.startswith("cuda") else "")
+    job = Job(
+        pack=settings.pack,
+        faces=find_faces(faces),
+        quick=quick,
+        provider=settings.provider,
+        against=other,
+    )
     names = chosen_sections(job, section or [])
-    found = None if kept is None else read_kept(kept)
+    files = {"kept": kept, "long_memory": memory}
+    found = {name: read_elsewhere(name, path) for name, path in files.items() if path is not None}
     with _progress(names, quiet=json) as watch:
-        ran = run(job, output, sections=names, watch=watch, command=_command(), kept=found)
+        ran = run(job, output, sections=names, watch=watch, command=_command(), handed_in=found)
     for row in ran.record["targets"]:
         if json:
             emit(row)
@@ -115,8 +133,10 @@ def compare(
 ) -> None:
     """Mark what became slower or worse between two runs; exit code 1 where something did.
 
-    A change counts where it is beyond the threshold and beyond three standard errors of the rounds.
-    Of different machines, packs or lengths only ratios and error rates are compared.
+    A change counts where it is beyond the threshold and beyond three standard errors of the rounds;
+    of fewer than four rounds, as in quick runs, nothing is compared. Of different machines, packs
+    or lengths only ratios and error rates are. A section that failed in the later run ends with
+    exit code 1 too.
     """
     from benchmarks.compare_runs import compare as compare_runs  # noqa: PLC0415
     from benchmarks.compare_runs import read_run  # noqa: PLC0415
@@ -129,7 +149,7 @@ def compare(
         emit(told)
     else:
         _tell_comparison(comparison, every=every)
-    if comparison.regressions:
+    if comparison.regressions or comparison.failed:
         raise typer.Exit(1)
 
 
@@ -201,13 +221,20 @@ def _tell_comparison(comparison: Comparison, *, every: bool) -> None:
     console = out()
     for difference in comparison.differences:
         console.print(f"Not the same: {difference}.", soft_wrap=True, markup=False)
+    for name, why in comparison.failed.items():
+        console.print(f"failed       {name}: {why}", soft_wrap=True, markup=False)
     loud = (Change.REGRESSION, Change.IMPROVEMENT, Change.GONE, Change.NEW)
     for row in comparison.rows:
         if every or row.change in loud:
             console.print(_told_row(row), soft_wrap=True, markup=False)
-    compared = [r for r in comparison.rows if r.change not in (Change.NOT_COMPARED, Change.NEW)]
+    without = (Change.NOT_COMPARED, Change.NEW, Change.GONE)
+    compared = [row for row in comparison.rows if row.change not in without]
+    unknown = sum(
+        row.change is Change.NOT_COMPARED and row.noise is None for row in comparison.rows
+    )
     console.print(
-        f"{len(comparison.regressions)} regressions among {len(compared)} metrics compared.",
+        f"{len(comparison.regressions)} regressions among {len(compared)} metrics compared;"
+        f" {unknown} have too few rounds to compare.",
         markup=False,
     )
 
@@ -216,7 +243,7 @@ def _told_row(row: Row) -> str:
     before = "-" if row.before is None else f"{row.before:.4g}"
     after = "-" if row.after is None else f"{row.after:.4g}"
     moved = ""
-    if row.worse_by is not None:
+    if row.worse_by is not None and row.noise is not None:
         sign = "worse by" if row.worse_by > 0 else "better by"
         moved = f", {sign} {abs(row.worse_by):.1%} (noise {row.noise:.1%})"
     return f"{row.change.value:<12} {row.name}: {before} -> {after} {row.unit}{moved}"

@@ -30,6 +30,8 @@ VERSION: Final = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 MAX_SHOWN: Final = 20
 """Pictures that were left out and are named on the terminal; --suspects names all."""
 DEFAULT_BPCER: Final = 0.05
+MAX_COMMAND: Final = 2_000
+"""Characters of the command in a profile (`verifier.pipeline.provenance.Text`)."""
 
 
 @app.command()
@@ -87,21 +89,30 @@ def tune(
     outputs = Outputs(profile=output, report=report, evidence=evidence, suspects=suspects)
     outputs.check(force=force)
     packs = pack or ["open"]
+    start = load_profile(base)
+    command = command_of(
+        dataset,
+        output,
+        {
+            "--pack": [_named(one) for one in packs],
+            "--root": root,
+            "--target-fmr": target_fmr,
+            "--target-bpcer": target_bpcer,
+            "--target-apcer": target_apcer,
+            # The default changes; what it was does not.
+            "--base": _named(base or start.version),
+            "--report": report,
+            "--evidence": evidence,
+            "--suspects": suspects,
+            "--note": note or None,
+            "--seed": seed,
+            "--provider": provider,
+        },
+    )
     options = _options(
         version=_version(output),
-        base=load_profile(base),
-        command=_command(
-            dataset,
-            output,
-            packs,
-            provider,
-            {
-                "--target-fmr": target_fmr,
-                "--target-bpcer": target_bpcer,
-                "--target-apcer": target_apcer,
-                "--seed": seed,
-            },
-        ),
+        base=start,
+        command=command,
         target_fmr=target_fmr,
         target_bpcer=target_bpcer,
         target_apcer=target_apcer,
@@ -218,22 +229,38 @@ def _version(output: Path) -> str:
     return output.stem
 
 
-def _command(
-    dataset: Path,
-    output: Path,
-    packs: Sequence[str],
-    provider: str,
-    numbers: Mapping[str, float | None],
-) -> str:
-    """Write the command so that it can be repeated elsewhere: names of files, never their paths."""
+def command_of(dataset: Path, output: Path, options: Mapping[str, object]) -> str:
+    """Write the command so that it can be repeated elsewhere: names of files, never their paths.
+
+    Of `options` those that were given: None was not. Left out are --force, --json and those of the
+    cache, which change nothing of what is found. Raises BadRequest where it is too long for a
+    profile.
+    """
     words = ["benren", "tune", dataset.absolute().name, "-o", output.name]
-    for name in packs:
-        words += ["--pack", Path(name).name if "/" in name else name]
-    words += ["--provider", provider]
-    for option, value in numbers.items():
-        if value is not None:
-            words += [option, f"{value:g}"]
-    return shlex.join(words)
+    for option, given in options.items():
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None:
+                words += [option, _word(value)]
+    command = shlex.join(words)
+    if len(command) > MAX_COMMAND:
+        raise BadRequest(
+            f"The command has {len(command)} characters; a profile keeps {MAX_COMMAND} of it.",
+            remedy="Use a shorter --note.",
+        )
+    return command
+
+
+def _word(value: object) -> str:
+    """Write one value; of a path its last part."""
+    if isinstance(value, Path):
+        return value.absolute().name
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _named(given: str) -> str:
+    """Write a pack or a profile: the name, or of a path its last part."""
+    kind, colon, path = given.rpartition(":")
+    return kind + colon + Path(path).name
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import Counts, Looked, lfw90_pairs
+from benchmarks.accuracy import Counts, Looked, lfw90_pairs, upper_95
 from benchmarks.engines import RememberingEmbedder
 from verifier.models.embedder import ARCFACE, Embedder
 from verifier.pipeline.engine import Enrolment
@@ -44,13 +46,36 @@ def test_no_evidence_counts_as_a_false_non_match_and_is_told_apart() -> None:
     assert rates["fmr"] == 0
 
 
-def test_no_smaller_fmr_is_claimed_than_the_data_carry() -> None:
-    """Without an error among 30, a tenth is the bound; with errors it lies above the rate."""
-    assert counted([], [Decision.MISMATCH] * 30).rates()["fmr_upper_95"] == pytest.approx(0.1)
-    rates = counted([], [Decision.MATCH] * 2 + [Decision.MISMATCH] * 98).rates()
-    assert rates["fmr"] == pytest.approx(0.02)
-    assert rates["fmr_upper_95"] is not None
-    assert 0.04 < rates["fmr_upper_95"] < 0.07
+def test_no_smaller_rate_is_claimed_than_the_persons_carry() -> None:
+    """Without an error the bound is 3 over comparisons that share no person, not over pairs."""
+    counts = Counts("made up")
+    crowd = [looked(f"person {n}") for n in range(120)]
+    for reference, probe in combinations(crowd, 2):
+        counts.add(reference, probe, Decision.MISMATCH, 0.1)
+    for one in crowd[:30]:
+        for _ in range(10):
+            counts.add(one, one, Decision.MATCH, 0.9)
+    assert counts.independent == {"impostor": 60, "genuine": 30}
+    rates = counts.rates()
+    assert rates["fmr_upper_95"] == pytest.approx(3 / 60)
+    assert rates["fnmr_upper_95"] == pytest.approx(3 / 30)
+    few = counted([Decision.MATCH] * 450, [Decision.MISMATCH] * 4_500).rates()
+    assert few["fmr_upper_95"] == few["fnmr_upper_95"] == 1.0, "two persons carry nothing"
+
+
+def test_with_errors_the_bound_lies_above_the_rate() -> None:
+    """By the error among independent trials, and never below 3 / n."""
+    assert upper_95(0.1, 100) == pytest.approx(0.1 + 1.645 * 0.03)
+    assert upper_95(0.001, 100) == pytest.approx(0.03)
+    assert upper_95(0.5, 0) == 1.0
+    assert upper_95(None, 10) is None
+
+
+def test_what_is_written_names_no_person() -> None:
+    """But those of pairs that were judged wrongly."""
+    told = counted([Decision.MATCH], [Decision.MISMATCH]).to_json()
+    assert (told["genuine_persons"], told["impostor_persons"]) == (1, 2)
+    assert "anna" not in json.dumps(told)
 
 
 def test_without_pairs_there_are_no_rates() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import bench
-from benchmarks.bench import chosen_sections, read_kept, run
+from benchmarks.bench import chosen_sections, read_elsewhere, run
 from benchmarks.job import Job
 from benchmarks.sections import SECTIONS
 from verifier.errors import BadRequest, ConfigurationError, InferenceFailed
@@ -26,7 +26,6 @@ def _found(name: str) -> dict[str, Any]:
         "detail": {
             "checks": 10,
             "after_mb": 400.0,
-            "growth_20k_mb": 0.0,
             "slope_kb_per_1000": 0.0,
             "slope_error_kb_per_1000": 0.0,
             "before_mb": 1.0,
@@ -39,11 +38,20 @@ def _found(name: str) -> dict[str, Any]:
 
 def test_all_sections_run_on_a_cpu_and_fewer_elsewhere() -> None:
     """Peers and the roof of a core belong to the CPU."""
-    assert chosen_sections(_job(), []) == list(SECTIONS)
+    assert chosen_sections(_job(against="openvino"), []) == list(SECTIONS)
+    assert set(SECTIONS) - set(chosen_sections(_job(), [])) == {"agreement"}
     elsewhere = chosen_sections(_job(provider="cuda"), [])
     assert "peers" not in elsewhere
     assert "roofline" not in elsewhere
     assert "throughput" in elsewhere
+
+
+def test_agreement_needs_a_second_provider() -> None:
+    """Asked for by name without one, it is refused with the remedy."""
+    with pytest.raises(BadRequest, match="two providers") as caught:
+        chosen_sections(_job(), ["agreement"])
+    assert "--against" in caught.value.remedy
+    assert chosen_sections(_job(against="openvino"), ["agreement"]) == ["agreement"]
 
 
 def test_an_unknown_section_is_refused() -> None:
@@ -81,16 +89,21 @@ def test_accuracy_that_was_kept_comes_from_a_file(
     """What `benchmarks.kept` printed makes its row; what is something else is refused."""
     monkeypatch.setattr(bench, "run_apart", lambda name, job, watch: _found(name))
     file = tmp_path / "kept.json"
-    found = {"pack": "open", "persons": 19, "fnmr": [0.0258, 0.0301], "difference_pp": -0.43}
+    found: dict[str, Any] = {"pack": "open", "provider": "cpu", "persons": 19, "worse": 0}
+    found |= {"needed_persons": 600, "failed_alone": [0, 0]}
+    found |= {"fnmr": [0.0258, 0.0301], "difference_pp": -0.43}
     file.write_text(json.dumps(found | {"interval_pp": [-1.04, 0.0]}))
-    ran = run(_job(), tmp_path, sections=["memory"], watch=lambda *_: None, kept=read_kept(file))
+    handed_in = {"kept": read_elsewhere("kept", file)}
+    ran = run(_job(), tmp_path, sections=["memory"], watch=lambda *_: None, handed_in=handed_in)
     (row,) = (one for one in ran.record["targets"] if one["what"].startswith("accuracy"))
     assert row["state"] == "met"
+    file.write_text(json.dumps(_found("memory")["detail"]))
+    assert read_elsewhere("long_memory", file)["after_mb"] == 400.0
     assert "19 persons" in ran.html_file.read_text(encoding="utf-8")
     for wrong in (json.dumps(found), "[]", "no json", None):
         file.unlink(missing_ok=True) if wrong is None else file.write_text(wrong)
         with pytest.raises(BadRequest, match=r"kept\.json"):
-            read_kept(file)
+            read_elsewhere("kept", file)
 
 
 def test_a_failed_section_is_named_and_the_others_stand(

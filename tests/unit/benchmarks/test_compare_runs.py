@@ -19,7 +19,7 @@ def _metric(name: str, value: float, **more: Any) -> dict[str, Any]:
         "unit": "ms",
         "better": "lower",
         "about": "words",
-        "rounds": [],
+        "rounds": [value] * 5,
         "error": 0.0,
         "relative": False,
     } | more
@@ -57,7 +57,7 @@ def test_for_throughput_less_is_worse() -> None:
 
 def test_what_lies_within_the_noise_of_the_rounds_is_no_regression() -> None:
     """20 % slower between rounds that differ by a half says nothing; between steady ones, much."""
-    wild, steady = [60.0, 100.0, 140.0], [99.5, 100.0, 100.5]
+    wild, steady = [60.0, 100.0, 140.0, 100.0, 60.0], [99.5, 100.0, 100.5, 100.0, 99.5]
     after = [value * 1.2 for value in wild]
     assert _change(_metric("a", 100, rounds=wild), _metric("a", 120, rounds=after)) is Change.SAME
     after = [value * 1.2 for value in steady]
@@ -65,6 +65,30 @@ def test_what_lies_within_the_noise_of_the_rounds_is_no_regression() -> None:
         _change(_metric("a", 100, rounds=steady), _metric("a", 120, rounds=after))
         is Change.REGRESSION
     )
+
+
+@pytest.mark.parametrize("rounds", [[], [100.0], [99.0, 101.0], [99.9, 100.0, 101.0]])
+def test_where_the_noise_is_unknown_nothing_is_compared(rounds: list[float]) -> None:
+    """A quick run with two rounds, or a value without an error: 50 % slower proves nothing."""
+    slow = _metric("a", 150, rounds=[value * 1.5 for value in rounds])
+    fast = _metric("a", 100, rounds=rounds)
+    assert _change(fast, slow) is Change.NOT_COMPARED
+    assert _change(_metric("a", 100), slow) is Change.NOT_COMPARED
+
+
+def test_a_count_needs_no_rounds() -> None:
+    """The same code gives the same count: every change beyond the threshold is one."""
+    before = _metric("flops", 100, rounds=[], exact=True)
+    assert _change(before, _metric("flops", 106, rounds=[], exact=True)) is Change.REGRESSION
+
+
+def test_a_section_that_failed_later_is_told() -> None:
+    """Its metrics are gone, and the comparison says why."""
+    after = _run(failed={"one": "One: killed for memory"})
+    after["sections"] = {}
+    comparison = compare(_run(_metric("a", 1)), after)
+    assert [row.change for row in comparison.rows] == [Change.GONE]
+    assert comparison.to_json()["failed"] == {"one": "One: killed for memory"}
 
 
 def test_the_error_of_a_rate_is_noise_too() -> None:

@@ -14,8 +14,8 @@ from verifier.types import Face, Frame
 def rates(kind: str, live: int, undecided: int, spoof: int, no_face: int) -> Rates:
     """Outcomes of ten presentations."""
     return Rates(
-        kind=kind, unit="image", presentations=10, live=live, undecided=undecided, spoof=spoof,
-        no_face=no_face,
+        kind=kind, unit="image", presentations=10, persons=5, live=live, undecided=undecided,
+        spoof=spoof, no_face=no_face,
     )  # fmt: skip
 
 

@@ -168,6 +168,15 @@ def test_no_claim_below_the_interval() -> None:
     assert not many.carries(0.001)
 
 
+def test_a_rate_that_was_not_resampled_is_claimed_with_its_error() -> None:
+    """Ten of a hundred measured on 900 independent comparisons: not ten, but twelve may be said."""
+    one = claim(0.1, None, 900)
+    assert one.claimed == 0.12
+    assert not one.bound_by_persons
+    assert not one.carries(0.1)
+    assert claim(0.0, None, 30).bound_by_persons
+
+
 def test_nobody_carries_nothing() -> None:
     """Without an independent comparison the only claim is that the rate is at most 1."""
     assert claim(0.0, None, 0).claimed == 1.0

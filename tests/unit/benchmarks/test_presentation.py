@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.acquisition import Item
-from benchmarks.dataset import Picture, Role
+from benchmarks.dataset import Partition, Picture, Role, partition_of
 from benchmarks.matching import Bootstrap
 from benchmarks.observe import Observation
 from benchmarks.presentation import (
@@ -122,10 +122,33 @@ def test_iapar_needs_liveness_and_likeness() -> None:
         shown("bob", 0.9, "print", victim="bob", reasons=("blurred",)),
         shown("stranger", 0.9, "mask"),
     ]
-    found = measure_iapar(items, similarity_from=0.5, live_from=0.75, bootstrap=BOOTSTRAP)
+    found = measure_iapar(
+        items, similarity_from=0.5, live_from=0.75, located=False, bootstrap=BOOTSTRAP
+    )
     assert list(found) == ["print"]
     assert found["print"].rate == pytest.approx(1 / 3)
     assert found["print"].no_response == 1
+
+
+def test_iapar_is_told_of_persons_who_chose_no_threshold() -> None:
+    """Where one was located, the attacks on the tuning side's victims say nothing new."""
+    names = [f"person {n}" for n in range(40)]
+    report = [one for one in names if partition_of(one, BOOTSTRAP.seed) is Partition.REPORT]
+    assert 10 < len(report) < 30
+    items = [identity(one) for one in names]
+    items += [
+        shown(f"print of {one}", 0.2 if one in report else 0.9, "print", victim=one)
+        for one in names
+    ]
+    rates = {
+        located: measure_iapar(
+            items, similarity_from=0.5, live_from=0.75, located=located, bootstrap=BOOTSTRAP
+        )["print"]
+        for located in (False, True)
+    }
+    assert rates[False].presentations == 40
+    assert rates[False].rate == pytest.approx(1 - len(report) / 40)
+    assert (rates[True].presentations, rates[True].rate) == (len(report), 0.0)
 
 
 def many(count: int) -> list[Item]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.accuracy import Counts
 from benchmarks.report import curve, number, percent, render
 
 LATENCY = {"p50": 20.0, "p95": 30.0, "p99": 40.0, "n": 100}
@@ -111,6 +112,54 @@ def _sections() -> dict[str, Any]:
             },
             service__over_bare=0.9,
         ),
+        "agreement": _section(
+            {
+                "pack": "open",
+                "providers": ["cpu", "openvino"],
+                "frames": 80,
+                "unequal": 1,
+                "liveness_own_boxes": 0.04,
+                "differences": [
+                    {
+                        "words": "landmarks",
+                        "unit": "px",
+                        "greatest": 0.3,
+                        "most": 0.25,
+                        "why": "half a pixel",
+                        "held": False,
+                        "frames": 79,
+                    }
+                ],
+            }
+        ),
+        "capacity": _section(
+            {
+                "pack": "open",
+                "workers": 2,
+                "batch": 8,
+                "learners_simple": 1_000.0,
+                "learners_credit_model": 1_100.0,
+                "kinds": [
+                    {
+                        "words": "whole check",
+                        "per_s": 90.0,
+                        "core_ms": 22.0,
+                        "per_learner_s": None,
+                    }
+                ],
+            }
+        ),
+        "matching": _section(
+            {
+                "pack": "open",
+                "threshold": 0.392,
+                "profile": "p-1",
+                "rows": [
+                    Counts("lfw10").to_json()
+                    | {"fmr": 0.0, "fmr_upper_95": 0.6, "impostor_persons": 10}
+                ],
+            }
+        ),
         "memory": _section(
             {
                 "pack": "open",
@@ -121,7 +170,6 @@ def _sections() -> dict[str, Any]:
                 "peak_mb": 401.0,
                 "slope_kb_per_1000": 0.1,
                 "slope_error_kb_per_1000": 0.2,
-                "growth_20k_mb": 0.0,
                 "curve": [[1, 300.0], [1_000, 399.0], [2_000, 400.0]],
             }
         ),
@@ -179,8 +227,10 @@ def test_a_page_needs_nothing_from_outside() -> None:
 def test_everything_that_ran_has_its_part() -> None:
     """Each section's numbers are on the page."""
     page = render(_record(sections=_sections()))
-    for part in ("peers", "stages", "throughput", "providers", "service", "memory"):
+    for part in ("peers", "stages", "throughput", "providers", "service", "memory", "agreement"):
         assert f'id="{part}"' in page
+    assert "inference only" in page
+    assert "60.00%" in page
     assert "no such provider" in page
     assert "one processor does no more than 250 checks / s, these 2 no more than 500" in page
     assert "<polyline" in page
@@ -194,6 +244,18 @@ def test_a_page_stands_without_any_one_section(left_out: str) -> None:
     page = render(_record(sections=sections, failed={left_out: "it <broke>"}))
     assert f'<h2 id="{left_out}">' not in page
     assert "it &lt;broke&gt;" in page
+
+
+def test_the_longest_of_few_batches_is_no_99th_percentile() -> None:
+    """It is marked as what it is."""
+    sections = _sections()
+    page = render(_record(sections=sections))
+    assert "40.0*" in page
+    for part in ("throughput", "providers"):
+        rows = sections[part]["detail"].get("grid") or sections[part]["detail"]["rows"]
+        for row in rows:
+            row["latency_ms"] = LATENCY | {"n": 101}
+    assert "40.0*" not in render(_record(sections=sections))
 
 
 def test_text_is_escaped() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.job import Job
-from benchmarks.roofline import Call, Counter, peak_flops, recorded, run
+from benchmarks.roofline import Call, Counter, Study, peak_flops, recorded, run
 from verifier.models.network import Network
 from verifier.models.store import Store
 
@@ -25,6 +25,23 @@ def test_batches_and_layouts_count_the_same_work(model_store: Store) -> None:
     one = counter.flops(Call(network="edgeface_xs", shape=(1, 3, 112, 112), ms=1.0))
     assert counter.of("edgeface_xs", (4, 3, 112, 112)) == 4 * one
     assert counter.of("edgeface_xs", (1, 112, 112, 3)) == one
+
+
+def test_savings_are_reckoned_at_equal_rates_and_for_the_same_evidence() -> None:
+    """Presence per 5 s, identity per 30 s, five frames per 6 min; what is looked at costs both."""
+    flops = {"presence": 30.0, "tracked": 24.0, "identity": 310.0, "check": 1_550.0}
+    study = Study(
+        whole_ms=[1.0],
+        networks=[],
+        flops=flops,
+        refine_flops=10.0,
+        small_look_flops=60.0,
+        full_look_flops=400.0,
+    )
+    looked = 300 / 30 + 5 * 300 / 360
+    assert study.learner["full"] == pytest.approx(400 / 5 + looked)
+    assert study.learner["small"] == pytest.approx(60 / 5 + looked)
+    assert study.learner["spent"] == pytest.approx(25 / 5 + 310 / 30 + 1_550 / 360)
 
 
 def test_recording_leaves_the_networks_as_they_were() -> None:
@@ -51,5 +68,9 @@ def test_a_whole_check_is_accounted_for(faces_dir: Path, monkeypatch: pytest.Mon
     assert work["check"] > work["identity"]
     values = {metric.name: metric.value for metric in found.metrics}
     assert 0 < values["roofline.check_share"] < values["roofline.networks_share"] < 1.2
-    assert 0 < values["roofline.saved_share"] < 1
+    assert 0.3 < values["roofline.saved_by_small_looks"] < 1
+    assert 0 < values["roofline.saved_by_skipping"] < 0.4
+    learner = found.detail["learner_mflop_per_s"]
+    assert learner["spent"] < learner["small"] < learner["full"]
+    assert found.detail["small_look_mflop"] < found.detail["full_look_mflop"] / 2
     assert np.isfinite(list(values.values())).all()

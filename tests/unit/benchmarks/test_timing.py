@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.timing import Metric, clocked, interleaved, noise, percentiles, quantile, until
+from benchmarks.timing import (
+    FEW,
+    Metric,
+    clocked,
+    interleaved,
+    noise,
+    percentiles,
+    quantile,
+    told_on_stderr,
+    until,
+)
 
 
 def test_every_round_runs_everybody_once_and_begins_elsewhere() -> None:
@@ -42,16 +52,38 @@ def test_percentiles_are_values_that_occurred() -> None:
 
 def test_noise_grows_with_spread_and_shrinks_with_rounds() -> None:
     """The standard error of a median: none without spread, less with more rounds."""
-    few, many = [9.0, 10.0, 11.0], [9.0, 10.0, 11.0] * 12
+    few, many = [9.0, 10.0, 11.0, 10.0, 9.0], [9.0, 10.0, 11.0] * 12
     assert noise([10.0] * 5) == 0.0
-    assert noise([1.0, 2.0]) == 0.0
-    assert noise(few) == pytest.approx(1.253 * 1.4826 / 3**0.5)
-    assert 0 < noise(many) < noise(few)
+    assert noise(few) == pytest.approx(1.253 * 1.4826 / 5**0.5)
+    assert 0 < (noise(many) or 0) < (noise(few) or 0)
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2, 3])
+def test_of_too_few_rounds_the_noise_is_unknown(rounds: int) -> None:
+    """Two say nothing, and of three the smaller gap would pass for the noise."""
+    assert noise([10.0, 10.1, 30.0][:rounds]) is None
 
 
 def test_one_wild_round_is_not_noise() -> None:
     """A single disturbed round does not make the others look uncertain."""
-    assert noise([10.0, 10.1, 9.9, 10.0, 90.0]) < 0.1
+    assert noise([10.0, 10.1, 9.9, 10.0, 90.0]) == pytest.approx(0.083, abs=0.001)
+
+
+def test_the_99th_percentile_of_few_values_is_the_greatest() -> None:
+    """Up to `FEW`, whose report says so; of more it is not."""
+    for count, expected in ((51, 50), (FEW, FEW - 1), (FEW + 1, FEW - 1)):
+        assert percentiles([float(n) for n in range(count)])["p99"] == expected
+
+
+def test_progress_is_one_line_of_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is written over, ends with the work, and leaves stdout alone."""
+    with told_on_stderr() as tell:
+        tell(0.0, "loading")
+        tell(0.5, "looking")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert " 50% looking" in said.err
+    assert said.err.count("\n") == 1
 
 
 def test_a_metric_is_plain_json() -> None:
@@ -67,5 +99,6 @@ def test_a_metric_is_plain_json() -> None:
         "about": "it",
         "rounds": [1.0, 2.0],
         "error": 0.1,
+        "exact": False,
         "relative": False,
     }

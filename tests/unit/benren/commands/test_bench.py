@@ -68,7 +68,7 @@ def _run(path: Path, value: float) -> Path:
         "unit": "ms",
         "better": "lower",
         "about": "a whole check",
-        "rounds": [],
+        "rounds": [value] * 4,
         "error": 0.0,
         "relative": False,
     }
@@ -113,7 +113,17 @@ def test_a_comparison_prints_json_lines(tmp_path: Path) -> None:
     row, whole = (json.loads(line) for line in result.stdout.splitlines())
     assert row["change"] == "regression"
     assert row["worse_by"] == 0.5
-    assert whole == {"differences": [], "regressions": 1}
+    assert whole == {"differences": [], "regressions": 1, "failed": {}}
+
+
+def test_a_section_that_failed_later_ends_with_1(tmp_path: Path) -> None:
+    """Its numbers are gone, which is no good news."""
+    before, after = _run(tmp_path / "a.json", 10.0), _run(tmp_path / "b.json", 10.0)
+    record = json.loads(after.read_text(encoding="utf-8"))
+    after.write_text(json.dumps(record | {"failed": {"service": "Service: it died"}}))
+    result = CliRunner().invoke(app, ["bench", "compare", str(before), str(after)])
+    assert result.exit_code == 1
+    assert "Service: it died" in result.stdout
 
 
 @pytest.mark.models
