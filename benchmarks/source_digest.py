@@ -18,7 +18,8 @@ CODE: Final = ("verifier.models", "verifier.models.prepare", "verifier.pipeline"
 NO_SCORES: Final = frozenset(
     {"batching", "comparison", "deadline", "decide", "download", "fairness", "fingerprint"}
     | {"installation", "landmarks", "licences", "manifest", "ports", "pose", "presence"}
-    | {"processors", "profile", "provenance", "queue", "selftest", "store", "templates"}
+    | {"lanes", "processors", "profile", "provenance", "queue", "room", "selftest", "store"}
+    | {"templates"}
 )
 """Modules of them that no picture passes on its way to an embedding or a liveness score (`assess`
 and `enrol`). What is not named here counts, so that new ones do."""
