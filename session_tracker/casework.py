@@ -32,7 +32,7 @@ from session_tracker.store import sessions as rows
 from session_tracker.turns import unknown_session
 from verifier.errors import BenrenError, NotFound
 
-SAME_FACE: Final = "the same face is enrolled under another account of the business"
+SAME_FACE: Final = "same_face"
 _log = logging.getLogger("benren.tracker")
 
 

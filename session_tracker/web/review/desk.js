@@ -27,7 +27,7 @@ export async function picture(path) {
 
 /** Say what went wrong. */
 export function trouble(error) {
-  if (error.status !== 403) return troubleOf(error);
+  if (error.status !== 403 || known(`problem.${error.code}`)) return troubleOf(error);
   return note("bad", "error.notAllowed", h("p.quiet", {}, error.message));
 }
 

@@ -24,6 +24,7 @@ export async function registrationsView(page, go, state = "waiting") {
   const again = () => registrationsView(page, go, state);
   fill(
     page,
+    say(h("h1.only-read"), "tab.registrations"),
     h("div.row.filters", { role: "group" }, tabs),
     learners.length
       ? h("ul.cases", {}, learners.map((one) => h("li", {}, card(one, again))))
@@ -47,7 +48,7 @@ function card(one, again) {
       ["reg.business", one.business_ref],
       ["reg.category", word("category", one.category)],
       ["reg.track", word("track", one.track)],
-      registration.reasons.length > 0 && ["reg.why", registration.reasons.join("; ")],
+      registration.reasons.length > 0 && ["reg.why", registration.reasons.map((why) => h("p", {}, word("cause", why)))],
     ]),
     reveal(one),
     registration.state === "waiting" ? decision(one, again) : null,
@@ -113,6 +114,7 @@ export async function trailView(page) {
   const { looks } = await call("GET", "/v1/staff/trail?limit=200");
   fill(
     page,
+    say(h("h1"), "tab.trail"),
     say(h("p"), "trail.lead"),
     looks.length
       ? h(
