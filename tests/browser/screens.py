@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Error, Page
 
 from tests import virtual_learner
 from tests.browser import tours_after, tours_entry, tours_lesson, tours_staff
@@ -87,22 +88,36 @@ class Photographer:
             await speak(page, "zh")
 
 
-async def take_all(given: argparse.Namespace) -> None:
-    """Go on every tour."""
+async def every_tour(
+    browser: Browser, pages: str, photographer: Photographer, faces: dict[str, bytes] | None
+) -> list[str]:
+    """Go on every tour; gives those that did not come to their end, with the reason."""
+    failed: list[str] = []
+    for tour in LEARNERS:
+        try:
+            async with learner_on(browser, pages, tour, faces) as (page, states):
+                await photographer.follow(page, states, "phone")
+        except (AssertionError, Error) as error:
+            failed.append(f"{tour.name}: {error}")
+    for desk in (False, True):
+        for site_tour in STAFFS:
+            try:
+                async with site_on(browser, site_tour, desk=desk) as (page, states):
+                    await photographer.follow(page, states, "desk" if desk else "staff")
+            except (AssertionError, Error) as error:
+                failed.append(f"{site_tour.name}: {error}")
+    return failed
+
+
+async def take_all(given: argparse.Namespace) -> str:
+    """Take the pictures; gives what failed."""
     given.folder.mkdir(parents=True, exist_ok=True)
     faces = None
     if given.faces is not None:
         faces = virtual_learner.poses("lady", given.faces, given.models)
     photographer = Photographer(given.folder, given.only, given.english)
-    async with browser_running() as browser:
-        async with pages_served() as pages:
-            for tour in LEARNERS:
-                async with learner_on(browser, pages, tour, faces) as (page, states):
-                    await photographer.follow(page, states, "phone")
-        for desk in (False, True):
-            for site_tour in STAFFS:
-                async with site_on(browser, site_tour, desk=desk) as (page, states):
-                    await photographer.follow(page, states, "desk" if desk else "staff")
+    async with browser_running() as browser, pages_served() as pages:
+        return "\n".join(await every_tour(browser, pages, photographer, faces))
 
 
 def main() -> None:
@@ -115,7 +130,7 @@ def main() -> None:
     parser.add_argument("--english", action="store_true", help="in English as well")
     parser.add_argument("--faces", type=Path)
     parser.add_argument("--models", type=Path)
-    asyncio.run(take_all(parser.parse_args()))
+    sys.exit(asyncio.run(take_all(parser.parse_args())) or 0)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ async def test_lesson_from_start_check_to_end(browser: Browser, pages: str) -> N
         service.running(754)
         service.cue(challenge=None)
         await expect(page.locator("output.credited")).to_have_text("12:34")
-        late = "计入时间约晚 2 分 30 秒显示，结束后全部显示"
+        late = "约晚 2 分 30 秒显示，结束后全部显示"
         await expect(page.locator(".count")).to_contain_text(late)
         await expect(status).to_contain_text("看得到您，学时在计")
         await until_true(page, "document.querySelector('.lesson-video').currentTime > 0.5")

@@ -134,14 +134,15 @@ async def taking_a_selfie(service: FakeService, page: Page) -> AsyncIterator[str
     await anew(page, "#/photo")
     for name, error in NO_CAMERA.items():
         await page.evaluate("name => { virtualCamera.denied = name; }", arg=error)
-        await page.get_by_text("开始自拍" if name == "denied" else "再试一次").click()
+        press = "开始自拍" if name == "denied" else "再试一次"
+        await page.get_by_role("button", name=press).click()
         await expect(page.locator(".note.bad")).to_contain_text(
             {"denied": "没有使用摄像头的权限", "missing": "没有找到", "busy": "别的程序"}[name]
         )
         yield f"selfie-camera-{name}"
     await page.evaluate("virtualCamera.denied = null")
     service.holds["/look"] = asyncio.Event()
-    await page.get_by_text("再试一次").click()
+    await page.get_by_role("button", name="再试一次").click()
     await expect(page.locator(".selfie-advice")).to_have_text("请看着镜头，让脸在圆圈里")
     yield "selfie"
     advice = page.locator(".selfie-advice")

@@ -59,7 +59,8 @@ async def before_a_lesson(service: FakeService, page: Page) -> AsyncIterator[str
     yield "prepare"
     for name, error in NO_CAMERA.items():
         await page.evaluate("name => { virtualCamera.denied = name; }", arg=error)
-        await page.get_by_text(START if name == "denied" else "再试一次").click()
+        press = START if name == "denied" else "再试一次"
+        await page.get_by_role("button", name=press).click()
         words = {"denied": "没有使用摄像头的权限", "missing": "没有找到", "busy": "别的程序"}
         await says(page, words[name], ".note.bad")
         yield f"prepare-camera-{name}"
@@ -84,7 +85,7 @@ async def before_a_lesson(service: FakeService, page: Page) -> AsyncIterator[str
     yield "prepare-unreachable"
     service.reachable = True
     service.elsewhere = True
-    await page.get_by_text("再试一次").click()
+    await page.get_by_role("button", name="再试一次").click()
     await says(page, "您在另一处还开着学习", "dialog")
     yield "prepare-elsewhere"
 
@@ -239,6 +240,7 @@ async def network_lost(service: FakeService, page: Page) -> AsyncIterator[str]:
     await page.context.set_offline(True)
     await says(page, "网络断了，正在重连")
     yield "network-lost"
+    await asyncio.sleep(1.5)  # the page's clock ticks once a second: let it begin to count
     await later(page, 25)
     await says(page, "网络断了，课程先停下")
     yield "network-lost-long"

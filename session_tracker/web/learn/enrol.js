@@ -6,7 +6,7 @@ import { known, say } from "../shared/i18n.js";
 import { Camera } from "../shared/benren-stream.js";
 import { button, note, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
-import { backLink, mirror } from "./parts.js";
+import { backLink, cameraTrouble, mirror } from "./parts.js";
 
 const LOOK_EVERY_MS = 900;
 const GOOD_IN_A_ROW = 2;
@@ -112,7 +112,7 @@ async function selfie(page, leaveBy, show) {
     fill(
       page,
       say(h("h1"), "enrol.live.title"),
-      note("bad", `camera.${state}`, `camera.${state}.do`),
+      cameraTrouble(state),
       h(
         "div.stack",
         {},

@@ -4,11 +4,11 @@
 import { BenrenStream, Camera } from "../shared/benren-stream.js";
 import { fill, h } from "../shared/dom.js";
 import { known, say } from "../shared/i18n.js";
-import { button, note, trouble, waiting } from "../shared/parts.js";
+import { button, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
 import { lessonParts, preparation } from "./lesson-view.js";
 import { overView } from "./over.js";
-import { otherWay, question, refusal } from "./parts.js";
+import { cameraTrouble, otherWay, question, refusal } from "./parts.js";
 import { Player } from "./player.js";
 import { Session } from "./session.js";
 import { statusOf, troubleOf } from "./status.js";
@@ -84,7 +84,7 @@ class Lesson {
     if (!(await this.camera.open())) {
       const { state } = this.camera;
       this.camera.close();
-      fill(message, note("bad", `camera.${state}`, `camera.${state}.do`));
+      fill(message, cameraTrouble(state));
       say(begin, "app.retry");
       begin.disabled = false;
       return;

@@ -86,6 +86,12 @@ export function titled(thing, tag = "strong") {
   return element;
 }
 
+/** Why there is no picture, where a button to try again is below. */
+export function cameraTrouble(state) {
+  const itself = state === "busy" || state === "taken"; // in a lesson it would come back by itself
+  return note("bad", `camera.${state}`, itself ? "camera.again.do" : `camera.${state}.do`);
+}
+
 /** The camera's picture as in a mirror. */
 export function mirror(stream, key = "status.preview") {
   const video = h("video.mirror", { autoplay: true, playsinline: true, muted: true });
