@@ -22,6 +22,7 @@
       if (outlineStyle === "none" || parseFloat(outlineWidth) < 2) faults.push(`no sign of focus: ${name(at)}`);
     },
     missed() {
+      document.activeElement?.blur(); // the focus may have been nowhere
       before?.focus({ preventScroll: true });
       for (const element of all) {
         if (!reached.has(element)) faults.push(`not reached by the tab key: ${name(element)}`);
