@@ -38,7 +38,7 @@ from verifier.errors import BenrenError, NotFound, Refused
 
 ENDED: Final = "ended_by_staff"
 """Kind of the entry that says who of staff ended a session, with a digest of why."""
-SAME_FACE: Final = "the same face is enrolled under another account of the business"
+SAME_FACE: Final = "same_face"
 _log = logging.getLogger("benren.tracker")
 
 

@@ -75,6 +75,10 @@ class EnrolmentNotAccepted(Refused):
     """The programme does not accept a face enrolled in this way."""
 
 
+class AnotherReviewer(Refused):
+    """Another reviewer has to decide."""
+
+
 class ProgrammeComplete(Conflict):
     """The online part of this programme is complete."""
 

@@ -14,8 +14,9 @@ from enum import StrEnum
 from session_tracker.events import Check, Fact, Outcome, PauseReason, Suspended, VoidReason
 from session_tracker.intervals import intersect, union
 from session_tracker.policy import Policy
+from session_tracker.refusals import AnotherReviewer
 from session_tracker.segments import Segment, SegmentState
-from verifier.errors import BadRequest, Conflict, Refused
+from verifier.errors import BadRequest, Conflict
 
 BY_RULE = "rules"
 """Who opened a review that nobody asked for."""
@@ -133,16 +134,19 @@ def answer(review: Review, *, at_ms: int) -> Review:
 def cast(review: Review, vote: Vote, *, spoof_reviewers: int, barred: Collection[str]) -> Review:
     """Take in a reviewer's vote; give the review after it.
 
-    `barred` names who decided about the same interval before. Raises Conflict, Refused, BadRequest.
+    `barred` names who decided about the same interval before. Raises Conflict, BadRequest, and
+    AnotherReviewer where this one may not decide.
     """
     if review.state is ReviewState.DECIDED:
         raise _decided(review)
     if vote.actor == review.opened_by:
-        raise Refused("Nobody decides a review that he opened himself.", remedy=_ANOTHER)
+        raise AnotherReviewer("Nobody decides a review that he opened himself.", remedy=_ANOTHER)
     if vote.actor in barred:
-        raise Refused("Nobody decides an appeal against his own decision.", remedy=_ANOTHER)
+        raise AnotherReviewer("Nobody decides an appeal against his own decision.", remedy=_ANOTHER)
     if any(v.actor == vote.actor for v in review.votes):
-        raise Refused("A second person has to agree, not the same one twice.", remedy=_ANOTHER)
+        raise AnotherReviewer(
+            "A second person has to agree, not the same one twice.", remedy=_ANOTHER
+        )
     votes = (*review.votes, _within(review, vote))
     answered = vote.at_ms if review.answered_ms is None else review.answered_ms
     after = replace(review, votes=votes, answered_ms=answered)

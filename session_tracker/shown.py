@@ -23,9 +23,14 @@ FRESH_MS: Final = 20_000
 """So long what was derived will do: what has come since is not shown yet."""
 
 
+def late_ms(policy: Policy) -> int:
+    """Give how late what a session that runs was credited is shown, in ms."""
+    return policy.brackets.max_gap_s * 1_000 + DECIDED_MS + FRESH_MS
+
+
 def horizon(end: int, policy: Policy) -> int:
     """Give the instant (UTC ms) before which a session that runs at `end` is shown."""
-    return end - policy.brackets.max_gap_s * 1_000 - DECIDED_MS - FRESH_MS
+    return end - late_ms(policy)
 
 
 def credited(session: SessionCredit, policy: Policy) -> tuple[CreditedInterval, ...]:

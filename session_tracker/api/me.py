@@ -33,6 +33,7 @@ from session_tracker.desk import Desk, FaceStanding, MediumStanding, Overview, P
 from session_tracker.policy import Provenance
 from session_tracker.records import Consent
 from session_tracker.service import SessionService
+from session_tracker.shown import late_ms
 from session_tracker.signin import DeviceToken
 from verifier.edge import Entry, KeyScope, RouteRule
 from verifier.errors import BadRequest
@@ -255,6 +256,7 @@ def programme_body(standing: ProgrammeStanding) -> MyProgrammeBody:
         title=standing.policy.title,
         target_s=standing.target_s,
         credited_s=standing.credited_s,
+        shown_late_s=late_ms(standing.policy) // 1_000,
         provisional_s=standing.provisional_s,
         class_hour_s=standing.policy.class_hour.seconds,
         certificate=standing.certificate,

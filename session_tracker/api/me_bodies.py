@@ -132,6 +132,10 @@ class MyProgrammeBody(BaseModel):
     title: str
     target_s: int = Field(examples=[43200])
     credited_s: int = Field(examples=[7225])
+    shown_late_s: int = Field(
+        examples=[150],
+        description="While a session runs, what it was credited is shown so much later.",
+    )
     provisional_s: int = Field(examples=[0], description="Waits for the enrolment.")
     class_hour_s: int = Field(examples=[2700])
     certificate: str | None = Field(examples=[None])

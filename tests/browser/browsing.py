@@ -13,9 +13,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    ViewportSize,
+    async_playwright,
+)
 
-PHONE: Final = {"width": 390, "height": 844}
+PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+NARROW: Final[ViewportSize] = {"width": 320, "height": 640}
+"""WCAG 2.2, 1.4.10: nothing may need scrolling sideways at this width."""
+DESK: Final[dict[str, Any]] = {
+    "viewport": {"width": 1280, "height": 860},
+    "device_scale_factor": 1,
+    "has_touch": False,
+    "is_mobile": False,
+}
 FLAGS: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -31,6 +46,8 @@ FLAGS: Final = (
 )
 _CAMERA: Final = (Path(__file__).parent / "virtual_camera.js").read_text("utf-8")
 _LEGIBLE: Final = (Path(__file__).parent / "legible.js").read_text("utf-8")
+_KEYS: Final = (Path(__file__).parent / "keys.js").read_text("utf-8")
+_SPEAK: Final = "async code => (await import('/web/shared/i18n.js')).chooseLanguage(code)"
 
 
 def chromium() -> str:
@@ -65,14 +82,14 @@ async def phone(
 
     Leaving it, no error may be on the console.
     """
-    context = await browser.new_context(
-        viewport=PHONE,
-        device_scale_factor=2,
-        has_touch=True,
-        is_mobile=True,
-        locale=language,
-        **options,
-    )
+    settings: dict[str, Any] = {
+        "viewport": PHONE,
+        "device_scale_factor": 2,
+        "has_touch": True,
+        "is_mobile": True,
+        "locale": language,
+    }
+    context = await browser.new_context(**{**settings, **options})
     errors: list[str] = []
     try:
         if faces is not None:
@@ -103,6 +120,20 @@ async def illegible(page: Page) -> list[str]:
     """List what a person of sixty, or a screen reader, could not read on the page as it is now."""
     faults = await page.evaluate(_LEGIBLE[_LEGIBLE.index("() =>") :])
     return [str(fault) for fault in faults]
+
+
+async def unreachable(page: Page) -> list[str]:
+    """List what the tab key does not reach, or reaches without a sign of it."""
+    await page.evaluate(f"window.keys = {_KEYS[_KEYS.index('(() =>') :]}")
+    for _ in range(await page.evaluate("keys.wanted()") + 2):
+        await page.keyboard.press("Tab")
+        await page.evaluate("keys.note()")
+    return [str(fault) for fault in await page.evaluate("keys.missed()")]
+
+
+async def speak(page: Page, code: str) -> None:
+    """Have the page change its language: `zh` or `en`."""
+    await page.evaluate(_SPEAK, arg=code)
 
 
 def _note(errors: list[str], message: ConsoleMessage) -> None:

@@ -14,7 +14,9 @@ from typing import Any, Final
 
 from playwright.async_api import Page, Route, WebSocketRoute
 
-NOW_MS: Final = 1_795_482_000_000
+from session_tracker.paper import qr_svg
+from tests.browser.records import CERTIFICATE, NOW_MS
+
 TEXT_ZH: Final = (
     "为了确认学习的是您本人，我们需要处理您的人脸信息。\n\n"
     "用途只有一个：核对学习者身份，计算学时。不作他用，不向他人提供。\n\n"
@@ -27,7 +29,7 @@ TEXT_EN: Final = (
     "You can withdraw your consent at any time."
 )
 _SIGNED_IN: Final = {"learner_token": "lrt_1", "expires_utc_ms": 4_000_000_000_000}
-_NO_PICTURE: Final = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
+_QR: Final = qr_svg("https://hours.example/check/BR2026-7K3M9QX2TA").decode()
 
 
 class FakeService:
@@ -54,6 +56,7 @@ class FakeService:
                     "target_s": 43200,
                     "credited_s": 7225,
                     "provisional_s": 0,
+                    "shown_late_s": 150,
                     "class_hour_s": 2700,
                     "certificate": None,
                     "media": [
@@ -66,7 +69,7 @@ class FakeService:
         self.vouchers: list[dict[str, Any]] = []
         self.sessions: list[dict[str, Any]] = []
         self.explanation: dict[str, Any] = {}
-        self.certificate: dict[str, Any] = {}
+        self.certificate: dict[str, Any] = dict(CERTIFICATE)
         self.appeals: list[dict[str, Any]] = []
         self.looks: list[str] = ["ok"]
         self.face_answer: dict[str, Any] = {"accepted": True, "advice": []}
@@ -124,6 +127,10 @@ class FakeService:
             if method == "POST" and path.startswith("/v1/sessions/ses_1/")
         ]
 
+    def asked(self, path: str) -> bool:
+        """Tell whether something was asked for."""
+        return any(at == path for method, at, _ in self.sent if method == "GET")
+
     def sent_to(self, path: str) -> list[Any]:
         """Give the bodies that were sent to a path, the oldest first."""
         return [body for method, at, body in self.sent if at == path and method == "POST"]
@@ -177,6 +184,7 @@ class FakeService:
 
     def _of(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Find the answer to a request."""
+        number = CERTIFICATE["number"]
         known: dict[tuple[str, str], Callable[[Any], tuple[int, Any]]] = {
             ("POST", "/v1/me/sign-in"): lambda _: (200, _SIGNED_IN),
             ("GET", "/v1/me"): lambda _: (200, self.me),
@@ -194,8 +202,8 @@ class FakeService:
             ("POST", "/v1/sessions/ses_1/playback"): self._report,
             ("POST", "/v1/sessions/ses_1/stream"): self._renew,
             ("POST", "/v1/sessions/ses_1/close"): self._close,
-            ("GET", "/v1/me/certificates/BR2026-7K3M9QX2TA"): lambda _: (200, self.certificate),
-            ("GET", "/v1/certificates/BR2026-7K3M9QX2TA/qr.svg"): lambda _: (200, _NO_PICTURE),
+            ("GET", f"/v1/me/certificates/{number}"): lambda _: (200, self.certificate),
+            ("GET", f"/v1/certificates/{number}/qr.svg"): lambda _: (200, _QR),
         }
         answer = known.get((method, path))
         if answer is not None:
@@ -259,6 +267,11 @@ class FakeService:
             "ice_servers": [],
             "sample_period_ms": 1_000,
         }
+
+
+def problem(status: int, code: str, detail: str = "") -> tuple[int, dict[str, Any]]:
+    """Make a refusal, as the service words it: `detail` in English."""
+    return status, {"status": status, "code": code, "detail": detail, "remedy": ""}
 
 
 def _medium(media_id: str, zh: str, en: str, resume_ms: int) -> dict[str, Any]:

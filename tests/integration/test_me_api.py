@@ -342,6 +342,7 @@ async def test_what_the_learner_sent_counts_only_once_somebody_looked(
     assert closed.json()["certificate"] is None
     (programme,) = (await phone.ask("GET", "/v1/me"))["programmes"]
     assert programme["provisional_s"] == programme["credited_s"] >= programme["target_s"]
+    assert programme["shown_late_s"] == 150  # brackets.max_gap_s and the 30 s of `shown`
     confirm = f"/v1/learners/{phone.learner_id}/template/confirm"
     await site.server("POST", confirm, json={"reason": "compared with the identity card"})
     me = await phone.ask("GET", "/v1/me")

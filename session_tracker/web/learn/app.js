@@ -52,7 +52,8 @@ async function show() {
     if (mine !== shown) return undefined;
     if (error.ofLink) return enter(signInView, ["signin.link"]);
     if (error.status === 401) return enter(signInView, ["signin.over"]);
-    fill(page, trouble(error), button("app.retry", show, { kind: "main" }));
+    bar(true);
+    fill(page, say(h("h1"), "app.title"), trouble(error), button("app.retry", show, { kind: "main full" }));
     return undefined;
   }
   if (mine !== shown) return undefined;

@@ -6,7 +6,7 @@ import { known, say } from "../shared/i18n.js";
 import { Camera } from "../shared/benren-stream.js";
 import { button, note, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
-import { backLink, mirror } from "./parts.js";
+import { backLink, cameraTrouble, mirror } from "./parts.js";
 
 const LOOK_EVERY_MS = 900;
 const GOOD_IN_A_ROW = 2;
@@ -71,8 +71,7 @@ function choice(page, leaveBy, show) {
     page,
     backLink(),
     say(h("h1"), "enrol.title"),
-    face?.state === "refused" && note("attention", "enrol.rejected", "enrol.rejected.text"),
-    face?.state === "refused" && reasons(face.reasons ?? []),
+    face?.state === "refused" && rejected(face.reasons ?? []),
     say(h("p"), "enrol.lead"),
     message,
     ways().includes("self_photo") && h(
@@ -112,7 +111,8 @@ async function selfie(page, leaveBy, show) {
     leaveBy.end();
     fill(
       page,
-      note("bad", `camera.${state}`, `camera.${state}.do`),
+      say(h("h1"), "enrol.live.title"),
+      cameraTrouble(state),
       h(
         "div.stack",
         {},
@@ -202,6 +202,14 @@ function reasons(codes) {
       h("ul", {}, (texts.length ? texts : ["enrol.sharp"]).map((key) => say(h("li"), key))),
     ),
   );
+}
+
+/** Why staff refused the photo: a code of the service, or what they wrote. */
+function rejected(why) {
+  const keys = (text) => [`enrol.because.${text}`, `advice.${text}`].find(known);
+  const line = (text) => (keys(text) ? say(h("li"), keys(text)) : h("li", {}, text));
+  const text = h("div", {}, h("ul", {}, why.map(line)), say(h("p.quiet"), "enrol.rejected.text"));
+  return note("attention", "enrol.rejected", text);
 }
 
 /** Phones take pictures of 10 MB: none of it is needed. Turned upright on the way. */

@@ -57,7 +57,7 @@ export function sessionView({ page }, sessionId) {
         timeline(explanation, { onAppeal }),
       );
     },
-    (error) => fill(place, trouble(error)),
+    (error) => fill(place, say(h("h1"), "history.title"), trouble(error)),
   );
 }
 
@@ -83,7 +83,7 @@ function appealForm(explanation, span, place) {
       await account.ask("POST", "/v1/me/appeals", { json });
       fill(place, note("good", "appeal.sent", "appeal.sent.text"));
     } catch (error) {
-      fill(message, trouble(error));
+      fill(message, trouble(error, { 403: "appeal.too_late", 409: "appeal.conflict" }));
       send.disabled = false;
     }
   };
@@ -129,6 +129,7 @@ function appeal(one) {
     }),
     h("p.quiet", {}, one.text),
     say(h("p"), known(state) ? state : "appeal.state.open"),
-    one.answer && h("p", {}, one.answer),
+    one.answer && h("p", {}, say(h("span.quiet"), "appeal.answer"), " ", one.answer),
+    one.reason && h("p", {}, say(h("span.quiet"), "appeal.reason"), " ", one.reason),
   );
 }

@@ -1,9 +1,10 @@
 // Where the learner stands: progress, lessons, vouchers, certificate.
 
 import { fill, h, icon, ICONS } from "../shared/dom.js";
-import { languageNow, say } from "../shared/i18n.js";
+import { say } from "../shared/i18n.js";
 import { button, note, trouble } from "../shared/parts.js";
 import { account } from "./account.js";
+import { titled } from "./parts.js";
 
 const CATCH_UP_FROM_MS = 10_000; // stretches that were not credited, worth going back for
 
@@ -112,21 +113,6 @@ function lesson(programme, medium, go) {
     start,
     again,
   );
-}
-
-/** A title in the language of the page. */
-export function titled(thing, tag = "strong") {
-  const element = h(tag);
-  const draw = () => {
-    element.textContent = languageNow() === "zh" ? thing.title_zh : thing.title_en;
-  };
-  draw();
-  const redraw = () => {
-    if (element.isConnected) draw();
-    else document.removeEventListener("languagechange", redraw);
-  };
-  document.addEventListener("languagechange", redraw);
-  return element;
 }
 
 function vouchers() {

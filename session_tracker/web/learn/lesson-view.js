@@ -4,7 +4,7 @@ import { fill, h, icon, ICONS } from "../shared/dom.js";
 import { clock, label, say } from "../shared/i18n.js";
 import { button } from "../shared/parts.js";
 import { challengeView } from "./challenge-view.js";
-import { mirror } from "./parts.js";
+import { backLink, mirror, titled } from "./parts.js";
 
 const ACTS = {
   "retry-camera": { key: "app.retry", kind: "main full" },
@@ -14,19 +14,31 @@ const ACTS = {
 };
 const SIGNS = { good: ICONS.ok, attention: ICONS.warn, bad: ICONS.warn };
 
+/** What to know before the camera is opened. */
+export function preparation() {
+  return [
+    backLink(),
+    say(h("h1"), "lesson.prepare"),
+    h("ol.card.steps", {}, [1, 2, 3].map((n) => say(h("li"), `lesson.prepare.${n}`))),
+    say(h("p.quiet.small"), "lesson.prepare.data"),
+  ];
+}
+
 /**
  * Draw the lesson.
  *
  * @param {object} acts   what the buttons do: `toggle`, `back`, `mute`, `end`, `otherWay`, `act(name)`
+ * @param {number} lateS   how late the service shows credited time, in seconds
  * @returns the parts that change, and functions that change them
  */
-export function lessonParts(acts) {
+export function lessonParts(acts, lateS) {
   const video = label(h("video.lesson-video", { playsinline: true }), "aria-label", "lesson.video");
   const toggle = h("button.main.control", { type: "button", onclick: acts.toggle });
   const back = h("button.control", { type: "button", onclick: acts.back }, icon(ICONS.back10));
   const mute = h("button.control", { type: "button", onclick: acts.mute }, icon(ICONS.sound));
   label(back, "aria-label", "lesson.back10");
   label(mute, "aria-label", "lesson.mute");
+  const title = h("div.lesson-title");
   const line = h("progress.lesson-line", { max: 1, value: 0, "aria-hidden": "true" });
   const position = h("span.number.small.quiet");
   const preview = h("div.preview");
@@ -47,15 +59,16 @@ export function lessonParts(acts) {
       h("div.line", {}, line, position),
       h("div.controls", {}, toggle, back, mute),
     ),
+    title,
     h("div.watch", {}, preview, h("div.watch-words", {}, status, action)),
     h(
       "section.card.count",
       {},
       say(h("h2.small.quiet"), "lesson.this"),
       credited,
+      say(h("p.quiet.small"), "lesson.late", { late: { duration: lateS } }),
       course,
       total,
-      say(h("p.quiet.small"), "lesson.steps"),
     ),
     h("p", {}, button("lesson.end", acts.end, { kind: "full" })),
     challenge.place,
@@ -64,6 +77,11 @@ export function lessonParts(acts) {
   return {
     root,
     video,
+
+    /** `medium`: which lesson is shown. */
+    showTitle(medium) {
+      fill(title, titled(medium, "h1"));
+    },
 
     showPreview(stream) {
       fill(preview, stream ? mirror(stream) : icon(ICONS.camera));

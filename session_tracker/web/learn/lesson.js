@@ -4,11 +4,11 @@
 import { BenrenStream, Camera } from "../shared/benren-stream.js";
 import { fill, h } from "../shared/dom.js";
 import { known, say } from "../shared/i18n.js";
-import { button, note, trouble, waiting } from "../shared/parts.js";
+import { button, trouble, waiting } from "../shared/parts.js";
 import { account } from "./account.js";
-import { lessonParts } from "./lesson-view.js";
+import { lessonParts, preparation } from "./lesson-view.js";
 import { overView } from "./over.js";
-import { backLink, otherWay, question, refusal } from "./parts.js";
+import { cameraTrouble, otherWay, question, refusal } from "./parts.js";
 import { Player } from "./player.js";
 import { Session } from "./session.js";
 import { statusOf, troubleOf } from "./status.js";
@@ -60,27 +60,20 @@ class Lesson {
   prepare() {
     const message = h("div", { "aria-live": "polite" });
     const begin = button("lesson.begin", () => this.#begin(message, begin), { kind: "main full" });
-    fill(
-      this.page,
-      backLink(),
-      say(h("h1"), "lesson.prepare"),
-      h("ol.card.steps", {}, [1, 2, 3].map((n) => say(h("li"), `lesson.prepare.${n}`))),
-      say(h("p.quiet.small"), "lesson.prepare.data"),
-      message,
-      begin,
-    );
+    fill(this.page, preparation(), message, begin);
   }
 
   async #begin(message, begin) {
     begin.disabled = true;
-    this.parts ??= lessonParts({
+    const acts = {
       toggle: () => this.#toggle(),
       back: () => this.player.back(10),
       mute: () => this.#mute(),
       end: () => this.#end(),
       otherWay: () => this.#otherWay(),
       act: (name) => this.#act(name),
-    });
+    };
+    this.parts ??= lessonParts(acts, this.programme.shown_late_s);
     this.player ??= new Player(this.parts.video, account.me.learner_id);
     this.player.load(this.media[0]);
     this.player.unlock();
@@ -91,7 +84,7 @@ class Lesson {
     if (!(await this.camera.open())) {
       const { state } = this.camera;
       this.camera.close();
-      fill(message, note("bad", `camera.${state}`, `camera.${state}.do`));
+      fill(message, cameraTrouble(state));
       say(begin, "app.retry");
       begin.disabled = false;
       return;
@@ -149,6 +142,7 @@ class Lesson {
     const { session, camera, player, parts } = this;
     this.stream = new BenrenStream({ grant: session.grant, camera, renew: () => session.renew() });
     fill(this.page, parts.root);
+    parts.showTitle(this.media[0]);
     parts.showPreview(camera.stream);
     this.#on(this.stream, "state", (state) => this.#streamChanged(state));
     this.#on(this.stream, "advice", (code) => this.#advised(code));
@@ -328,6 +322,7 @@ class Lesson {
     this.index += 1;
     if (this.index < this.media.length) {
       const medium = this.media[this.index];
+      this.parts.showTitle(medium);
       this.player.load(medium);
       this.player.from(medium, { goesOn: this.goesOn });
       this.player.want(true);
@@ -363,6 +358,7 @@ class Lesson {
       // Frames go on: the session must not run out while the learner tries again.
       fill(
         this.page,
+        say(h("h1"), "lesson.end"),
         trouble(error),
         button("app.retry", () => this.#finish(), { kind: "main full" }),
       );

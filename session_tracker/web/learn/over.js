@@ -6,6 +6,7 @@ import { button, note } from "../shared/parts.js";
 import { account } from "./account.js";
 
 const GAP_MS = 110_000;
+const ENDED = new Set(["suspended", "closed", "settled"]); // states whose view shows all that was credited
 const GUESSED = new Set(["learner", "expired", "closed"]); // where nothing else explains that no time counts
 
 /**
@@ -18,6 +19,7 @@ const GUESSED = new Set(["learner", "expired", "closed"]); // where nothing else
 export function overView({ page, go, show, session }, { why, view, lostAt }) {
   const known = why === "closed" ? guess(lostAt) : why;
   const some = view.credited_s > 0;
+  const all = ENDED.has(view.state);
   const story = `/history/${encodeURIComponent(session.id)}`;
   fill(
     page,
@@ -28,8 +30,9 @@ export function overView({ page, go, show, session }, { why, view, lostAt }) {
       {},
       some
         ? say(h("p.credited.number"), "over.credited", { time: { duration: view.credited_s } })
-        : say(h("p.big"), "over.none"),
-      !some && GUESSED.has(known) && say(h("p"), "over.none.text"),
+        : all && say(h("p.big"), "over.none"),
+      !some && all && GUESSED.has(known) && say(h("p"), "over.none.text"),
+      (some || !all) && say(h("p"), all ? "over.all" : "over.late"),
       say(h("p.quiet"), "over.total", {
         done: { duration: view.course_credited_s },
         target: { duration: view.target_s },

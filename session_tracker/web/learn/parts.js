@@ -2,7 +2,7 @@
 
 import { Problem } from "../shared/api.js";
 import { h, icon, ICONS } from "../shared/dom.js";
-import { known, label, say } from "../shared/i18n.js";
+import { known, label, languageNow, say } from "../shared/i18n.js";
 import { button, note, trouble } from "../shared/parts.js";
 
 /** A link back to where one came from. */
@@ -69,6 +69,27 @@ export function alone(element) {
     for (const other of stilled) other.inert = false;
     if (focused?.isConnected) focused.focus({ preventScroll: true });
   };
+}
+
+/** A title in the language of the page. */
+export function titled(thing, tag = "strong") {
+  const element = h(tag);
+  const draw = () => {
+    element.textContent = languageNow() === "zh" ? thing.title_zh : thing.title_en;
+  };
+  draw();
+  const redraw = () => {
+    if (element.isConnected) draw();
+    else document.removeEventListener("languagechange", redraw);
+  };
+  document.addEventListener("languagechange", redraw);
+  return element;
+}
+
+/** Why there is no picture, where a button to try again is below. */
+export function cameraTrouble(state) {
+  const itself = state === "busy" || state === "taken"; // in a lesson it would come back by itself
+  return note("bad", `camera.${state}`, itself ? "camera.again.do" : `camera.${state}.do`);
 }
 
 /** The camera's picture as in a mirror. */

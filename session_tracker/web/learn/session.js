@@ -197,8 +197,9 @@ export class Session extends EventTarget {
     try {
       this.#heard(await this.#ask("POST", "/playback", { json: this.#body(now) }));
     } catch (error) {
+      // Where the session has ended its view says how, and shows all that was credited.
+      if (error.status === 409) await this.look();
       this.#failed(error);
-      if (error.status === 409) await this.look(); // the session has ended: the view says how
     }
   }
 

@@ -54,7 +54,7 @@ async function show() {
       bar(null);
       return signIn(note("bad", "key.wrong"));
     }
-    fill(place, trouble(error));
+    fill(place, say(h("h1"), "app.title"), trouble(error));
   }
   if (mine === shown) page.focus({ preventScroll: true });
   return undefined;

@@ -25,6 +25,7 @@ export async function registrationsView(page, go, state = "waiting") {
   const again = () => registrationsView(page, go, state);
   fill(
     page,
+    say(h("h1.only-read"), "tab.registrations"),
     h("div.row.filters", { role: "group" }, tabs),
     state === "faces" ? say(h("p"), "reg.faces.lead") : null,
     learners.length
@@ -54,7 +55,7 @@ function card(one, again) {
       ["reg.business", one.business_ref],
       ["reg.category", word("category", one.category)],
       ["reg.track", word("track", one.track)],
-      registration.reasons.length > 0 && ["reg.why", registration.reasons.join("; ")],
+      registration.reasons.length > 0 && ["reg.why", registration.reasons.map((why) => h("p", {}, word("cause", why)))],
     ]),
     reveal(one),
     registration.state === "waiting" || one.face_waits ? decision(one, again) : null,
@@ -152,6 +153,7 @@ export async function trailView(page) {
   const { looks } = await call("GET", "/v1/staff/trail?limit=200");
   fill(
     page,
+    say(h("h1"), "tab.trail"),
     say(h("p"), "trail.lead"),
     looks.length
       ? h(

@@ -31,6 +31,7 @@ export async function listView(page, go, filter = "open") {
   const shown = reviews.filter(FILTERS[filter] ?? FILTERS.open);
   fill(
     page,
+    say(h("h1.only-read"), "tab.reviews"),
     h("div.row.filters", { role: "group" }, tabs),
     shown.length ? h("ul.cases", {}, shown.map(entry)) : say(h("p.quiet"), "list.none"),
   );

@@ -10,8 +10,11 @@ addWords({
     "app.out": "退出",
     "error.unreachable": "网络不通，请稍后再试。",
     "error.busy": "服务繁忙，请稍后再试。",
+    "error.fault": "系统出错，请稍后再试。",
     "error.other": "没有成功：{detail}",
     "error.notAllowed": "您的密钥没有这项权限。",
+    "problem.another_reviewer":
+      "这一案要由另一位审核员决定：不能决定自己提出的案件和对自己决定的申诉；需要两人时，一人不能同意两次。",
     "key.title": "工作人员登录",
     "key.lead": "请粘贴您本人的访问密钥。您看过什么、决定了什么，都会以密钥的名字记录。",
     "key.label": "访问密钥",
@@ -129,8 +132,11 @@ addWords({
     "app.out": "Sign out",
     "error.unreachable": "The network is away. Please try again later.",
     "error.busy": "The service is busy. Please try again later.",
+    "error.fault": "Something is wrong with the service. Please try again later.",
     "error.other": "That did not work: {detail}",
     "error.notAllowed": "Your key does not open this.",
+    "problem.another_reviewer":
+      "Another reviewer has to decide this: nobody decides what he raised himself or an appeal against his own decision, or agrees twice where two are needed.",
     "key.title": "Sign in, staff",
     "key.lead":
       "Paste the access key that is yours. What you look at and decide is recorded under its name.",

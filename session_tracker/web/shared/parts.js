@@ -1,5 +1,5 @@
 // Pieces that the pages share. Whoever uses them has the words: `app.loading`, `error.unreachable`,
-// `error.busy` and `error.other` (with `{detail}`).
+// `error.busy`, `error.fault` and `error.other` (with `{detail}`).
 
 import { Problem } from "./api.js";
 import { h, icon, ICONS } from "./dom.js";
@@ -41,6 +41,7 @@ export function trouble(error, known = {}) {
   if (known[error.status]) return note("attention", known[error.status]);
   if (told(`problem.${error.code}`)) return note("attention", `problem.${error.code}`);
   if (error.status === 429 || error.status === 503) return note("attention", "error.busy");
+  if (error.status >= 500) return note("attention", "error.fault");
   const detail = [error.message, error.remedy].filter(Boolean).join(" ");
   return note("bad", "error.other", null, { detail });
 }

@@ -390,7 +390,7 @@ async def test_a_confirmed_hit_refuses_the_enrolment(studio: Studio, twins: Twin
         review.id, actor="li", ruling=Ruling.UPHELD, reason="the same man"
     )
     assert await credited(studio) == 0
-    with pytest.raises(EnrolmentRefused, match="same face"):
+    with pytest.raises(EnrolmentRefused, match="same_face"):
         await studio.open()
 
 
