@@ -151,6 +151,21 @@ class Casework:
             data={"actor": actor, "reason_sha256": sealed.sha256},
             keep=lambda tx, key: sealed.keep(tx, session_id, key),
         )
+    async def refuse_face(
+        self, learner_id: str, version: int, *, actor: str, reasons: Sequence[str]
+    ) -> None:
+        """Refuse one enrolled face, end what runs with it, and settle anew what it earned.
+
+        Raises NotFound.
+        """
+        whole = await self._office.refuse_face(learner_id, version, actor=actor, reasons=reasons)
+        await self._stage.end_all(
+            lambda record: (
+                record.learner_id == learner_id and (whole or record.template_version == version)
+            )
+        )
+        await self._stage.grading.grade_all(learner_id)
+
 
     # --- carrying out ----------------------------------------------------------------------
 
@@ -163,23 +178,21 @@ class Casework:
                 data={"review": review.id, "actors": [vote.actor for vote in review.votes]},
             )
         else:
-            if review.ruling is Ruling.UPHELD:
-                await self._refuse_face(review)
-            await self._stage.grading.grade_all(review.learner_id)
+            await self._carry_out_enrolment(review)
         await self.reviews.mark_applied(review.id)
 
-    async def _refuse_face(self, review: Review) -> None:
-        """Refuse the very face that was asked about, and end what runs with it."""
-        learner_id, version = review.learner_id, review.template_version
-        if version is None:
+    async def _carry_out_enrolment(self, review: Review) -> None:
+        """Refuse the very face that was asked about, or let it count."""
+        if review.ruling is not Ruling.UPHELD:
+            await self._stage.grading.grade_all(review.learner_id)
+            return
+        if review.template_version is None:
             raise NotFound(f"The review {review.id} names no enrolled face.")
-        whole = await self._office.refuse_face(
-            learner_id, version, actor=review.votes[-1].actor, reasons=[SAME_FACE]
-        )
-        await self._stage.end_all(
-            lambda record: (
-                record.learner_id == learner_id and (whole or record.template_version == version)
-            )
+        await self.refuse_face(
+            review.learner_id,
+            review.template_version,
+            actor=review.votes[-1].actor,
+            reasons=[SAME_FACE],
         )
 
     async def _answered_for(self, session_id: str) -> Intervals:
