@@ -5,6 +5,7 @@ Credit follows by derivation only: a decision adds `Granted` and `Upheld` facts,
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -30,7 +31,7 @@ from session_tracker.staff_words import IN_WORDS
 from session_tracker.stage import Stage
 from session_tracker.store import sessions as rows
 from session_tracker.turns import unknown_session
-from verifier.errors import BenrenError, NotFound
+from verifier.errors import NotFound
 
 SAME_FACE: Final = "the same face is enrolled under another account of the business"
 _log = logging.getLogger("benren.tracker")
@@ -60,10 +61,7 @@ class Casework:
     async def take_up(self) -> None:
         """Carry out decisions that were stored before a crash and not carried out."""
         for review in await self.reviews.unapplied():
-            try:
-                await self._carry_out(review)
-            except BenrenError:
-                _log.exception("the decision of %s could not be carried out yet", review.id)
+            await self._see_to(review)
 
     async def appeal(
         self, learner_id: str, session_id: str, *, start: int, end: int, text: str
@@ -113,8 +111,9 @@ class Casework:
     ) -> Review:
         """Take in a reviewer's decision; carry it out where nobody else has to agree.
 
-        Raises NotFound, BadRequest, Conflict where it is decided, Refused where this reviewer may
-        not decide it.
+        Once stored it stands, and what cannot be carried out at once is as soon as it can. Raises
+        NotFound, BadRequest, Conflict where it is decided, Refused where this reviewer may not
+        decide it.
         """
         found = await self.reviews.get(review_id)
         policy = await self._policy(found)
@@ -130,7 +129,7 @@ class Casework:
             barred=await self.reviews.judges_of(found),
         )
         if after.state is ReviewState.DECIDED:
-            await self._carry_out(after)
+            await self._see_to(after)
         return after
 
     async def supervise(
@@ -151,6 +150,7 @@ class Casework:
             data={"actor": actor, "reason_sha256": sealed.sha256},
             keep=lambda tx, key: sealed.keep(tx, session_id, key),
         )
+
     async def refuse_face(
         self, learner_id: str, version: int, *, actor: str, reasons: Sequence[str]
     ) -> None:
@@ -166,8 +166,26 @@ class Casework:
         )
         await self._stage.grading.grade_all(learner_id)
 
-
     # --- carrying out ----------------------------------------------------------------------
+
+    async def _see_to(self, review: Review) -> None:
+        """Carry a decision out now, or in the background until it is done."""
+        try:
+            await self._carry_out(review)
+        except Exception:  # noqa: BLE001 - whatever it is, the decision is stored and stands
+            _log.exception("the decision of %s could not be carried out yet", review.id)
+            self._pursue(review)
+        except asyncio.CancelledError:
+            self._pursue(review)
+            raise
+
+    def _pursue(self, review: Review) -> None:
+        async def again() -> None:
+            # The learner's records may have been removed meanwhile, and the review with them.
+            if any(one.id == review.id for one in await self.reviews.unapplied()):
+                await self._carry_out(review)
+
+        self._stage.scheduler.pursue(f"carrying out {review.id}", again)
 
     async def _carry_out(self, review: Review) -> None:
         if review.session_id is not None:

@@ -262,7 +262,7 @@ class Registry:
             return await rows.count_faces(connection)
 
     async def is_held(self, template: Template) -> bool:
-        """Tell whether a review about this face is undecided: credit under it is provisional."""
+        """Tell whether a review holds this face: credit under it is provisional."""
         async with self._database.read() as connection:
             return template.version in await read_held_templates(connection, template.learner_id)
 
