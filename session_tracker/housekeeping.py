@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import case, delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker.enrolment import CONSENT_PURPOSE
@@ -22,6 +22,7 @@ from session_tracker.policy import Policy
 from session_tracker.programmes import Programmes
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
+from session_tracker.store.certificates import HOURS_VOID
 from session_tracker.store.schema import (
     certificates,
     consents,
@@ -190,16 +191,15 @@ class Housekeeping:
             & (sessions.c.course == enrolments.c.course)
         )
         last = select(func.max(func.coalesce(sessions.c.closed_ms, sessions.c.opened_ms)))
-        paper = select(func.max(certificates.c.issued_ms)).where(
+        papers = (
             certificates.c.learner_id == enrolments.c.learner_id,
             certificates.c.programme == enrolments.c.programme,
             certificates.c.course == enrolments.c.course,
-            certificates.c.revoked_ms.is_(None),
         )
         query = select(
             enrolments,
             last.where(this).scalar_subquery().label("last_ms"),
-            paper.scalar_subquery().label("certified_ms"),
+            case((holds, first.scalar_subquery())).label("certified_ms"),
         ).where(enrolments.c.learner_id.in_(ids))
         found: dict[str, list[CourseStanding]] = {}
         for row in await connection.execute(query):
@@ -210,6 +210,10 @@ class Housekeeping:
             )
             found.setdefault(row.learner_id, []).append(standing)
         return found
+        # As `store.certificates.Standing.since_ms`, where one holds.
+        holds = exists().where(*papers, certificates.c.revoked_ms.is_(None))
+        borne = func.coalesce(certificates.c.revoked_reason, "") != HOURS_VOID
+        first = select(func.min(certificates.c.issued_ms)).where(*papers, borne)
 
     async def _due_persons(self) -> list[str]:
         """Name whose records have been kept for their years, since the last thing that happened."""

@@ -135,12 +135,12 @@ def _to_course(row: Any) -> Course:
 
 
 async def certified_ms(connection: AsyncConnection, course: Course) -> int | None:
-    """Tell when the course's certificate was issued, UTC ms, also where it was revoked for good.
+    """Tell since when the course has been certified, UTC ms, also where it was revoked for good.
 
-    None where one may still be issued.
+    One that was issued anew for its name counts from the first. None where one may still be issued.
     """
     standing = await read_standing(connection, course)
-    return None if standing is None else standing.issued_ms
+    return None if standing is None else standing.since_ms
 
 
 async def read_registration(connection: AsyncConnection, learner_id: str) -> Registration | None:

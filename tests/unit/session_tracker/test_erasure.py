@@ -16,6 +16,7 @@ from session_tracker.policy import Provenance, load_policy
 from session_tracker.review import Ruling
 from session_tracker.signin import SignedOut
 from session_tracker.staff_words import digest
+from session_tracker.store.certificates import NAME_CORRECTED
 from session_tracker.store.schema import metadata, presence_runs
 from session_tracker.store.testing import tamper
 from session_tracker.testing import Studio
@@ -262,6 +263,20 @@ async def test_a_withdrawn_consent_erases_with_the_next_round(studio: Studio) ->
     assert (await lesson.view()).state in ("closed", "settled")
     swept = await studio.service.keep_house()
     assert swept.templates_of == (studio.learner_id,)
+
+
+async def test_a_corrected_name_keeps_no_face_longer(studio: Studio) -> None:
+    """The course ended with its first certificate: another paper is no other end."""
+    lesson = await studio.open()
+    await lesson.watch(600)
+    number = (await lesson.close()).certificate
+    assert number is not None
+    studio.clock.advance(20 * DAY)
+    await studio.service.settled()
+    await studio.service.revoke_certificate(number, reason=NAME_CORRECTED)
+    studio.clock.advance(14 * DAY)
+    await studio.service.settled()
+    assert (await studio.service.registry.template(studio.learner_id)).blob is None
 
 
 async def test_names_go_after_the_years_that_records_are_kept(studio: Studio) -> None:
