@@ -125,10 +125,16 @@ class BenrenClient:
         body = {"template": _base64(template), "provenance": provenance}
         return await self._tracker.ask("PUT", f"/v1/learners/{learner_id}/template", body)
 
-    async def confirm_template(self, learner_id: str, *, reason: str) -> dict[str, Any]:
-        """Say that staff, or a match with the ID photo, confirmed the enrolment."""
+    async def confirm_template(
+        self, learner_id: str, *, reason: str, template_version: int | None = None
+    ) -> dict[str, Any]:
+        """Say that staff, or a match with the ID photo, confirmed an enrolment.
+
+        Of the newest face, or of `template_version`, also where it was replaced since.
+        """
         path = f"/v1/learners/{learner_id}/template/confirm"
-        return await self._tracker.ask("POST", path, {"reason": reason})
+        body = {"reason": reason, "template_version": template_version}
+        return await self._tracker.ask("POST", path, body)
 
     async def invite(self, learner_id: str) -> Invited:
         """Have a link and a code made for the learner's page; earlier ones are void then."""

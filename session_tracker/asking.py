@@ -34,10 +34,14 @@ class Asking:
         self._sink = sink
 
     async def carry_out(self, live: Live, asked: Asked) -> None:
-        """Have a check made; a verifier that fails twice is a fault of the service."""
-        began = self._turns.axis.now()
+        """Have a check made; a verifier that fails twice is a fault of the service.
+
+        So is a challenge for which the stream is gone; a silent check is asked for again.
+        """
+        began = max(self._turns.axis.now(), asked.shown_at)
         stream_id = live.stream_id
         if stream_id is None:
+            await self._not_shown(live, asked, began)
             return
         not_before = None if asked.not_before is None else self._turns.axis.stamp(asked.not_before)
         request = CheckRequest(
@@ -63,16 +67,26 @@ class Asking:
             except StreamGone:
                 if live.stream_id == stream_id:
                     live.stream_id = None
+                await self._not_shown(live, asked, began)
                 return
             except (BenrenError, TimeoutError) as error:
                 _log.warning("check %s, attempt %d: %r", asked.check_id, attempt, error)
             else:
                 return
         async with self._turns.fresh(live):
-            turn = self._turns.turn(live)
-            key = f"fault:{asked.check_id}"
-            turn.take(SystemFault(key=key, t=began, end=turn.now))
-            await self._turns.commit(live, turn)
+            await self._fail(live, asked, began)
+
+    async def _not_shown(self, live: Live, asked: Asked, began: int) -> None:
+        """Take a challenge back for which there is no stream, unless another took its place."""
+        async with self._turns.fresh(live):
+            if asked.turns and live.machine.challenged_at == asked.shown_at:
+                await self._fail(live, asked, began)
+
+    async def _fail(self, live: Live, asked: Asked, began: int) -> None:
+        """Note that the service could not make a check."""
+        turn = self._turns.turn(live)
+        turn.take(SystemFault(key=f"fault:{asked.check_id}", t=began, end=max(turn.now, began)))
+        await self._turns.commit(live, turn)
 
     async def _handed_over(self, live: Live, event: StreamEvent) -> None:
         """See to it that the event of a check is taken in, after those before it."""

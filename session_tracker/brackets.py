@@ -11,7 +11,8 @@ the next pass B is verified where B is at most `max_gap_s` later and none of the
 - a *suspicion* (failed identity sample) that no check cleared. A check clears it if it passed on
   frames of the sample's own track, none older than the sample, within `suspicion_s`;
 - a *challenge*: it is a cue, so a pass of it says nothing about the time before it was shown; the
-  frame just before, where that matched, is a pass of its own, from which the player stood still;
+  frame just before, where that matched, is a pass of its own, from which the player stood still.
+  One that a fault of ours ended, unanswered, is a fault of ours and held against nobody;
 - a *system fault*, or a *pause* that the tracker ordered because of what it saw;
 - an *absence*: frames arrived and showed no face for `absent_s`;
 - a stretch *without evidence*: a sample or check without evidence with no pass for more than
@@ -42,10 +43,12 @@ from session_tracker.events import (
     PauseReason,
     Playback,
     Presence,
+    Resumed,
     SystemFault,
     VoidReason,
 )
 from session_tracker.intervals import Interval, Intervals, union
+from session_tracker.lost_challenges import lost_challenges
 from session_tracker.policy import Policy
 
 Labelled: TypeAlias = tuple[int, int, VoidReason]
@@ -95,29 +98,28 @@ def verify(facts: Sequence[Fact], policy: Policy, *, wall: Interval, closed: boo
     against = _Against(inside, looked, policy)
     passes = against.surviving(_passes(looked))
     tail = VoidReason.AFTER_LAST_PASS if closed else VoidReason.PENDING
+    begun = min((f.t for f in inside if isinstance(f, Resumed)), default=wall[1])
     if not passes:
         reason = against.decisive(wall[0], wall[1]) or VoidReason.BEFORE_FIRST_PASS
-        return Verified(verified=(), unverified=_labelled(wall[0], wall[1], reason))
+        return Verified(verified=(), unverified=_labelled(wall[0], wall[1], reason, begun))
     first, last = passes[0], passes[-1]
     verified: list[Interval] = []
-    unverified = list(
-        _labelled(
-            wall[0],
-            first.t,
-            against.decisive(wall[0] - 1, first.t) or VoidReason.BEFORE_FIRST_PASS,
-        )
-    )
+    head = against.decisive(wall[0] - 1, first.t) or VoidReason.BEFORE_FIRST_PASS
+    unverified = list(_labelled(wall[0], first.t, head, begun))
     for a, b in pairwise(passes):
         reason_ab = against.between(a, b)
         if reason_ab is None:
             verified.append((a.t, b.t))
         else:
-            unverified.append((a.t, b.t, reason_ab))
-    unverified += _labelled(last.t, wall[1], against.after(last, wall[1]) or tail)
+            unverified += _labelled(a.t, b.t, reason_ab, begun)
+    unverified += _labelled(last.t, wall[1], against.after(last, wall[1]) or tail, begun)
     return Verified(verified=union(verified), unverified=tuple(unverified))
 
 
-def _labelled(start: int, end: int, reason: VoidReason) -> tuple[Labelled, ...]:
+def _labelled(start: int, end: int, reason: VoidReason, begun: int) -> tuple[Labelled, ...]:
+    """Give time its reason; by faults from before the lesson `begun` no study time was lost."""
+    if reason is VoidReason.SYSTEM_ERROR and end <= begun:
+        reason = VoidReason.NOT_PLAYING
     return ((start, end, reason),) if start < end else ()
 
 
@@ -148,7 +150,10 @@ class _Against:
         clearing = [f for f in looked if isinstance(f, Check) and f.outcome is Outcome.PASS]
         samples = [f for f in failed if isinstance(f, Identity)]
         self._suspicions = sorted(self._uncleared(samples, clearing), key=lambda s: s[0])
-        self._cues = sorted(self._unproven(facts))
+        # What a review may credit is the lightest: nobody is paid for a challenge he let go by.
+        self._cues = sorted(
+            self._unproven(facts), key=lambda cue: (cue[1] is VoidReason.SYSTEM_ERROR, cue[0])
+        )
         self._faults = sorted((f.t, max(f.end, f.t)) for f in facts if isinstance(f, SystemFault))
         self._pauses = sorted(
             (f.t, BREAKING_PAUSES[f.reason])
@@ -195,11 +200,14 @@ class _Against:
     def _unproven(self, facts: Sequence[Fact]) -> Iterable[tuple[int, VoidReason]]:
         """List challenges that say nothing for the time before them, and why."""
         answers = {f.asked: f for f in facts if isinstance(f, Check) and f.active}
+        lost = lost_challenges(facts)
         for f in facts:
             if not isinstance(f, Challenged):
                 continue
             answer = answers.get(f.t)
-            if answer is None or answer.outcome is not Outcome.PASS:
+            if f.t in lost:
+                yield f.t, VoidReason.SYSTEM_ERROR
+            elif answer is None or answer.outcome is not Outcome.PASS:
                 yield f.t, VoidReason.UNANSWERED
             else:
                 yield f.t, VoidReason.NOT_PLAYING if answer.before else VoidReason.NO_EVIDENCE

@@ -5,6 +5,7 @@ Credit follows by derivation only: a decision adds `Granted` and `Upheld` facts,
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -34,7 +35,7 @@ from session_tracker.stage import Stage
 from session_tracker.store import sessions as rows
 from session_tracker.store.writer import Transaction
 from session_tracker.turns import unknown_session
-from verifier.errors import BenrenError, NotFound, Refused
+from verifier.errors import NotFound, Refused
 
 ENDED: Final = "ended_by_staff"
 """Kind of the entry that says who of staff ended a session, with a digest of why."""
@@ -66,10 +67,7 @@ class Casework:
     async def take_up(self) -> None:
         """Carry out decisions that were stored before a crash and not carried out."""
         for review in await self.reviews.unapplied():
-            try:
-                await self._carry_out(review)
-            except BenrenError:
-                _log.exception("the decision of %s could not be carried out yet", review.id)
+            await self._see_to(review)
 
     async def appeal(
         self, learner_id: str, session_id: str, *, start: int, end: int, text: str
@@ -119,8 +117,9 @@ class Casework:
     ) -> Review:
         """Take in a reviewer's decision; carry it out where nobody else has to agree.
 
-        Raises NotFound, BadRequest, Conflict where it is decided, Refused where this reviewer may
-        not decide it.
+        Once stored it stands, and what cannot be carried out at once is as soon as it can. Raises
+        NotFound, BadRequest, Conflict where it is decided, Refused where this reviewer may not
+        decide it.
         """
         found = await self.reviews.get(review_id)
         policy = await self._policy(found)
@@ -136,7 +135,7 @@ class Casework:
             barred=await self.reviews.judges_of(found),
         )
         if after.state is ReviewState.DECIDED:
-            await self._carry_out(after)
+            await self._see_to(after)
         return after
 
     async def supervise(
@@ -196,7 +195,41 @@ class Casework:
                 await turns.commit(live, turn, before)
         await self._stage.settle(live)
 
+    async def refuse_face(
+        self, learner_id: str, version: int, *, actor: str, reasons: Sequence[str]
+    ) -> None:
+        """Refuse one enrolled face, end what runs with it, and settle anew what it earned.
+
+        Raises NotFound.
+        """
+        whole = await self._office.refuse_face(learner_id, version, actor=actor, reasons=reasons)
+        await self._stage.end_all(
+            lambda record: (
+                record.learner_id == learner_id and (whole or record.template_version == version)
+            )
+        )
+        await self._stage.grading.grade_all(learner_id)
+
     # --- carrying out ----------------------------------------------------------------------
+
+    async def _see_to(self, review: Review) -> None:
+        """Carry a decision out now, or in the background until it is done."""
+        try:
+            await self._carry_out(review)
+        except Exception:  # noqa: BLE001 - whatever it is, the decision is stored and stands
+            _log.exception("the decision of %s could not be carried out yet", review.id)
+            self._pursue(review)
+        except asyncio.CancelledError:
+            self._pursue(review)
+            raise
+
+    def _pursue(self, review: Review) -> None:
+        async def again() -> None:
+            # The learner's records may have been removed meanwhile, and the review with them.
+            if any(one.id == review.id for one in await self.reviews.unapplied()):
+                await self._carry_out(review)
+
+        self._stage.scheduler.pursue(f"carrying out {review.id}", again)
 
     async def _carry_out(self, review: Review) -> None:
         if review.session_id is not None:
@@ -207,23 +240,21 @@ class Casework:
                 data={"review": review.id, "actors": [vote.actor for vote in review.votes]},
             )
         else:
-            if review.ruling is Ruling.UPHELD:
-                await self._refuse_face(review)
-            await self._stage.grading.grade_all(review.learner_id)
+            await self._carry_out_enrolment(review)
         await self.reviews.mark_applied(review.id)
 
-    async def _refuse_face(self, review: Review) -> None:
-        """Refuse the very face that was asked about, and end what runs with it."""
-        learner_id, version = review.learner_id, review.template_version
-        if version is None:
+    async def _carry_out_enrolment(self, review: Review) -> None:
+        """Refuse the very face that was asked about, or let it count."""
+        if review.ruling is not Ruling.UPHELD:
+            await self._stage.grading.grade_all(review.learner_id)
+            return
+        if review.template_version is None:
             raise NotFound(f"The review {review.id} names no enrolled face.")
-        whole = await self._office.refuse_face(
-            learner_id, version, actor=review.votes[-1].actor, reasons=[SAME_FACE]
-        )
-        await self._stage.end_all(
-            lambda record: (
-                record.learner_id == learner_id and (whole or record.template_version == version)
-            )
+        await self.refuse_face(
+            review.learner_id,
+            review.template_version,
+            actor=review.votes[-1].actor,
+            reasons=[SAME_FACE],
         )
 
     async def _answered_for(self, session_id: str) -> Intervals:

@@ -89,6 +89,7 @@ class SessionCredit:
     """When it was closed, or the `now` it was derived at."""
     closed: bool
     provisional: bool
+    """Whether some of its credit rests on nothing but a face that nobody has confirmed."""
     verified: Intervals
     """By face, before playing, media and cap are looked at; credited by face is part of it."""
     credited: tuple[CreditedInterval, ...]
@@ -169,7 +170,7 @@ class LearnerCredit:
     @property
     def final(self) -> bool:
         """Whether nothing of it is pending or provisional, as a certificate needs."""
-        return self.pending_ms == 0 and self.provisional_s == 0
+        return self.pending_ms == 0 and not any(s.provisional for s in self.sessions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,11 @@ class _Session:
     begun: int
     """The first `Resumed`, from which on it holds the lease; the end where it never ran."""
     closed: bool
+
+    @property
+    def waits(self) -> bool:
+        """Whether what the face alone vouches for waits: of a refused one there is nothing."""
+        return self.given.provisional and not self.given.refused
 
 
 def derive(
@@ -258,7 +264,7 @@ def _derived(
     drafts = [_draft(i, known, by_player, policy) for i in range(len(known))]
     shares = past.shares.copy()
     for piece in sorted((p for d in drafts for p in d.slices), key=lambda p: (p.start, p.session)):
-        shares.take(piece, provisional=known[piece.session].given.provisional)
+        shares.take(piece)
     done = [draft.finish(shares.credited[i], shares.refused[i]) for i, draft in enumerate(drafts)]
     return done, shares, high
 
@@ -308,14 +314,16 @@ class _Draft:
         """Give every instant that was not credited its one reason."""
         start, end = self.session.wall
         given = union((c.start, c.end) for c in credited)
+        typed = tuple(i for c in credited for i in self._typed(c))
+        by_face = any(i.evidence is EvidenceType.FACE for i in typed)
         return SessionCredit(
             session_id=self.session.given.session_id,
             start=start,
             end=end,
             closed=self.session.closed,
-            provisional=self.session.given.provisional,
+            provisional=self.session.waits and by_face,
             verified=self.seen.verified,
-            credited=tuple(i for c in credited for i in self._typed(c)),
+            credited=typed,
             void=partition(
                 subtract(union([self.session.wall]), given),
                 self._reasons(refused),
@@ -334,11 +342,10 @@ class _Draft:
     def _typed(self, c: Slice) -> Iterable[CreditedInterval]:
         left: Intervals = ((c.start, c.end),)
         pieces: list[tuple[Interval, EvidenceType]] = []
-        for evidence, where in (
-            (EvidenceType.FACE, self.seen.verified),
-            (EvidenceType.SUPERVISED, self.supervised),
-            (EvidenceType.GRANTED, self.granted),
-        ):
+        face = (EvidenceType.FACE, self.seen.verified)
+        people = (EvidenceType.SUPERVISED, self.supervised), (EvidenceType.GRANTED, self.granted)
+        # What somebody has answered for does not wait for the face to be confirmed.
+        for evidence, where in (*people, face) if self.session.waits else (face, *people):
             pieces += ((i, evidence) for i in intersect(left, where))
             left = subtract(left, where)
         for (start, end), evidence in sorted(pieces):
@@ -403,11 +410,16 @@ def _draft(
     counts = union((*seen.verified, *supervised, *granted))
     counts = subtract(counts, union((*later, *((s, e) for s, e, _ in still))))
     player = by_player[session.given.session_id]
+    parts: list[tuple[bool, Intervals]] = [(False, counts)]
+    if session.waits:
+        sure = union((*supervised, *granted))
+        parts = [(False, intersect(counts, sure)), (True, subtract(counts, sure))]
     slices = tuple(
-        Slice(start, end, index, s.media_id, s.media_ms + start - s.start)
+        Slice(start, end, index, s.media_id, s.media_ms + start - s.start, waits)
         for s in player.stretches
         if s.void is None
-        for start, end in intersect(((s.start, s.end),), counts)
+        for waits, where in parts
+        for start, end in intersect(((s.start, s.end),), where)
     )
     parallel = intersect(later, union([wall]))
     moved = union((s.start, s.end) for s in player.stretches if s.void is None)

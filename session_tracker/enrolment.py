@@ -269,41 +269,44 @@ class Registry:
             return await connection.scalar(query) is not None
 
     async def is_held(self, template: Template) -> bool:
-        """Tell whether a review about this face is undecided: credit under it is provisional."""
+        """Tell whether a review holds this face: credit under it is provisional."""
         async with self._database.read() as connection:
             return template.version in await read_held_templates(connection, template.learner_id)
 
     async def confirm_template(
         self, learner_id: str, *, reason: str, actor: str = "", version: int | None = None
     ) -> Template:
-        """Note that staff, or a match with the ID photo, confirmed the newest template.
+        """Note that staff, or a match with the ID photo, confirmed a template; twice is once.
 
-        Raises NotFound, Conflict where another one than `version` was enrolled since.
+        Without a `version` it is the newest. An older one, or one that is erased, may be named:
+        what was earned under it waits for nothing else. Raises NotFound, Conflict where staff
+        refused it.
         """
         now = self._clock.stamp().utc_ms
         sealed = await self.staff_words.seal(learner_id, reason)
 
-        async def job(tx: Transaction) -> None:
-            found = await rows.read_template(tx.connection, learner_id)
+        async def job(tx: Transaction) -> Template:
+            found = await rows.read_template(tx.connection, learner_id, version)
             if found is None:
-                raise no_template(learner_id)
-            require_newest(version, found.version)
+                raise no_template(learner_id, version)
+            if found.version in await rows.read_refused(tx.connection, learner_id):
+                raise Conflict(
+                    f"The enrolled face (version {found.version}) was refused.",
+                    remedy="Have the learner enrol again; then confirm that face.",
+                )
             if found.confirmed_ms is not None:
-                return
-            await tx.connection.execute(
-                update(templates)
-                .where(templates.c.learner_id == learner_id, templates.c.version == found.version)
-                .values(confirmed_ms=now)
-            )
+                return found
+            this = templates.c.learner_id == learner_id, templates.c.version == found.version
+            await tx.connection.execute(update(templates).where(*this).values(confirmed_ms=now))
             data = {"version": found.version, "actor": actor, "reason_sha256": sealed.sha256}
             key = f"template_confirmed:{found.version}"
             await tx.append(
                 [_entry(learner_id, key, "template_confirmed", now, data, reason=IN_WORDS)]
             )
             await sealed.keep(tx, learner_id, key)
+            return replace(found, confirmed_ms=now)
 
-        await self._database.write(job)
-        return await self.template(learner_id)
+        return await self._database.write(job)
 
     async def consent_in_force(self, learner_id: str) -> Consent | None:
         """Give the learner's newest consent to face verification that was not withdrawn."""
@@ -414,9 +417,10 @@ def require_newest(looked_at: int | None, newest: int) -> None:
         )
 
 
-def no_template(learner_id: str) -> FaceNeeded:
-    """Say that the learner has no face enrolled."""
+def no_template(learner_id: str, version: int | None = None) -> FaceNeeded:
+    """Say that the learner has no face enrolled, or not this one."""
+    which = "No face" if version is None else f"No face of version {version}"
     return FaceNeeded(
-        f"No face is enrolled for {learner_id}.",
+        f"{which} is enrolled for {learner_id}.",
         remedy="Enrol one with PUT /v1/learners/{id}/template.",
     )

@@ -8,11 +8,12 @@ its way to a signed head: that it happened, when, and what was there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Table, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker import ledger
 from session_tracker.learner_keys import LearnerKeys, Realm
@@ -48,6 +49,8 @@ from verifier.keys import KeyRing
 FORMAT: Final = "benren-erasure-1"
 BIOMETRICS: Final = "biometrics_erased"
 PERSON: Final = "person_erased"
+Due: TypeAlias = Callable[[AsyncConnection], Awaitable[str | None]]
+"""Says, by what the database holds now, why a learner's face may no longer be kept; or None."""
 _NOTHING: Final = Context(policy="", models={}, profile="")
 
 
@@ -80,16 +83,41 @@ class Erasure:
         of what somebody wrote, `words`, a digest is all that is kept.
         """
         await self._require(learner_id)
+        return await self._biometrics(learner_id, actor=actor, cause=cause, words=words)
+
+    async def biometrics_if_due(self, learner_id: str, due: Due, *, actor: str) -> Erased | None:
+        """Erase as `biometrics` does where `due` names a cause; None where it names none.
+
+        It is asked in the transaction that takes the templates away: what began before that, it
+        sees, and nothing begins with them after that.
+        """
+        now = self._clock.stamp().utc_ms
+
+        async def job(tx: Transaction) -> tuple[str, int] | None:
+            cause = await due(tx.connection)
+            return None if cause is None else (cause, await _empty(tx, learner_id, now))
+
+        taken = await self._database.write(job)
+        if taken is None:
+            return None
+        return await self._biometrics(learner_id, actor=actor, cause=taken[0], taken=taken[1])
+
+    async def unfinished(self) -> tuple[str, ...]:
+        """Name learners whose templates were taken away and whose key could not be destroyed."""
+        async with self._database.read() as connection:
+            erased = (await rows.erasures(connection))[Realm.FACE]
+            old = await self._keys.older(Realm.FACE, erased)
+            return tuple([one for one in old if not await rows.has_face(connection, one)])
+
+    async def _biometrics(
+        self, learner_id: str, *, actor: str, cause: str, words: str = "", taken: int = 0
+    ) -> Erased:
+        """Destroy the key, then what lay under it; `taken` templates are emptied already."""
         gone = await self._keys.destroy(learner_id, Realm.FACE)
         now = self._clock.stamp().utc_ms
 
         async def job(tx: Transaction) -> tuple[int, int, int]:
-            there = templates.c.learner_id == learner_id
-            stored = there & templates.c.blob.is_not(None)
-            query = select(func.count()).select_from(templates).where(stored)
-            count = int(await tx.connection.scalar(query) or 0)
-            changed = update(templates).where(stored).values(blob=None, erased_ms=now)
-            await tx.connection.execute(changed)
+            count = taken + await _empty(tx, learner_id, now)
             shown = delete(pictures).where(pictures.c.learner_id == learner_id)
             shown_count = (await tx.connection.execute(shown)).rowcount
             prints = delete(frame_fingerprints).where(frame_fingerprints.c.learner_id == learner_id)
@@ -187,6 +215,13 @@ class Erasure:
             "path": [step.hex() for step in path],
             "head": head.as_json(),
         }
+
+
+async def _empty(tx: Transaction, learner_id: str, now: int) -> int:
+    """Empty every template of a learner; give how many there were."""
+    stored = (templates.c.learner_id == learner_id) & templates.c.blob.is_not(None)
+    changed = update(templates).where(stored).values(blob=None, erased_ms=now)
+    return (await tx.connection.execute(changed)).rowcount
 
 
 async def _forget_words(tx: Transaction, learner_id: str) -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, exists, func, select
+from sqlalchemy import ColumnElement, case, delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker.enrolment import CONSENT_PURPOSE
@@ -21,6 +22,7 @@ from session_tracker.erasure import Erasure
 from session_tracker.policy import Policy
 from session_tracker.programmes import Programmes
 from session_tracker.store import learners as rows
+from session_tracker.store.certificates import HOURS_VOID
 from session_tracker.store.database import Database
 from session_tracker.store.schema import (
     certificates,
@@ -123,10 +125,15 @@ class Housekeeping:
 
     async def run(self) -> Swept:
         """Do a day's work; doing it twice does no harm. Raises StorageError."""
+        for learner_id in await self._erasure.unfinished():
+            await self._erasure.biometrics(learner_id, actor=ACTOR, cause="begun_before")
         erased = []
-        async for learner_id, cause in self._due_faces():
-            await self._erasure.biometrics(learner_id, actor=ACTOR, cause=cause)
-            erased.append(learner_id)
+        async for learner_id in self._due_faces():
+            # The page is as old as the erasures before it: the judgement is made anew.
+            due_still = partial(self._due_still, learner_id)
+            done = await self._erasure.biometrics_if_due(learner_id, due_still, actor=ACTOR)
+            if done is not None:
+                erased.append(learner_id)
         forgotten = []
         for learner_id in await self._due_persons():
             await self._erasure.person(learner_id, actor=ACTOR, cause="records_kept_long_enough")
@@ -150,21 +157,29 @@ class Housekeeping:
             faces_stored=stored,
         )
 
-    async def _due_faces(self) -> AsyncIterator[tuple[str, str]]:
+    async def _due_faces(self) -> AsyncIterator[str]:
         policies = list(self._programmes.in_force().values())
         now = self._clock.stamp().utc_ms
         after = ""
         while policies:
             async with self._database.read() as connection:
-                page = await _enrolled(connection, after)
+                page = await _enrolled(connection, templates.c.learner_id > after)
                 found = await self._standings(connection, page)
             for learner_id, standing in found.items():
-                cause = due(standing, policies[0], now)
-                if cause is not None:
-                    yield learner_id, cause
+                if due(standing, policies[0], now) is not None:
+                    yield learner_id
             if len(page) < _PAGE:
                 return
             after = max(page)
+
+    async def _due_still(self, learner_id: str, connection: AsyncConnection) -> str | None:
+        """Say why this learner's face may not be kept now, or None where it may."""
+        policies = list(self._programmes.in_force().values())
+        page = await _enrolled(connection, templates.c.learner_id == learner_id)
+        if not page or not policies:
+            return None
+        (standing,) = (await self._standings(connection, page)).values()
+        return due(standing, policies[0], self._clock.stamp().utc_ms)
 
     async def _standings(
         self, connection: AsyncConnection, page: Mapping[str, int]
@@ -191,16 +206,19 @@ class Housekeeping:
             & (sessions.c.course == enrolments.c.course)
         )
         last = select(func.max(func.coalesce(sessions.c.closed_ms, sessions.c.opened_ms)))
-        paper = select(func.max(certificates.c.issued_ms)).where(
+        papers = (
             certificates.c.learner_id == enrolments.c.learner_id,
             certificates.c.programme == enrolments.c.programme,
             certificates.c.course == enrolments.c.course,
-            certificates.c.revoked_ms.is_(None),
         )
+        # As `store.certificates.Standing.since_ms`, where one holds.
+        holds = exists().where(*papers, certificates.c.revoked_ms.is_(None))
+        borne = func.coalesce(certificates.c.revoked_reason, "") != HOURS_VOID
+        first = select(func.min(certificates.c.issued_ms)).where(*papers, borne)
         query = select(
             enrolments,
             last.where(this).scalar_subquery().label("last_ms"),
-            paper.scalar_subquery().label("certified_ms"),
+            case((holds, first.scalar_subquery())).label("certified_ms"),
         ).where(enrolments.c.learner_id.in_(ids))
         found: dict[str, list[CourseStanding]] = {}
         for row in await connection.execute(query):
@@ -304,11 +322,11 @@ def _not_back(learner_id: ColumnElement[str], limit: int) -> list[ColumnElement[
     ]
 
 
-async def _enrolled(connection: AsyncConnection, after: str) -> dict[str, int]:
-    """Give learners with a stored face and when it was enrolled, in the order of their ids."""
+async def _enrolled(connection: AsyncConnection, which: ColumnElement[bool]) -> dict[str, int]:
+    """Give learners with a stored face and when it was enrolled, by id; a page of them."""
     query = (
         select(templates.c.learner_id, func.max(templates.c.enrolled_ms).label("at"))
-        .where(templates.c.blob.is_not(None), templates.c.learner_id > after)
+        .where(templates.c.blob.is_not(None), which)
         .group_by(templates.c.learner_id)
         .order_by(templates.c.learner_id)
         .limit(_PAGE)

@@ -220,16 +220,20 @@ class LearnerKeys:
 
         `erased` says when, by learner (UTC ms); returns how many there were.
         """
-        async with self._begin() as connection:
-            query = select(_keys.c.learner_id, _keys.c.made_ms).where(_keys.c.realm == str(realm))
-            risen = [
-                row.learner_id
-                for row in await connection.execute(query)
-                if row.made_ms <= erased.get(row.learner_id, -1)
-            ]
+        risen = await self.older(realm, erased)
         for learner_id in risen:
             await self.destroy(learner_id, realm)
         return len(risen)
+
+    async def older(self, realm: Realm, erased: Mapping[str, int]) -> tuple[str, ...]:
+        """Name the learners whose keys were made before their erasure, and are there."""
+        async with self._begin() as connection:
+            query = select(_keys.c.learner_id, _keys.c.made_ms).where(_keys.c.realm == str(realm))
+            return tuple(
+                row.learner_id
+                for row in await connection.execute(query)
+                if row.made_ms <= erased.get(row.learner_id, -1)
+            )
 
     async def index(self, learner_id: str, identity_number: str) -> None:
         """Make a learner findable by an identity number. Raises Conflict where it is another's."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 
 from session_tracker import ledger
-from session_tracker.enrolment import Registry, require_newest
+from session_tracker.enrolment import Registry, no_template, require_newest
 from session_tracker.ledger import Context
 from session_tracker.records import Learner, Registration, RegistrationState
 from session_tracker.staff_words import IN_WORDS, Sealed, digest
@@ -101,12 +101,15 @@ class Office:
     ) -> bool:
         """Refuse one enrolled face; tell whether the registration was refused with it.
 
-        It was where no other face has been enrolled since. Raises NotFound.
+        It was where no other face has been enrolled since. Raises NotFound where there is no such
+        face.
         """
         now = self._clock.stamp().utc_ms
         decided = await self._decided(learner_id, RegistrationState.REFUSED, reasons, actor)
 
         async def job(tx: Transaction) -> bool:
+            if await rows.read_template(tx.connection, learner_id, version) is None:
+                raise no_template(learner_id, version)
             if await _newest(tx, learner_id) == version:
                 await _store(tx, learner_id, decided, version, now)
                 return True

@@ -33,6 +33,7 @@ from session_tracker.events import (
     VoidReason,
 )
 from session_tracker.intervals import Interval
+from session_tracker.lost_challenges import lost_challenges
 from session_tracker.policy import Policy
 
 VOID_WHILE_PAUSED = {
@@ -192,8 +193,10 @@ def _stretch(p: _Piece, end: int) -> Stretch:
 
 def standing(facts: Iterable[Fact], wall: Interval) -> tuple[tuple[int, int, VoidReason], ...]:
     """List when and why the tracker had the player stand still, also before the first `Resumed`."""
+    known = list(facts)
+    lost = lost_challenges(known)
     turns = sorted(
-        (f for f in facts if isinstance(f, Resumed | Paused | Challenged | Suspended | Closed)),
+        (f for f in known if isinstance(f, Resumed | Paused | Challenged | Suspended | Closed)),
         key=lambda f: (f.t, not isinstance(f, Resumed), f.key),
     )
     still: list[tuple[int, int, VoidReason]] = []
@@ -206,7 +209,9 @@ def standing(facts: Iterable[Fact], wall: Interval) -> tuple[tuple[int, int, Voi
             since = None
         elif since is None:
             since = f.t
-            if isinstance(f, Closed | Challenged):
+            if isinstance(f, Challenged) and f.t in lost:
+                reason = VoidReason.SYSTEM_ERROR
+            elif isinstance(f, Closed | Challenged):
                 reason = VoidReason.NOT_PLAYING
             else:
                 reason = VOID_WHILE_PAUSED[f.reason]

@@ -41,7 +41,7 @@ from session_tracker.outbox import Outbox
 from session_tracker.paper import Paper
 from session_tracker.policy import Policy
 from session_tracker.printing import Printer
-from session_tracker.records import Consent, Registration, SessionRecord
+from session_tracker.records import Consent, Registration, SessionRecord, Template
 from session_tracker.settle_all import CourseOutcome, settle_all
 from session_tracker.settlement import CourseCredit, Settlement
 from session_tracker.signin import SignIn
@@ -405,15 +405,16 @@ class SessionService:
 
     async def confirm_template(
         self, learner_id: str, *, reason: str, actor: str = "", version: int | None = None
-    ) -> None:
-        """Confirm the enrolment, settle provisional hours for good, and certify what is due.
+    ) -> Template:
+        """Confirm an enrolment, settle provisional hours for good, and certify what is due.
 
-        Raises Conflict where another face than `version` was enrolled since.
+        Without a `version` it is the newest. Raises NotFound, Conflict where it was refused.
         """
-        await self.registry.confirm_template(
+        confirmed = await self.registry.confirm_template(
             learner_id, reason=reason, actor=actor, version=version
         )
         await self._stage.grading.grade_all(learner_id)
+        return confirmed
 
     async def refuse_registration(
         self, learner_id: str, *, actor: str, reasons: Sequence[str], version: int | None = None

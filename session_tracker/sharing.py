@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from session_tracker.brackets import Labelled
@@ -21,6 +21,8 @@ class Slice:
     session: int
     media_id: str
     media_ms: int
+    provisional: bool
+    """Whether it rests on nothing but a face that nobody has confirmed."""
 
 
 class Shares:
@@ -44,7 +46,7 @@ class Shares:
         made.confirmed_days = self.confirmed_days.copy()
         return made
 
-    def take(self, piece: Slice, *, provisional: bool) -> None:
+    def take(self, piece: Slice) -> None:
         """Credit what of it is not used up; note the reason of the rest."""
         length = piece.end - piece.start
         wanted: Intervals = ((piece.media_ms, piece.media_ms + length),)
@@ -53,12 +55,12 @@ class Shares:
         for start, end in intersect(wanted, used):
             self._refuse(piece, start + shift, end + shift, VoidReason.MEDIA_REPEATED)
         for start, end in subtract(wanted, used):
-            self._within_days(piece, start + shift, end + shift, provisional=provisional)
+            self._within_days(piece, start + shift, end + shift)
 
     def _refuse(self, piece: Slice, start: int, end: int, why: VoidReason) -> None:
         self.refused[piece.session].append((start, end, why))
 
-    def _within_days(self, piece: Slice, start: int, end: int, *, provisional: bool) -> None:
+    def _within_days(self, piece: Slice, start: int, end: int) -> None:
         while start < end:
             day, midnight = self._day(start)
             until = min(end, midnight)
@@ -67,7 +69,7 @@ class Shares:
             if start < kept:
                 self._credit(piece, start, kept)
                 self.days[day] += kept - start
-                if not provisional:
+                if not piece.provisional:
                     self.confirmed_days[day] += kept - start
             if kept < until:
                 self._refuse(piece, kept, until, VoidReason.DAILY_CAP)
@@ -77,9 +79,7 @@ class Shares:
         media_ms = piece.media_ms + start - piece.start
         used = self._media.get(piece.media_id, ())
         self._media[piece.media_id] = union((*used, (media_ms, media_ms + end - start)))
-        self.credited[piece.session].append(
-            Slice(start, end, piece.session, piece.media_id, media_ms)
-        )
+        self.credited[piece.session].append(replace(piece, start=start, end=end, media_ms=media_ms))
 
     def _day(self, t: int) -> tuple[date, int]:
         """Find the local day of an instant, and when the next one begins."""

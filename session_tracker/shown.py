@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Final
 
-from session_tracker.credit import CreditedInterval, LearnerCredit, SessionCredit
+from session_tracker.credit import CreditedInterval, EvidenceType, LearnerCredit, SessionCredit
 from session_tracker.policy import Policy
 
 DECIDED_MS: Final = 10_000
@@ -51,10 +51,10 @@ def course(credit: LearnerCredit, policy: Policy) -> Course:
     """Add up what is shown, rounded down once per local day as the credit itself is."""
     whole, confirmed = Counter[date](), Counter[date]()
     for session in credit.sessions:
-        days = _days(credited(session, policy), policy)
-        whole += days
-        if not session.provisional:
-            confirmed += days
+        intervals = credited(session, policy)
+        whole += _days(intervals, policy)
+        sure = (i for i in intervals if not (session.provisional and _by_face(i)))
+        confirmed += _days(sure, policy)
     credited_s = _seconds(whole)
     return Course(credited_s=credited_s, provisional_s=credited_s - _seconds(confirmed))
 
@@ -94,6 +94,10 @@ def _before(
 ) -> tuple[CreditedInterval, ...]:
     until = horizon(now, policy)
     return tuple(replace(i, end=min(i.end, until)) for i in intervals if i.start < until)
+
+
+def _by_face(interval: CreditedInterval) -> bool:
+    return interval.evidence is EvidenceType.FACE
 
 
 def _days(intervals: Iterable[CreditedInterval], policy: Policy) -> Counter[date]:

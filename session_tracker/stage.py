@@ -46,6 +46,7 @@ from session_tracker.store.tables_reviews import pictures
 from session_tracker.store.writer import Transaction
 from session_tracker.stream_facts import take_event
 from session_tracker.supervision import answered_for
+from session_tracker.transitions import LIVELY
 from session_tracker.turn import Turn
 from session_tracker.turns import Turns, holds_lease, unknown_session
 from verifier.clock import Clock
@@ -141,7 +142,8 @@ class Stage:
             turn = self.turns.turn(live)
             known, now = live.last_turn, self.axis.now()
             stepped = known - now > live.policy.clock.step_s * 1_000
-            if live.machine.state is State.RUNNING or stepped:
+            lost = live.machine.challenged_at is not None  # with the stream that it was shown on
+            if live.machine.state in LIVELY or lost or stepped:
                 key = f"fault:{self.axis.started.boot_id}"
                 began = known if stepped else min(known, now)
                 turn.note(SystemFault(key=key, t=began, end=max(known, now)))

@@ -65,7 +65,7 @@ def absorb(machine: Machine, fact: Fact, policy: Policy, draw: Draw) -> Machine:
         case Resumed():
             m = _resumed(m, fact, policy, draw)
         case SystemFault():
-            m = _fault(m)
+            m = _fault(m, fact)
         case Supervised() if fact.end > m.now:
             until = max(fact.end, m.supervised_until or 0)
             m = replace(m, supervised_until=until, may_resume=m.state is not State.RUNNING)
@@ -100,10 +100,22 @@ def _ended(m: Machine, fact: Suspended | Closed) -> Machine:
     return replace(m, state=State.CLOSED, closed_by=fact.reason)
 
 
-def _fault(m: Machine) -> Machine:
-    """Note that the service failed; a challenge that it was to show is shown no more."""
-    stop = PauseReason.SYSTEM_ERROR if m.state in LIVELY else m.stop
-    return replace(m, stop=stop, challenged_at=None, challenged_by=None)
+def _fault(m: Machine, fact: SystemFault) -> Machine:
+    """Note that the service failed; a challenge that it was to show is shown no more.
+
+    That one makes none longer, and the next waits for frames of after the fault: whoever waits
+    for it may have to come back by another stream first.
+    """
+    m = replace(m, stop=PauseReason.SYSTEM_ERROR if m.state in LIVELY else m.stop)
+    if m.challenged_at is None:
+        return m
+    return replace(
+        m,
+        challenged_at=None,
+        challenged_by=None,
+        challenges=max(0, m.challenges - 1),
+        attempt_from=max(fact.t, fact.end) + 1,
+    )
 
 
 def _frame(m: Machine, t: int, end: int, track: int, policy: Policy) -> Machine:

@@ -109,7 +109,7 @@ async def _with_outbox(
     settings = load_settings(Config, config, data_directory=data_dir)
     database = Database(settings.database)
     outbox = Outbox(database, targets_of(settings, os.environ), SystemClock())
-    await database.open()
+    await database.open_beside()
     try:
         return await work(outbox)
     finally:

@@ -51,6 +51,8 @@ LookedAt = Annotated[
     ),
 ]
 """A version of a learner's template."""
+MAX_VERSION: Final = 2**31 - 1
+"""Of a template: as the database keeps it."""
 TemplateText = Annotated[
     bytes,
     BeforeValidator(_from_base64),
@@ -127,7 +129,13 @@ class Because(BaseModel):
 class Confirmation(Because):
     """A confirmation of an enrolment, with the face that was looked at."""
 
-    template_version: LookedAt = None
+    template_version: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_VERSION,
+        examples=[1],
+        description="The enrolled face that you looked at, also an older one; default: the newest.",
+    )
 
 
 class ErasedBody(BaseModel):
@@ -303,7 +311,10 @@ class SessionCreditBody(BaseModel):
     verified_s: int = Field(examples=[3420])
     credited_s: int = Field(examples=[3400])
     void_s: dict[str, int] = Field(examples=[{"after_last_pass": 12}])
-    provisional: bool
+    provisional: bool = Field(description="Whether some of it waits for the face's confirmation.")
+    template_version: int = Field(
+        examples=[1], description="The face it was verified against; 0: none, staff answered."
+    )
     closed: bool
     settled: bool
 

@@ -22,6 +22,7 @@ from session_tracker.certificate import masked
 from session_tracker.certification import Issued
 from session_tracker.paper import qr_svg
 from session_tracker.service import SessionService
+from session_tracker.store.certificates import ISSUED_ANEW
 from session_tracker.throttle import Throttle, ThrottleLimits
 from session_tracker.vouchers import vouchers
 from verifier.edge import Entry, KeyScope, RouteRule, actor_of
@@ -109,10 +110,14 @@ def certificates_router(service: SessionService) -> APIRouter:
 def _add_public_routes(router: APIRouter, service: SessionService, desk: _Desk) -> None:
     @router.get("/v1/certificates/{number}", summary="Check a certificate")
     async def check(request: Request, number: Number, code: CheckCode = None) -> CertificateBody:
-        """Tell whether a certificate is genuine and still holds; with its code, masked, whose."""
+        """Tell whether a certificate is genuine and still holds; with its code, masked, whose.
+
+        Why it was revoked is told as a code; in words, which may name somebody, with its code only.
+        """
         issued = await desk.find(request, number, code)
         name = None if code is None else await service.printer.holder(issued)
-        return _body(issued, code, None if name is None else people.masked(name))
+        masked_name = None if name is None else people.masked(name)
+        return _body(issued, code, masked_name, reason=_public_reason(issued, code))
 
     @router.get(
         "/v1/certificates/{number}/pdf",
@@ -162,7 +167,7 @@ def _add_server_routes(router: APIRouter, service: SessionService) -> None:
         """
         actor = actor_of(request).name
         revoked = await service.revoke_certificate(number, actor=actor, reason=body.reason)
-        return _body(revoked, None, None)
+        return _body(revoked, None, None, reason=revoked.revoked_reason)
 
     @router.get("/v1/learners/{learner_id}/vouchers", summary="List a learner's vouchers")
     async def of_learner(
@@ -222,14 +227,23 @@ async def _vouchers(service: SessionService, learner_id: str) -> VouchersBody:
 
 
 async def _own_body(service: SessionService, issued: Issued) -> CertificateBody:
-    return _body(issued, _code_of(issued), await service.printer.holder(issued))
+    name = await service.printer.holder(issued)
+    return _body(issued, _code_of(issued), name, reason=issued.revoked_reason)
 
 
 def _code_of(issued: Issued) -> str:
     return str(json.loads(issued.document)["check_code"])
 
 
-def _body(issued: Issued, code: str | None, name: str | None) -> CertificateBody:
+def _public_reason(issued: Issued, code: str | None) -> str | None:
+    """Give why it was revoked, as far as whoever has, or has not, the check code may know."""
+    told = code is not None or issued.revoked_reason in ISSUED_ANEW
+    return issued.revoked_reason if told else None
+
+
+def _body(
+    issued: Issued, code: str | None, name: str | None, *, reason: str | None
+) -> CertificateBody:
     core = json.loads(issued.document)["certificate"]
     return CertificateBody(
         number=issued.number,
@@ -244,5 +258,5 @@ def _body(issued: Issued, code: str | None, name: str | None) -> CertificateBody
         class_hours=core["class_hours"],
         issued_ms=issued.issued_ms,
         revoked_ms=issued.revoked_ms,
-        reason=issued.revoked_reason,
+        reason=reason,
     )

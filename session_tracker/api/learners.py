@@ -64,12 +64,16 @@ def _add_learner_routes(router: APIRouter, service: SessionService) -> None:
 
     @router.post("/v1/learners/{learner_id}/template/confirm", summary="Confirm an enrolment")
     async def confirm(request: Request, learner_id: LearnerId, body: Confirmation) -> TemplateBody:
-        """Turn provisional credit into credit: staff, or a match with the ID photo, said so."""
+        """Turn provisional credit into credit: staff, or a match with the ID photo, said so.
+
+        Of the newest face, or of the one named, also where it was replaced or erased since: hours
+        under each wait for their own. 409 where it was refused.
+        """
         actor = actor_of(request).name
-        await service.confirm_template(
+        confirmed = await service.confirm_template(
             learner_id, reason=body.reason, actor=actor, version=body.template_version
         )
-        return template_body(await registry.template(learner_id))
+        return template_body(confirmed)
 
     @router.delete("/v1/learners/{learner_id}/biometrics", summary="Erase biometrics")
     async def erase(request: Request, learner_id: LearnerId) -> ErasedBody:
@@ -117,6 +121,7 @@ def _add_programme_routes(router: APIRouter, service: SessionService) -> None:
 def course_body(state: CourseCredit) -> CourseBody:
     """Shape a course."""
     settled = {record.id for record in state.records if record.settled_ms is not None}
+    faces = {record.id: record.template_version for record in state.records}
     sessions = []
     for session in state.credit.sessions:
         credited_s, void_s = session.in_seconds()
@@ -129,6 +134,7 @@ def course_body(state: CourseCredit) -> CourseBody:
                 credited_s=credited_s,
                 void_s={str(reason): seconds for reason, seconds in void_s.items()},
                 provisional=session.provisional,
+                template_version=faces[session.session_id],
                 closed=session.closed,
                 settled=session.session_id in settled,
             )

@@ -11,6 +11,7 @@ from session_tracker.api.learners import LearnerId, erased_body, template_body
 from session_tracker.api.staff_bodies import (
     Approval,
     ChallengeRouteBody,
+    FaceRefusal,
     FacesBody,
     FindPerson,
     LookBody,
@@ -192,6 +193,23 @@ def _add_registration_routes(router: APIRouter, service: SessionService) -> None
                 learner_id, actor=actor, reasons=body.reasons, version=body.template_version
             )
         )
+
+    @router.post("/v1/staff/learners/{learner_id}/template/refuse", summary="Refuse a face")
+    async def refuse_face(
+        request: Request, learner_id: LearnerId, body: FaceRefusal
+    ) -> RegistrationBody:
+        """Refuse one enrolled face, also an older one: its sessions end, its hours are void.
+
+        The registration is refused with it where no other face was enrolled since.
+        """
+        await service.registry.learner(learner_id)
+        await service.casework.refuse_face(
+            learner_id,
+            body.template_version,
+            actor=actor_of(request).name,
+            reasons=body.reasons,
+        )
+        return _registration(await service.registry.registration(learner_id))
 
     @router.post("/v1/staff/learners/{learner_id}/erasure", summary="Erase a learner's data")
     async def erase(request: Request, learner_id: LearnerId, body: NewErasure) -> ErasedBody:

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from session_tracker.api.bodies import (
+    MAX_VERSION,
     LookedAt,
     Name,
     ShortText,
@@ -162,6 +163,17 @@ class Refusal(BaseModel):
         min_length=1, max_length=10, examples=[["the picture shows somebody else"]]
     )
     template_version: LookedAt = None
+
+
+class FaceRefusal(BaseModel):
+    """A refusal of one enrolled face, with reasons that the learner is told where it is his."""
+
+    model_config = _STRICT
+
+    reasons: list[ShortText] = Field(
+        min_length=1, max_length=10, examples=[["the picture shows somebody else"]]
+    )
+    template_version: int = Field(ge=1, le=MAX_VERSION, examples=[1])
 
 
 class NewErasure(BaseModel):

@@ -24,7 +24,8 @@ class Standing:
     """What stands in the way of another certificate for a course."""
 
     number: str
-    issued_ms: int
+    since_ms: int
+    """When the first was issued that the hours bore: another name on it begins nothing anew."""
     holds: bool
     """False: it was revoked for good."""
 
@@ -41,9 +42,11 @@ async def read_standing(connection: AsyncConnection, course: Course) -> Standing
         certificates.c.programme == course.programme,
         certificates.c.course == course.course,
     )
+    found = (await connection.execute(query.order_by(certificates.c.issued_ms))).all()
+    since = min((r.issued_ms for r in found if r.revoked_reason != HOURS_VOID), default=0)
     final = [
-        Standing(number=row.number, issued_ms=row.issued_ms, holds=row.revoked_ms is None)
-        for row in await connection.execute(query.order_by(certificates.c.issued_ms))
+        Standing(number=row.number, since_ms=since, holds=row.revoked_ms is None)
+        for row in found
         if row.revoked_ms is None or row.revoked_reason not in ISSUED_ANEW
     ]
     return next((s for s in final if s.holds), final[-1] if final else None)

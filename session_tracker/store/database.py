@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -58,7 +58,9 @@ class Database:
         return self._writer is not None
 
     async def open(self, *, strangers: Strangers | None = None) -> None:
-        """Connect and migrate. Raises ConfigurationError or StorageError with the remedy.
+        """Connect and migrate, which is for whoever serves sessions and for nobody beside it.
+
+        Raises ConfigurationError or StorageError with the remedy.
 
         With `strangers` as the one process that serves sessions from here (see
         :mod:`session_tracker.store.sole`), which is refused while another one does.
@@ -67,6 +69,20 @@ class Database:
             _check_place(Path(str(self.url.database)))
         if strangers is not None:
             self._sole = sole_lock(self.url, strangers)
+        await self._begin_writing(migrate.upgrade)
+
+    async def open_beside(self) -> None:
+        """Connect for a tool that writes a little, beside the service or without it.
+
+        Nothing is created or migrated. Raises ConfigurationError where there is no such database
+        or it has another version, StorageError where it cannot be written.
+        """
+        if self.is_sqlite:
+            _require_file(Path(str(self.url.database)))
+            _check_place(Path(str(self.url.database)))
+        await self._begin_writing(migrate.require_newest)
+
+    async def _begin_writing(self, prepare: Callable[[Connection], None]) -> None:
         self._write_engine = self._engine(write=True, size=1)
         self._read_engine = self._engine(write=False, size=self._readers)
         self._glance_engine = self._engine(write=False, size=1, transactions=False)
@@ -76,7 +92,7 @@ class Database:
             async with self._write_engine.begin() as connection:
                 if not self.is_sqlite:
                     await connection.execute(text("SELECT pg_advisory_xact_lock(1)"))
-                await connection.run_sync(migrate.upgrade)
+                await connection.run_sync(prepare)
                 # A database that can only be read says so here, before the port opens.
                 await connection.execute(text("UPDATE leases SET epoch = epoch WHERE 1 = 0"))
                 await connection.run_sync(_prove_writable)
@@ -101,16 +117,10 @@ class Database:
         self._glance_engine = self._engine(write=False, size=1, transactions=False)
         try:
             async with self.read() as connection:
-                found = await connection.run_sync(migrate.version)
+                await connection.run_sync(migrate.require_newest)
         except BaseException:
             await self.close()
             raise
-        if found != migrate.newest():
-            await self.close()
-            raise ConfigurationError(
-                f"The database has version {found}, this program reads {migrate.newest()}.",
-                remedy="Start the service once with this program: it migrates the database.",
-            )
 
     async def close(self) -> None:
         """Finish what is queued and let go of the database; closing twice is fine."""

@@ -43,15 +43,15 @@ def to_learner(row: Any) -> Learner:
     return Learner(**{**values, "track": Training(row["track"])})
 
 
-async def read_template(connection: AsyncConnection, learner_id: str) -> Template | None:
-    """Give the learner's newest template, as stored."""
-    query = (
-        select(templates)
-        .where(templates.c.learner_id == learner_id)
-        .order_by(templates.c.version.desc())
-        .limit(1)
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
+async def read_template(
+    connection: AsyncConnection, learner_id: str, version: int | None = None
+) -> Template | None:
+    """Give a version of the learner's template, or the newest, as stored."""
+    query = select(templates).where(templates.c.learner_id == learner_id)
+    if version is not None:
+        query = query.where(templates.c.version == version)
+    newest = query.order_by(templates.c.version.desc()).limit(1)
+    row = (await connection.execute(newest)).mappings().one_or_none()
     if row is None:
         return None
     return Template(**{**row, "provenance": Provenance(row["provenance"])})
@@ -163,12 +163,12 @@ def _to_course(row: Any) -> Course:
 
 
 async def certified_ms(connection: AsyncConnection, course: Course) -> int | None:
-    """Tell when the course's certificate was issued, UTC ms, also where it was revoked for good.
+    """Tell since when the course has been certified, UTC ms, also where it was revoked for good.
 
-    None where one may still be issued.
+    One that was issued anew for its name counts from the first. None where one may still be issued.
     """
     standing = await read_standing(connection, course)
-    return None if standing is None else standing.issued_ms
+    return None if standing is None else standing.since_ms
 
 
 async def read_registration(connection: AsyncConnection, learner_id: str) -> Registration | None:

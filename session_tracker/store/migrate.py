@@ -35,6 +35,16 @@ def version(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def require_newest(connection: Connection) -> None:
+    """Raise ConfigurationError where the database has another version than this program."""
+    found = version(connection)
+    if found != newest():
+        raise ConfigurationError(
+            f"The database has version {found}, this program works with {newest()}.",
+            remedy="Start the service once with this program: it migrates the database.",
+        )
+
+
 def upgrade(connection: Connection, to: str = "head") -> None:
     """Migrate forward, in the caller's transaction.
 

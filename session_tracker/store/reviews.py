@@ -110,11 +110,15 @@ def _appeals_about(session_id: str) -> tuple[Any, ...]:
 
 
 async def read_held_templates(connection: AsyncConnection, learner_id: str) -> frozenset[int]:
-    """Name the versions of a learner's template that an undecided review is about."""
+    """Name the versions of a learner's template that a review holds.
+
+    One that is not decided, or that found one person under two accounts and is not carried out.
+    """
+    refuses = reviews.c.applied_ms.is_(None) & (reviews.c.ruling == str(Ruling.UPHELD))
     query = select(reviews.c.template_version).where(
         reviews.c.learner_id == learner_id,
         reviews.c.kind == str(ReviewKind.ENROLMENT_HIT),
-        reviews.c.decided_ms.is_(None),
+        reviews.c.decided_ms.is_(None) | refuses,
     )
     return frozenset((await connection.scalars(query)).all())
 

@@ -39,8 +39,9 @@ from session_tracker.events import (
     Suspended,
     SystemFault,
     Upheld,
+    VoidReason,
 )
-from session_tracker.explain import fate_of
+from session_tracker.explain import Explanation, fate_of
 from session_tracker.live import Report
 from session_tracker.openings import OpenedSession, OpenedSupervised
 from session_tracker.policy import Policy, load_policy
@@ -571,7 +572,20 @@ class Tracked(RuleBasedStateMachine):
                 )
                 assert theirs or span.reason is not None
                 self.yard.fates[fate_of(span)] += 1
+            self.excuse(facts[name], explained.told)
         assert abs(total - 1_000 * len(expected.instants)) < 1_500
+
+    def excuse(self, facts: list[Fact], told: Explanation) -> None:
+        """No second is called unanswered for nothing but a challenge that could not be shown."""
+        shown = {f.key.removeprefix("challenged:"): f for f in facts if isinstance(f, Challenged)}
+        for fact in facts:
+            lost = shown.get(fact.key.removeprefix("fault:"))
+            if lost is None or not told.start <= lost.t < told.end:
+                continue
+            self.yard.met["challenge lost"] += 1
+            span = told.at(lost.t)
+            others = [c for c in shown.values() if span.start <= c.t <= span.end and c is not lost]
+            assert span.reason is not VoidReason.UNANSWERED or others, (span, lost)
 
     # --- how it is done --------------------------------------------------------------------
 
@@ -807,3 +821,4 @@ def test_the_tracker_and_the_model_agree(yard: Yard, request: pytest.FixtureRequ
             assert yard.met[what] > 10, what
         for what in ("pass", "mismatch", "spoof", "no_evidence", "unanswered"):
             assert not challenged or yard.met[f"challenge {what}"] > 10, what
+        assert not challenged or yard.met["challenge lost"] > 10

@@ -95,6 +95,21 @@ async def test_vouchers_turn_from_grey_to_colour_and_back(site: Site) -> None:
     assert (await site.http.get("/v1/learners/lrn_nobody/vouchers")).status_code == 404
 
 
+async def test_words_of_a_revocation_are_for_whoever_has_the_code(site: Site) -> None:
+    """They may name somebody, and numbers can be read from anywhere; codes are for everybody."""
+    path = f"/v1/certificates/{site.number}"
+    own = (await site.http.get("/v1/me/certificates", headers=site.own)).json()
+    code = own["certificates"][0]["check_code"]
+    words = "Ouyang Feng sat there"
+    done = await site.http.post(f"{path}/revoke", json={"reason": words})
+    assert done.json()["reason"] == words
+    told = (await site.http.get(path)).json()
+    assert (told["state"], told["reason"]) == ("revoked", None)
+    assert (await site.http.get(path, params={"code": code})).json()["reason"] == words
+    (mine,) = (await site.http.get("/v1/me/certificates", headers=site.own)).json()["certificates"]
+    assert mine["reason"] == words
+
+
 async def test_whoever_guesses_is_slowed_down(site: Site) -> None:
     """After some numbers that are not there the check has to wait, and says how long."""
     codes = [

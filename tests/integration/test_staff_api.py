@@ -160,25 +160,52 @@ async def test_staff_decide_about_the_face_that_they_were_shown(site: Site) -> N
     await site.ask("course", "PUT", f"/v1/learners/{learner}/template", json=template)
     approval = {"reason": "seen", "face_compared": True, "template_version": 1}
     refusal = {"reasons": ["somebody else"], "template_version": 1}
-    confirmation = {"reason": "compared", "template_version": 1}
     desk = f"/v1/staff/learners/{learner}"
     confirm = f"/v1/learners/{learner}/template/confirm"
-    for path, body in (
-        (f"{desk}/approval", approval),
-        (f"{desk}/refusal", refusal),
-        (confirm, confirmation),
-    ):
+    for path, body in ((f"{desk}/approval", approval), (f"{desk}/refusal", refusal)):
         problem = await site.ask("counter-3", "POST", path, status=409, json=body)
         assert "version 2, not 1" in problem["detail"]
     read = await site.ask("counter-3", "GET", desk)
     assert read["registration"]["state"] == "waiting"
     assert read["template"]["confirmed_ms"] is None
-    done = await site.ask("counter-3", "POST", confirm, json=confirmation | {"template_version": 2})
+    confirmation = {"reason": "compared", "template_version": 2}
+    done = await site.ask("counter-3", "POST", confirm, json=confirmation)
     assert done["confirmed_ms"] is not None
     body = approval | {"template_version": 2}
     assert (await site.ask("counter-3", "POST", f"{desk}/approval", json=body))[
         "template_version"
     ] == 2
+
+
+async def test_staff_decide_about_an_older_face_by_its_version(site: Site) -> None:
+    """Hours wait under the face that they were earned with: each is decided about alone."""
+    learner, _ = await site.newcomer()
+    for _ in range(2):
+        template = {"template": base64.b64encode(b"y").decode(), "provenance": "vetted_live"}
+        await site.ask("course", "PUT", f"/v1/learners/{learner}/template", json=template)
+    desk = f"/v1/staff/learners/{learner}"
+    approval = {"reason": "seen", "template_version": 3}
+    await site.ask("counter-3", "POST", f"{desk}/approval", json=approval)
+    confirm = f"/v1/learners/{learner}/template/confirm"
+    body: dict[str, Any] = {"reason": "compared", "template_version": 1}
+    done = await site.ask("counter-3", "POST", confirm, json=body)
+    assert (done["version"], done["confirmed_ms"] is not None) == (1, True)
+    refusal = {"reasons": ["his brother"], "template_version": 2}
+    path = f"{desk}/template/refuse"
+    done = await site.ask("counter-3", "POST", path, json=refusal)
+    assert (done["state"], done["template_version"]) == ("approved", 3)
+    body["template_version"] = 2
+    problem = await site.ask("counter-3", "POST", confirm, status=409, json=body)
+    assert "was refused" in problem["detail"]
+    for number in (4, 2**31 - 1):
+        refusal["template_version"] = number
+        problem = await site.ask("counter-3", "POST", path, status=409, json=refusal)
+        assert problem["code"] == "face_needed"
+    read = await site.ask("counter-3", "GET", desk)
+    assert (read["template"]["version"], read["template"]["confirmed_ms"]) == (3, None)
+    refusal["template_version"] = 3
+    done = await site.ask("counter-3", "POST", path, json=refusal)
+    assert (done["state"], done["reasons"]) == ("refused", ["his brother"])
 
 
 @pytest.mark.parametrize(
@@ -192,6 +219,7 @@ async def test_staff_decide_about_the_face_that_they_were_shown(site: Site) -> N
         ("GET", "/v1/staff/learners/lrn_1/words", {"counter-3", "inspector-7"}),
         ("POST", "/v1/staff/learners/lrn_1/approval", {"counter-3"}),
         ("POST", "/v1/staff/learners/lrn_1/erasure", {"counter-3"}),
+        ("POST", "/v1/staff/learners/lrn_1/template/refuse", {"counter-3"}),
         ("POST", "/v1/staff/sessions/ses_1/supervision", {"counter-3"}),
         ("POST", "/v1/staff/sessions/ses_1/end", {"counter-3"}),
         ("POST", "/v1/staff/sessions", {"counter-3"}),

@@ -31,7 +31,7 @@ from session_tracker.reviews import MOST_OPEN_APPEALS
 from session_tracker.segments import SegmentState
 from session_tracker.testing import PICTURE, Lesson, Studio
 from session_tracker.views import SessionView
-from verifier.errors import BadRequest, Conflict, NotFound, Refused
+from verifier.errors import BadRequest, Conflict, NotFound, Refused, StorageError
 from verifier.types import Comparison, Decision, Likeness, SubjectTemplate
 
 pytestmark = pytest.mark.both_databases
@@ -191,6 +191,66 @@ async def test_a_decision_that_a_crash_interrupted_is_carried_out(
     await studio.restart()
     assert await credited(studio) > before
     assert await studio.service.casework.reviews.unapplied() == []
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, place: object, name: str) -> None:
+    """Make the next call of an async method fail as a full disk does."""
+    real = getattr(place, name)
+
+    async def refused(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(place, name, real)
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(place, name, refused)
+
+
+async def test_a_decision_that_the_store_refuses_at_first_is_carried_out_later(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands as soon as it is stored; the learner waits seconds, not for a restart."""
+    lesson = await suspended(studio, Decision.MISMATCH)
+    review = await only_review(studio, lesson)
+    casework, before = studio.service.casework, await credited(studio)
+    fail_once(monkeypatch, studio.service._stage, "decide")
+    decided = await casework.decide(review.id, actor="li", ruling=Ruling.GRANTED, reason="him")
+    assert decided.state is ReviewState.DECIDED
+    await studio.service.settled()
+    assert await credited(studio) > before
+    assert await casework.reviews.unapplied() == []
+
+
+async def test_a_proven_proxy_is_not_certified_meanwhile(
+    studio: Studio, twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """His face was found out, but cannot be refused yet: what it earned waits, and then is void."""
+    service = studio.service
+    twins.alike.add(studio.learner_id)
+    studio.learner_id, studio.consent_id = await studio.enrol()
+    lesson = await studio.open()
+    await lesson.watch(600)
+    await lesson.close()
+    (review,) = await service.casework.reviews.find(kind=ReviewKind.ENROLMENT_HIT)
+    real = service.office.refuse_face
+    monkeypatch.setattr(service.office, "refuse_face", full)
+    await service.casework.decide(review.id, actor="li", ruling=Ruling.UPHELD, reason="his face")
+    for _ in range(3):
+        await service._stage.grading.grade_all(studio.learner_id)
+        course = await service.course_credit(studio.learner_id, "demo")
+        assert course.certificate_number is None
+        assert course.credit.provisional_s == course.credit.credited_s > 480
+        studio.clock.advance(6_000)
+        await service.settled()
+    monkeypatch.setattr(service.office, "refuse_face", real)
+    studio.clock.advance(6_000)
+    await service.settled()
+    assert await credited(studio) == 0
+    assert await service.casework.reviews.unapplied() == []
+    assert (await service.certification.of_learner(studio.learner_id)) == ()
+
+
+async def full(*_: Any, **__: Any) -> Any:
+    """What a full disk says."""
+    raise StorageError("disk full")
 
 
 # --- pictures ----------------------------------------------------------------------------------

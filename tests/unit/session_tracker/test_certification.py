@@ -15,7 +15,10 @@ from session_tracker.events import Granted, Upheld
 from session_tracker.exports import Period
 from session_tracker.ledger import Entry
 from session_tracker.ledger_file import export_ledger
+from session_tracker.policy import Provenance
 from session_tracker.printing import HolderChanged
+from session_tracker.records import RegistrationState
+from session_tracker.refusals import FaceNeeded
 from session_tracker.review import BY_RULE
 from session_tracker.staff_words import IN_WORDS, digest
 from session_tracker.store.certificates import HOURS_VOID, NAME_CORRECTED
@@ -155,6 +158,91 @@ async def test_what_was_revoked_for_good_stays_so(studio: Studio) -> None:
     await service._stage.grading.grade_all(studio.learner_id)
     issued = await service.certification.of_learner(studio.learner_id)
     assert [one.number for one in issued] == [number]
+
+
+# --- faces that were replaced or refused --------------------------------------------------------
+
+
+async def self_made(studio: Studio) -> None:
+    """Go on with a learner who enrolled himself, and has studied a little under that face."""
+    studio.learner_id, studio.consent_id = await studio.enrol(Provenance.SELF_LIVE)
+    lesson = await studio.open(media="lesson-2")
+    await lesson.watch(120)
+    await lesson.close()
+    state = await studio.service.course_credit(studio.learner_id, "demo")
+    assert state.credit.provisional_s == state.credit.credited_s > 60
+
+
+async def enrolled_anew(studio: Studio, provenance: Provenance) -> None:
+    """Another face, approved."""
+    registry = studio.service.registry
+    await registry.put_template(studio.learner_id, b"opaque", provenance)
+    await studio.service.office.approve(studio.learner_id, actor="counter", reason="seen")
+
+
+async def studied(studio: Studio) -> str | None:
+    """Study to the target; give the certificate, if it came."""
+    lesson = await studio.open()
+    await lesson.watch(600)
+    return (await lesson.close()).certificate
+
+
+async def test_a_refused_face_keeps_nobody_from_the_certificate(studio: Studio) -> None:
+    """Enrolled again and confirmed: what the first face earned is void, and waits for nobody."""
+    service = studio.service
+    await self_made(studio)
+    await service.refuse_registration(studio.learner_id, actor="counter", reasons=["too dark"])
+    await enrolled_anew(studio, Provenance.SELF_LIVE)
+    assert await studied(studio) is None
+    await service.confirm_template(studio.learner_id, reason="seen at the counter")
+    state = await service.course_credit(studio.learner_id, "demo")
+    assert state.certificate_number is not None
+    with pytest.raises(Conflict, match="refused"):
+        await service.confirm_template(studio.learner_id, reason="after all", version=1)
+    assert (await service.audit()).intact
+
+
+async def test_a_session_without_credit_keeps_nobody_from_the_certificate(studio: Studio) -> None:
+    """Opened under a face that nobody confirmed, closed at once; then the photograph came."""
+    studio.learner_id, studio.consent_id = await studio.enrol(Provenance.SELF_LIVE)
+    await (await studio.open()).close()
+    await enrolled_anew(studio, Provenance.ID_PHOTO)
+    assert await studied(studio) is not None
+
+
+async def test_the_face_before_the_photograph_can_be_confirmed(studio: Studio) -> None:
+    """Replaced while its hours wait, even erased: whoever knows it was him says so, by version."""
+    service = studio.service
+    await self_made(studio)
+    await service.erase_biometrics(studio.learner_id)
+    await enrolled_anew(studio, Provenance.ID_PHOTO)
+    assert await studied(studio) is None
+    before = (await service.course_credit(studio.learner_id, "demo")).credit
+    confirmed = await service.confirm_template(studio.learner_id, reason="compared", version=1)
+    assert (confirmed.version, confirmed.confirmed_ms is not None) == (1, True)
+    state = await service.course_credit(studio.learner_id, "demo")
+    assert state.certificate_number is not None
+    assert state.credit.credited_s == before.credited_s
+    assert (before.provisional_s > 60, state.credit.provisional_s) == (True, 0)
+    with pytest.raises(FaceNeeded, match="version 3"):
+        await service.confirm_template(studio.learner_id, reason="compared", version=3)
+
+
+async def test_the_face_before_the_photograph_can_be_refused(studio: Studio) -> None:
+    """Its hours are void, what counts under the photograph is certified, and the approval stays."""
+    service = studio.service
+    await self_made(studio)
+    await enrolled_anew(studio, Provenance.ID_PHOTO)
+    assert await studied(studio) is None
+    refuse = service.casework.refuse_face
+    await refuse(studio.learner_id, 1, actor="counter", reasons=["his brother"])
+    state = await service.course_credit(studio.learner_id, "demo")
+    assert state.certificate_number is not None
+    assert state.credit.provisional_s == 0
+    registration = await service.registry.registration(studio.learner_id)
+    assert registration.state is RegistrationState.APPROVED
+    with pytest.raises(FaceNeeded, match="version 3"):
+        await refuse(studio.learner_id, 3, actor="counter", reasons=["his brother"])
 
 
 # --- the holder's name -------------------------------------------------------------------------

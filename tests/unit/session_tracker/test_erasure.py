@@ -12,15 +12,17 @@ from sqlalchemy import delete, select
 
 from session_tracker.erasure import verify_erasure
 from session_tracker.housekeeping import CourseStanding, Standing, due
+from session_tracker.learner_keys import Realm
 from session_tracker.policy import Provenance, load_policy
 from session_tracker.review import Ruling
 from session_tracker.signin import SignedOut
 from session_tracker.staff_words import digest
+from session_tracker.store.certificates import NAME_CORRECTED
 from session_tracker.store.schema import metadata, presence_runs
 from session_tracker.store.tables_signin import invitations
 from session_tracker.store.testing import tamper
-from session_tracker.testing import Studio
-from verifier.errors import BadRequest, NotFound, SignatureInvalid
+from session_tracker.testing import Lesson, Studio
+from verifier.errors import BadRequest, NotFound, SignatureInvalid, StorageError
 from verifier.keys import KeyRing
 from verifier.types import Decision
 
@@ -265,6 +267,73 @@ async def test_a_withdrawn_consent_erases_with_the_next_round(studio: Studio) ->
     assert (await lesson.view()).state in ("closed", "settled")
     swept = await studio.service.keep_house()
     assert swept.templates_of == (studio.learner_id,)
+
+
+@pytest.mark.both_databases
+async def test_whoever_consents_and_studies_meanwhile_keeps_his_face(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The round has read that it may go; before it comes to him, he begins a lesson."""
+    await studio.service.withdraw_consent(studio.learner_id, studio.consent_id)
+    house = studio.service._stage.housekeeping
+    real = house._standings
+    begun: list[Lesson] = []
+
+    async def then_begins(*args: Any) -> Any:
+        found = await real(*args)
+        if not begun:
+            consent = await studio.service.registry.give_consent(
+                studio.learner_id, text_version="2026-11"
+            )
+            studio.consent_id = consent.id
+            begun.append(await studio.open())
+        return found
+
+    monkeypatch.setattr(house, "_standings", then_begins)
+    assert (await studio.service.keep_house()).templates_of == ()
+    assert (await studio.service.registry.template(studio.learner_id)).blob == b"opaque"
+    await begun[0].watch(60)
+    assert (await begun[0].view()).play
+
+
+async def test_an_erasure_that_the_key_store_refused_is_finished_with_the_next_round(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing begins with the face meanwhile; the key goes as soon as it can, with a proof."""
+    await studio.service.withdraw_consent(studio.learner_id, studio.consent_id)
+    registry, keys = studio.service.registry, studio.service.registry._keys
+    real = keys.destroy
+
+    async def refused(*_: Any) -> Any:
+        monkeypatch.setattr(keys, "destroy", real)
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(keys, "destroy", refused)
+    with pytest.raises(StorageError):
+        await studio.service.keep_house()
+    assert (await registry.template(studio.learner_id)).blob is None
+    assert await keys.get(studio.learner_id, Realm.FACE) is not None
+    await studio.service.keep_house()
+    assert await keys.get(studio.learner_id, Realm.FACE) is None
+    kinds = [e.kind for e in await studio.service.ledger.of_subject(studio.learner_id)]
+    assert kinds.count("biometrics_erased") == 1
+    size = await studio.service.ledger.size()
+    await studio.service.keep_house()
+    assert await studio.service.ledger.size() == size
+
+
+async def test_a_corrected_name_keeps_no_face_longer(studio: Studio) -> None:
+    """The course ended with its first certificate: another paper is no other end."""
+    lesson = await studio.open()
+    await lesson.watch(600)
+    number = (await lesson.close()).certificate
+    assert number is not None
+    studio.clock.advance(20 * DAY)
+    await studio.service.settled()
+    await studio.service.revoke_certificate(number, reason=NAME_CORRECTED)
+    studio.clock.advance(14 * DAY)
+    await studio.service.settled()
+    assert (await studio.service.registry.template(studio.learner_id)).blob is None
 
 
 async def test_names_go_after_the_years_that_records_are_kept(studio: Studio) -> None:

@@ -321,11 +321,38 @@ def test_a_fault_of_ours_ends_the_challenge() -> None:
     driver.answer = None
     while driver.machine.state is State.RUNNING:
         driver.wait(1)
+    shown = driver.machine.challenged_at
+    assert shown is not None
+    driver.wait(3)
     t = driver.machine.now
     driver.tell(SystemFault(key="f", t=t, end=t))
     assert driver.machine.state is State.PAUSED
     assert driver.machine.pause_reason is PauseReason.SYSTEM_ERROR
     assert driver.machine.challenged_at is None
+    assert driver.machine.challenges == 0
+    driver.answer, driver.shown = Outcome.PASS, None
+    driver.wait(60)
+    assert driver.machine.state is State.RUNNING
+    wall = (0, driver.machine.now)
+    found = verify(driver.facts, FOSHAN, wall=wall, closed=False)
+    (why,) = [reason for a, b, reason in found.unverified if a < shown < b]
+    assert why is VoidReason.SYSTEM_ERROR
+    (stood,) = [reason for a, b, reason in standing(driver.facts, wall) if a <= shown < b]
+    assert stood is VoidReason.SYSTEM_ERROR
+
+
+def test_a_fault_excuses_no_challenge_that_was_let_go_by() -> None:
+    """Before it or after it: of several in one bracket the one that was not answered counts."""
+    driver = Driver(only(1.0), draw=0.1).started()
+    driver.answer = None
+    while driver.machine.state is State.RUNNING:
+        driver.wait(1)
+    t = driver.machine.now
+    driver.tell(SystemFault(key="f", t=t, end=t))
+    driver.tell(Challenged(key="c", t=t + 1_000, cause=CheckCause.RESUME))
+    driver.tell(Closed(key="z", t=t + 2_000, reason=CloseReason.LEARNER))
+    found = verify(driver.facts, FOSHAN, wall=(0, t + 2_000), closed=True)
+    assert found.unverified[-1][2] is VoidReason.UNANSWERED
 
 
 def test_leaving_at_a_challenge_forfeits_the_bracket() -> None:

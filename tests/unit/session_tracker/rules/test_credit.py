@@ -12,6 +12,7 @@ import pytest
 from session_tracker.credit import EvidenceType, SessionFacts, derive
 from session_tracker.events import Presence, VoidReason
 from session_tracker.policy import Policy
+from session_tracker.shown import course
 
 Tell = Callable[..., Any]
 
@@ -123,6 +124,34 @@ def test_provisional_credit_is_told_apart(tell: Tell) -> None:
     assert (total.credited_s, total.provisional_s, total.final) == (120, 120, False)
     assert total.sessions[0].provisional
     assert story.total().final
+
+
+def test_only_what_the_face_alone_vouches_for_is_provisional(tell: Tell) -> None:
+    """What staff answered for counts at once, also where the face was seen too."""
+    story = tell().lesson(200).sample(10, 100).supervised(50, 150)
+    total = story.total(provisional=True)
+    assert (total.credited_s, total.provisional_s, total.final) == (140, 40, False)
+    by = [(str(i.evidence), (i.end - i.start) // 1_000) for i in total.sessions[0].credited]
+    assert by == [("face", 40), ("supervised", 100)]
+    told = course(total, story.policy)
+    assert (told.credited_s, told.provisional_s) == (140, 40)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_session_without_credit_by_face_is_not_provisional(tell: Tell, refused: bool) -> None:
+    """Nothing of it waits: of a refused face nothing counts, of an idle session neither."""
+    story = tell().lesson(200).sample(10, *([50] if refused else [])).supervised(100, 130)
+    total = story.total(provisional=True, refused=refused)
+    assert (total.credited_s, total.provisional_s) == (30, 0)
+    assert total.final
+    assert not total.sessions[0].provisional
+
+
+def test_less_than_a_second_that_waits_is_not_final(tell: Tell) -> None:
+    """A certificate cannot hold a provisional session, however little it earned."""
+    story = tell().lesson(200).sample(10, 10.4)
+    total = story.total(provisional=True)
+    assert (total.provisional_s, total.final) == (0, False)
 
 
 def test_a_running_session_is_not_final(tell: Tell) -> None:

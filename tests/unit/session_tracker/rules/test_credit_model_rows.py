@@ -1141,6 +1141,27 @@ async def test_row_certificate__a_revoked_one_is_replaced_only_where_its_reason_
         await studio.open()
 
 
+async def test_row_next_course__a_corrected_name_postpones_nothing(studio: Studio) -> None:
+    """The year counts from the first certificate that the hours bore, not from its next paper."""
+    service, learner = studio.service, studio.learner_id
+    lesson = await studio.open()
+    await lesson.watch(600)
+    first = (await lesson.close()).certificate
+    assert first is not None
+    studio.clock.advance(300 * DAY_MS)
+    await service.settled()
+    revoked = await service.revoke_certificate(first, reason=NAME_CORRECTED)
+    held = (await service.course_credit(learner, "demo")).certificate_number
+    assert (revoked.revoked_reason, held not in (None, first)) == (NAME_CORRECTED, True)
+    studio.clock.advance(65 * DAY_MS)
+    await service.settled()
+    await service.registry.put_template(learner, b"opaque", Provenance.VETTED_LIVE)
+    await service.office.approve(learner, actor="counter", reason="seen again")
+    await (await studio.open()).close()
+    course = (await service.course_credit(learner, "demo")).course
+    assert (course.course, course.track) == (2, Training.REFRESHER)
+
+
 async def test_row_next_course__a_refresher_a_year_after_the_certificate(studio: Studio) -> None:
     """Not a day before; then it begins at nothing, with the refresher's target."""
     service, learner = studio.service, studio.learner_id

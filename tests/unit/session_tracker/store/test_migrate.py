@@ -250,6 +250,21 @@ async def test_a_database_of_a_newer_release_is_refused(session: Session) -> Non
     assert "newer" in caught.value.remedy
 
 
+async def test_a_tool_beside_the_service_migrates_nothing(url: str, session: Session) -> None:
+    """It writes where the version is its own; else it says so, and changes nothing."""
+    await session.run(lambda connection: migrate.upgrade(connection, "0008"))
+    before = await session.run(shape)
+    database = Database(url)
+    with pytest.raises(ConfigurationError, match="version 0008"):
+        await database.open_beside()
+    assert not database.is_open
+    assert await session.run(shape) == before
+    await session.run(migrate.upgrade)
+    await database.open_beside()
+    await database.probe()
+    await database.close()
+
+
 async def test_a_migration_that_fails_leaves_the_database_as_it_was(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
