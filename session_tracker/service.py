@@ -32,7 +32,7 @@ from session_tracker.exports import Exports
 from session_tracker.housekeeping import Swept
 from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Head, HeadsFile, Ledger
-from session_tracker.live import Report
+from session_tracker.live import Live, Report
 from session_tracker.machine import AskCheck
 from session_tracker.office import Office
 from session_tracker.openings import Openings, require_open
@@ -233,10 +233,14 @@ class SessionService:
     # --- sessions --------------------------------------------------------------------------
 
     async def report(self, session_id: str, token: str, report: Report) -> SessionView:
-        """Take in a playback report, which is a heartbeat too; a repeat gets the first answer."""
+        """Take in a playback report, which is a heartbeat too; a repeat gets the first answer.
+
+        Raises TooManyRequests, before anything is read, where they come too fast.
+        """
         stage = self._stage
-        async with stage.turns.held(session_id, token=token) as live:
-            first = live.answers.get(report.seq)
+        turns = stage.turns
+        async with turns.held(session_id, token=token, ration=turns.reports) as live:
+            first = await self._answered(live, report.seq)
             if first is not None:
                 return _first_answer(report, *first)
             require_open(live)
@@ -260,6 +264,13 @@ class SessionService:
 
             await stage.turns.commit(live, turn, before)
             return view
+
+    async def _answered(self, live: Live, seq: int) -> tuple[str, str] | None:
+        """Give digest and answer of a report that came before."""
+        if seq > live.top_seq or seq in live.answers:
+            return live.answers.get(seq)
+        async with self._database.read() as connection:
+            return await rows.read_answer(connection, live.id, seq)
 
     async def view(self, session_id: str, token: str | None = None) -> SessionView:
         """Tell the learner's device where it stands: no score, no check, no cause."""

@@ -95,13 +95,17 @@ export class Session extends EventTarget {
   /** Report now: at every change, and every `report_every_s` by itself. */
   report({ interaction = false } = {}) {
     if (this.#ended || !this.#describe) return;
-    clearTimeout(this.#reportTimer);
-    this.#reportTimer = setTimeout(() => this.report(), this.view.report_every_s * 1_000);
+    this.#reportIn(this.view.report_every_s);
     const now = this.#describe();
     if (now === null) return;
     now.interaction ||= interaction;
     // One after another: the newest report must arrive last.
     this.#queue = this.#queue.then(() => this.#send(now)).catch(() => {});
+  }
+
+  #reportIn(seconds, interaction = false) {
+    clearTimeout(this.#reportTimer);
+    this.#reportTimer = setTimeout(() => this.report({ interaction }), seconds * 1_000);
   }
 
   /** The last word of a page that is going away: the player stands still. */
@@ -193,6 +197,8 @@ export class Session extends EventTarget {
     } catch (error) {
       this.#failed(error);
       if (error.status === 409) await this.look(); // the session has ended: the view says how
+      // It must hear of this yet.
+      if (error.status === 429) this.#reportIn(error.retryAfterS ?? 1, now.interaction);
     }
   }
 
