@@ -66,9 +66,10 @@ class Report:
 
 @dataclass(slots=True, kw_only=True)
 class Live:
-    """A session that is not settled yet. Everything but `lock` belongs to whoever holds it.
+    """A session that is not settled yet. Everything but its two locks belongs to who holds it.
 
-    Facts come in by `take`, answers to reports by `answered`.
+    Facts come in by `take`, answers to reports by `answered`. A turn changes it in one go, so that
+    whoever only looks sees it before or after, and waits for nobody (`Grading.seen`).
     """
 
     record: SessionRecord
@@ -107,6 +108,10 @@ class Live:
     stale: bool = False
     """Whether a write failed: the store knows better than we do."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    showing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while credit is derived for somebody who only looks."""
+    changes: int = 0
+    """Goes up with every change: what was derived in between is out of date."""
     progress: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced, whenever a turn was applied."""
 

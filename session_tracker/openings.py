@@ -121,7 +121,7 @@ class Openings:
             except BaseException:
                 del self._stage.turns.sessions[live.id]
                 raise
-            view = await self._stage.grading.view(live)
+            view = await self._stage.grading.seen(live)
         return OpenedSession(session_id=live.id, session_token=token, grant=grant, view=view)
 
     async def _open(self, live: Live, admission: Admission) -> StreamGrant:
@@ -211,7 +211,7 @@ class Openings:
             except BaseException:
                 del self._stage.turns.sessions[live.id]
                 raise
-            view = await self._stage.grading.view(live)
+            view = await self._stage.grading.seen(live)
         return OpenedSupervised(
             session_id=live.id, session_token=token, supervised_until_ms=until, view=view
         )

@@ -65,6 +65,7 @@ async def reload(connection: AsyncConnection, live: Live, draw: Draw) -> None:
     told = (f for f in live.facts.values() if not isinstance(f, Decision))
     live.last_turn = max((_end(f) for f in told), default=0)
     live.totals = None
+    live.changes += 1
     live.stale = False
 
 

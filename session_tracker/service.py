@@ -273,14 +273,21 @@ class SessionService:
             return await rows.read_answer(connection, live.id, seq)
 
     async def view(self, session_id: str, token: str | None = None) -> SessionView:
-        """Tell the learner's device where it stands: no score, no check, no cause."""
-        async with self._stage.turns.held(session_id, token=token) as live:
-            return await self._stage.grading.view(live)
+        """Tell the learner's device where it stands: no score, no check, no cause.
+
+        It waits for nobody. Raises TooManyRequests, where a device asks too often.
+        """
+        turns = self._stage.turns
+        live = await turns.admitted(session_id, token=token, ration=turns.looks)
+        if live.stale:
+            async with turns.fresh(live):
+                pass
+        return await self._stage.grading.seen(live)
 
     async def close(self, session_id: str, token: str | None = None) -> SessionView:
         """End a session for the learner: the end check, the end, the settlement."""
-        stage = self._stage
-        async with stage.turns.held(session_id, token=token) as live:
+        stage, turns = self._stage, self._stage.turns
+        async with turns.held(session_id, token=token, ration=turns.looks) as live:
             ask = next(
                 (a for a in states.wind_up(live.machine, live.policy) if isinstance(a, AskCheck)),
                 None,

@@ -407,6 +407,7 @@ class Turn:
     def apply(self) -> None:
         """Change the session: everything is durable now."""
         live = self.live
+        live.changes += 1
         live.machine = self.machine
         if self.totals is not None or self.changes_what_is_shown:
             live.totals = self.totals

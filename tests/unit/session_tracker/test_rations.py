@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from session_tracker.live import Live, Report
+from session_tracker.records import Totals
 from session_tracker.testing import Lesson, Studio
 from session_tracker.views import SessionView
 from verifier.errors import Conflict, TooManyRequests
@@ -79,3 +83,55 @@ async def test_only_the_newest_answers_are_in_memory(studio: Studio) -> None:
     facts = len(live.facts)
     await say(lesson, 999)  # never sent, and overtaken: it counts for nothing
     assert len(live.facts) == facts
+
+
+async def test_looks_are_rationed(studio: Studio) -> None:
+    """A page looks every few seconds; who asks for ever has to wait, after the end as well."""
+    lesson = await begun(studio)
+    studio.clock.advance(10_000)
+    for _ in range(20):
+        await lesson.view()
+    with pytest.raises(TooManyRequests):
+        await lesson.view()
+    studio.clock.advance(1_000)
+    await lesson.close()
+    studio.clock.advance(10_000)
+    for _ in range(20):
+        assert (await lesson.view()).state == "settled"
+    with pytest.raises(TooManyRequests):
+        await lesson.view()
+
+
+@pytest.mark.parametrize("derived", [True, False])
+async def test_a_look_waits_for_nobody(studio: Studio, derived: bool) -> None:
+    """While a look or a check is written down the session is held: it does not show in the time."""
+    lesson = await begun(studio)
+    live = live_of(lesson)
+    before = await lesson.view()
+    if not derived:
+        studio.clock.advance(30_000)
+    async with live.lock, asyncio.timeout(10):
+        seen = await lesson.view()
+    assert (seen.state, seen.play) == (before.state, before.play)
+    assert seen.credited_s >= before.credited_s
+
+
+async def test_what_was_derived_meanwhile_is_not_kept(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn that changes what is shown, while somebody looks, is seen by the next look."""
+    lesson = await begun(studio)
+    live, grading = live_of(lesson), studio.service._stage.grading
+    derive = grading._totals
+
+    async def overtaken(*given: Any) -> Totals:
+        live.changes += 1
+        return await derive(*given)
+
+    live.totals = None
+    with monkeypatch.context() as changed:
+        changed.setattr(grading, "_totals", overtaken)
+        await lesson.view()
+    assert live.totals is None
+    await lesson.view()
+    assert live.totals is not None
