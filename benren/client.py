@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
-from benren.problems import UnexpectedAnswer, json_object, raise_for_problem, unreachable
-from benren.ways import PeerWay, SocketWay
-from verifier.errors import StreamGone, Unauthorised
-from verifier.streaming.cues import Cue
-from verifier.streaming.framing import BURST_TYPE, FramedPicture, pack_burst
+from benren.line import Line, not_as_documented
+from benren.problems import raise_for_problem
+from benren.study import SessionStatus, StudySession, status_of
 
-_SIGNATURES = {b"\x89PNG": "image/png", b"RIFF": "image/webp"}
+__all__ = ["BenrenClient", "EnrolledFace", "Invited", "SessionStatus", "StudySession"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,23 +45,6 @@ class Invited:
     expires_utc_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionStatus:
-    """Where a session stands, as the learner may know it."""
-
-    state: str
-    reason: str | None
-    """Why the player stands still, as a plain code."""
-    play: bool
-    """Whether the player may run."""
-    credited_s: int
-    course_credited_s: int
-    target_s: int
-    certificate: str | None
-    """Number of the certificate, once issued."""
-    report_every_s: int
-
-
 class BenrenClient:
     """Speaks to a verifier and to a session tracker, which may share one address."""
 
@@ -78,11 +58,11 @@ class BenrenClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """`transport` replaces the network, for tests."""
-        self._tracker = _Line(tracker_url, api_key, timeout_s, transport)
-        self._verifier = _Line(verifier_url or tracker_url, api_key, timeout_s, transport)
+        self._tracker = Line(tracker_url, api_key, timeout_s, transport)
+        self._verifier = Line(verifier_url or tracker_url, api_key, timeout_s, transport)
         # What a learner's device holds: the same addresses, without the API key.
-        self._device_tracker = _Line(tracker_url, "", timeout_s, transport)
-        self._device_verifier = _Line(verifier_url or tracker_url, "", timeout_s, transport)
+        self._device_tracker = Line(tracker_url, "", timeout_s, transport)
+        self._device_verifier = Line(verifier_url or tracker_url, "", timeout_s, transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,7 +88,7 @@ class BenrenClient:
                 models=answer["models"],
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise _not_as_documented("template", error) from error
+            raise not_as_documented("template", error) from error
 
     async def verify(
         self,
@@ -162,7 +142,7 @@ class BenrenClient:
                 expires_utc_ms=int(answer["expires_utc_ms"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise _not_as_documented("invitation", error) from error
+            raise not_as_documented("invitation", error) from error
 
     async def approve(
         self,
@@ -227,10 +207,10 @@ class BenrenClient:
                 session_id=answer["session_id"],
                 session_token=answer["session_token"],
                 stream=answer["stream"],
-                status=_status(answer["session"]),
+                status=status_of(answer["session"]),
             )
         except (KeyError, TypeError) as error:
-            raise _not_as_documented("session", error) from error
+            raise not_as_documented("session", error) from error
 
     async def explain(self, session_id: str) -> dict[str, Any]:
         """Give the whole story of a session: every credited and every void second."""
@@ -252,239 +232,6 @@ class BenrenClient:
     async def ledger_head(self) -> dict[str, Any]:
         """Give the newest signed head of the ledger."""
         return await self._tracker.ask("GET", "/v1/ledger/head")
-
-
-class StudySession:
-    """One session from the side of the learner's device; made by `BenrenClient.open_session`."""
-
-    def __init__(
-        self,
-        tracker: _Line,
-        verifier: _Line,
-        *,
-        session_id: str,
-        session_token: str,
-        stream: Mapping[str, Any],
-        status: SessionStatus,
-    ) -> None:
-        self.id = session_id
-        self.status = status
-        """As of the last answer of the tracker."""
-        self._tracker = tracker
-        self._verifier = verifier
-        self._token = session_token
-        self._frames_path = ""
-        self._socket_path = ""
-        self._offer_path = ""
-        self._ice_servers: list[Mapping[str, Any]] = []
-        self._client_token = ""
-        self.sample_period_ms = 0
-        """Wished time between two frames; the device adds jitter."""
-        self._frame_seq = 0
-        self._report_seq = 0
-        self._use(stream)
-
-    async def push_frame(
-        self, picture: bytes, *, captured_utc_ms: int | None = None, media_type: str | None = None
-    ) -> Cue:
-        """Send one JPEG, PNG or WebP picture.
-
-        Where the stream was lost or the token is over, another stream is asked for, once, and
-        the picture is sent again. Every other refusal is raised; the frame is then no sample.
-        """
-        self._frame_seq += 1
-        try:
-            return await self._push(picture, captured_utc_ms, media_type)
-        except (StreamGone, Unauthorised):
-            await self.renew_stream()
-        self._frame_seq += 1
-        return await self._push(picture, captured_utc_ms, media_type)
-
-    async def push_burst(self, pictures: Sequence[bytes]) -> list[Cue]:
-        """Send a few pictures (five at most) in one upload; each gets its cue."""
-        frames = []
-        for picture in pictures:
-            self._frame_seq += 1
-            frames.append(FramedPicture(seq=self._frame_seq, data=picture))
-        response = await self._verifier.send(
-            "POST",
-            f"{self._frames_path.removesuffix('frames')}bursts",
-            content=pack_burst(frames),
-            token=self._client_token,
-            headers={"Content-Type": BURST_TYPE},
-        )
-        try:
-            return [Cue.from_json(cue) for cue in json_object(response)["cues"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise _not_as_documented("burst", error) from error
-
-    def socket(self) -> AbstractAsyncContextManager[SocketWay]:
-        """Open a WebSocket for frames; it takes over from every other way."""
-        return SocketWay.open(self._verifier.url + self._socket_path, self._client_token)
-
-    def peer(self) -> AbstractAsyncContextManager[PeerWay]:
-        """Open a WebRTC connection for frames; it takes over from every other way."""
-        token, path = self._client_token, self._offer_path
-
-        async def ask(offer: Mapping[str, Any]) -> Mapping[str, Any]:
-            return await self._verifier.ask("POST", path, offer, token=token)
-
-        return PeerWay.open(ask, self._ice_servers)
-
-    async def report(
-        self,
-        *,
-        media_id: str,
-        media_ms: int,
-        playing: bool,
-        interaction: bool = False,
-        client_utc_ms: int | None = None,
-    ) -> SessionStatus:
-        """Say where the player is: at every change, and every `status.report_every_s`."""
-        self._report_seq += 1
-        body = {
-            "seq": self._report_seq,
-            "media_id": media_id,
-            "media_ms": media_ms,
-            "playing": playing,
-            "interaction": interaction,
-        }
-        if client_utc_ms is not None:
-            body["client_ms"] = client_utc_ms
-        return await self._ask("POST", f"/v1/sessions/{self.id}/playback", body)
-
-    async def look(self) -> SessionStatus:
-        """Ask where the session stands."""
-        return await self._ask("GET", f"/v1/sessions/{self.id}")
-
-    async def close(self) -> SessionStatus:
-        """End the session; ending twice is fine."""
-        return await self._ask("POST", f"/v1/sessions/{self.id}/close")
-
-    async def renew_stream(self) -> None:
-        """Have another stream opened, after the old one was lost."""
-        path = f"/v1/sessions/{self.id}/stream"
-        self._use(await self._tracker.ask("POST", path, token=self._token))
-
-    def _use(self, stream: Mapping[str, Any]) -> None:
-        try:
-            self._frames_path = str(stream["frames_path"])
-            self._socket_path = str(stream["socket_path"])
-            self._offer_path = str(stream["offer_path"])
-            self._ice_servers = list(stream["ice_servers"])
-            self._client_token = str(stream["client_token"])
-            self.sample_period_ms = int(stream["sample_period_ms"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise _not_as_documented("stream grant", error) from error
-        self._frame_seq = 0
-
-    async def _push(
-        self, picture: bytes, captured_utc_ms: int | None, media_type: str | None
-    ) -> Cue:
-        headers = {
-            "Content-Type": media_type or _SIGNATURES.get(picture[:4], "image/jpeg"),
-            "Benren-Seq": str(self._frame_seq),
-        }
-        if captured_utc_ms is not None:
-            headers["Benren-Captured-Ms"] = str(captured_utc_ms)
-        response = await self._verifier.send(
-            "POST", self._frames_path, content=picture, token=self._client_token, headers=headers
-        )
-        body = json_object(response)
-        try:
-            return Cue.from_json(body)
-        except (KeyError, TypeError, ValueError) as error:
-            raise _not_as_documented("cue", error) from error
-
-    async def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> SessionStatus:
-        self.status = _status(await self._tracker.ask(method, path, body, token=self._token))
-        return self.status
-
-
-class _Line:
-    """A connection to one service, with or without an API key."""
-
-    def __init__(
-        self,
-        url: str,
-        api_key: str,
-        timeout_s: float,
-        transport: httpx.AsyncBaseTransport | None,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers=_bearer(api_key),
-            timeout=timeout_s,
-            transport=transport,
-            trust_env=False,
-        )
-
-    async def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        params: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        token: str = "",
-        headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
-        try:
-            return await self._http.request(
-                method,
-                path,
-                json=body,
-                params=params,
-                content=content,
-                headers={**_bearer(token), **(headers or {})},
-            )
-        except httpx.TransportError as error:
-            raise unreachable(self.url, error) from error
-
-    async def ask(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        params: Mapping[str, str] | None = None,
-        token: str = "",
-    ) -> dict[str, Any]:
-        return json_object(await self.send(method, path, body=body, params=params, token=token))
-
-    async def aclose(self) -> None:
-        await self._http.aclose()
-
-
-def _status(body: Mapping[str, Any]) -> SessionStatus:
-    try:
-        return SessionStatus(
-            state=str(body["state"]),
-            reason=body["reason"],
-            play=bool(body["play"]),
-            credited_s=int(body["credited_s"]),
-            course_credited_s=int(body["course_credited_s"]),
-            target_s=int(body["target_s"]),
-            certificate=body["certificate"],
-            report_every_s=int(body["report_every_s"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _not_as_documented("session", error) from error
-
-
-def _not_as_documented(what: str, error: Exception) -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"The service's {what} is not as documented: {error!r}.",
-        remedy="Use the client and the services of one release.",
-    )
-
-
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _base64(data: bytes) -> str:

@@ -123,6 +123,8 @@ class RemoteVerifier:
         body: dict[str, Any] = {"check_id": request.check_id}
         if request.not_before is not None:
             body["not_before"] = stamp_to_json(request.not_before)
+        if request.awaited:
+            body["awaited"] = True
         answer = await self._ask("POST", f"/v1/streams/{stream_id}/checks", body)
         return event_from_json(json_object(answer))
 
@@ -163,10 +165,11 @@ class RemoteVerifier:
                 remedy="Run the same release of the verifier and of the session tracker.",
             ) from error
 
-    async def close_stream(self, stream_id: str) -> None:
+    async def close_stream(self, stream_id: str, *, taken_over: bool = False) -> None:
         """Close a stream; events that are still on its list are read to the end."""
         self._closed.add(stream_id)
-        raise_for_problem(await self._ask("DELETE", f"/v1/streams/{stream_id}"))
+        how = "?taken_over=true" if taken_over else ""
+        raise_for_problem(await self._ask("DELETE", f"/v1/streams/{stream_id}{how}"))
         if stream_id not in self._readers:
             self._closed.discard(stream_id)
 

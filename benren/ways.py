@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from benren.problems import ServiceUnreachable, UnexpectedAnswer
-from verifier.errors import BadRequest, StreamGone, Unauthorised
+from verifier.errors import BadRequest, StreamGone, StreamTakenOver, Unauthorised
 from verifier.streaming.cues import Cue
 from verifier.streaming.framing import FramedPicture, pack
 from verifier.streaming.ways import End
@@ -232,6 +232,8 @@ def _over(connection: ClientConnection) -> Exception:
     code, reason = connection.close_code, connection.close_reason or ""
     if code == End.UNAUTHORISED:
         return Unauthorised(f"The connection was refused: {reason}.")
+    if code == End.TAKEN_OVER:
+        return StreamTakenOver(f"The connection has ended: {reason}.")
     if code in set(End):
         return StreamGone(f"The connection has ended: {reason}.")
     return ServiceUnreachable(f"The connection broke (code {code}).")

@@ -210,8 +210,10 @@ def _random_check(m: Machine, policy: Policy) -> Iterator[Entry]:
 
 
 def _shows_more(m: Machine) -> bool:
-    """Tell whether a frame has come since the newest one that a check has judged."""
-    return m.last_frame is not None and (m.last_check is None or m.last_frame > m.last_check)
+    """Tell whether a frame has come since the last check, which may have judged older ones."""
+    if m.last_frame is None:
+        return False
+    return all(at is None or m.last_frame > at for at in (m.last_check, m.checked_at))
 
 
 def _retry(m: Machine, answer_since: int, policy: Policy) -> Entry:

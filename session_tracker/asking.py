@@ -40,7 +40,9 @@ class Asking:
         if stream_id is None:
             return
         not_before = None if asked.not_before is None else self._turns.axis.stamp(asked.not_before)
-        request = CheckRequest(check_id=asked.check_id, not_before=not_before)
+        request = CheckRequest(
+            check_id=asked.check_id, not_before=not_before, awaited=asked.awaited
+        )
         rules = live.policy.checks
         challenge = ChallengeRequest(
             check_id=asked.check_id,
@@ -91,9 +93,9 @@ class Asking:
             except StreamGone:
                 live.stream_id = None
 
-    async def close_stream(self, stream_id: str) -> None:
+    async def close_stream(self, stream_id: str, *, taken_over: bool = False) -> None:
         """Close a stream; one that cannot be closed expires by itself."""
         try:
-            await self._verifier.close_stream(stream_id)
+            await self._verifier.close_stream(stream_id, taken_over=taken_over)
         except BenrenError as error:
             _log.warning("stream %s could not be closed: %s", stream_id, error)

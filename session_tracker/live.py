@@ -43,6 +43,8 @@ class Asked:
     """Of a challenge's first attempt; 0: a silent check."""
     shown_at: int = 0
     """Instant of its `Challenged`."""
+    awaited: bool = False
+    """Whether the learner was told why he waits for it: never of a silent check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

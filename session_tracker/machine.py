@@ -106,6 +106,8 @@ class Machine:
     random_from: int | None = None
     """The last start check, random check or answered challenge: from it on the bounds of the next
     random check count. No other check moves them: the learner's hand can call for those."""
+    checked_at: int | None = None
+    """When the last check was answered."""
     random_at: int | None = None
     """When the next random check comes; once the moment is there it stands until it is asked."""
     random_active: bool = False

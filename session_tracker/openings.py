@@ -241,7 +241,11 @@ class Openings:
         return None
 
     async def reopen_stream(self, session_id: str, token: str) -> StreamGrant:
-        """Open a new stream for a running session: after a drop, or after we were restarted."""
+        """Open a new stream for a running session: after a drop, or after we were restarted.
+
+        Whoever asks has none. So who still sends on the one before, from another window, is told
+        that it was taken over: told that it was lost, he would ask too, and so on for ever.
+        """
         stage = self._stage
         async with stage.turns.held(session_id, token=token) as live:
             require_open(live)
@@ -252,7 +256,7 @@ class Openings:
                     remedy="Close this session and open another.",
                 )
             if live.stream_id is not None:
-                await stage.asking.close_stream(live.stream_id)
+                await stage.asking.close_stream(live.stream_id, taken_over=True)
                 live.stream_id = None
             grant = await self._verifier.open_stream(await self._spec(live, template.blob))
             stream = StreamRecord(

@@ -295,7 +295,7 @@ class SessionService:
             asked = None
             if ask is not None and live.stream_id is not None:
                 turn = stage.turns.turn(live)
-                asked = turn.ask(ask)
+                asked = turn.ask(ask, awaited=True)
                 turn.machine = replace(turn.machine, asked_at=turn.now)
                 await stage.turns.commit(live, turn, send=False)
         if asked is not None:

@@ -44,6 +44,7 @@ from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
 from session_tracker.store.tables_reviews import pictures
 from session_tracker.store.writer import Transaction
+from session_tracker.stream_facts import take_event
 from session_tracker.supervision import answered_for
 from session_tracker.turn import Turn
 from session_tracker.turns import Turns, holds_lease, unknown_session
@@ -247,7 +248,7 @@ class Stage:
                 key = f"fault:clock:{event.at.boot_id}"
                 known = min(live.last_turn, placed.at)
                 turn.note(SystemFault(key=key, t=known, end=placed.at))
-            turn.take_event(event, stream, placed.at, placed.since)
+            take_event(turn, event, stream, placed.at, placed.since)
             shown = await self.pictures.sealed(
                 turn.shots,
                 learner_id=live.record.learner_id,

@@ -92,6 +92,8 @@ class ScriptedVerifier:
         """Every check that was asked for."""
         self.challenges: list[ChallengeRequest] = []
         """Every challenge that was asked for."""
+        self.closed: dict[str, bool] = {}
+        """Streams that were closed -> whether another one took their place."""
 
     # --- what the tracker calls ------------------------------------------------------------
 
@@ -134,9 +136,10 @@ class ScriptedVerifier:
         """Make the next face an identity sample."""
         self._find(stream_id).owed = True
 
-    async def close_stream(self, stream_id: str) -> None:
+    async def close_stream(self, stream_id: str, *, taken_over: bool = False) -> None:
         """Forget the stream."""
         self.streams.pop(stream_id, None)
+        self.closed[stream_id] = taken_over
 
     def subscribe(self, sink: EventSink) -> None:
         """Give every event to `sink`."""

@@ -228,7 +228,8 @@ def _turned_away(m: Machine) -> bool:
 
 def _check(m: Machine, fact: Check, policy: Policy, draw: Draw) -> Machine:
     since, shown = min(fact.since, fact.t), m
-    m = replace(m, asked_at=None, last_check=max(fact.t, m.last_check or fact.t))
+    last_check = max(fact.t, m.last_check or fact.t)
+    m = replace(m, asked_at=None, last_check=last_check, checked_at=max(fact.t, fact.heard))
     if fact.active:
         # Nobody could guess at what was not shown: the next one is no longer than this one.
         challenges = m.challenges if fact.shown else max(0, m.challenges - 1)

@@ -8,7 +8,6 @@ away, and the session is read from the store again before its next turn.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,16 +18,13 @@ from session_tracker import ledger, states
 from session_tracker.events import (
     Challenged,
     Check,
-    CheckCause,
     Closed,
     CloseReason,
     Decision,
     Fact,
     Identity,
     Looking,
-    Outcome,
     Paused,
-    PauseReason,
     Playback,
     Presence,
     Resumed,
@@ -43,11 +39,7 @@ from session_tracker.records import StreamRecord, Totals
 from session_tracker.sampling import Draw
 from session_tracker.store.writer import NewEntry
 from session_tracker.transitions import absorb
-from verifier.errors import BadRequest
-from verifier.types import Decision as Verdict
-from verifier.types import EventKind, StreamEvent
 
-_log = logging.getLogger("benren.tracker")
 _MOST_ACTIONS: Final = 64
 """Actions of one turn; more would be a circle in the rules."""
 _SHOWN_LATER: Final = (
@@ -61,12 +53,6 @@ _SHOWN_LATER: Final = (
     Resumed,
 )
 """What a lesson consists of: what it changes is shown some time later anyway (`shown`)."""
-_OUTCOMES: Final = {
-    Verdict.MATCH: Outcome.PASS,
-    Verdict.MISMATCH: Outcome.MISMATCH,
-    Verdict.SPOOF: Outcome.SPOOF,
-    Verdict.NO_EVIDENCE: Outcome.NO_EVIDENCE,
-}
 
 
 class Turn:
@@ -177,14 +163,18 @@ class Turn:
             case Close():
                 self.close(action)
 
-    def ask(self, action: AskCheck) -> Asked:
-        """Have a check asked for once this turn is durable."""
+    def ask(self, action: AskCheck, *, awaited: bool = False) -> Asked:
+        """Have a check asked for once this turn is durable.
+
+        It is `awaited` too where the learner is told why he waits.
+        """
         asked = Asked(
             check_id=f"chk_{secrets.token_hex(10)}",
             cause=action.cause,
             not_before=action.not_before,
             turns=action.turns if action.active else 0,
             shown_at=self._tick() if action.active else 0,
+            awaited=awaited or self.machine.cue is not None,
         )
         self.asked.append(asked)
         self.entries.append(
@@ -247,108 +237,6 @@ class Turn:
         """Add an entry that is no fact of the rules."""
         entry = self._entry(kind=kind, key=key, at_ms=at_ms, data=data, reason=reason)
         self.entries.append(entry)
-
-    # --- stream events ---------------------------------------------------------------------
-
-    def take_event(self, event: StreamEvent, stream: StreamRecord, at: int, since: int) -> None:
-        """Take in a stream's event, which arrived `at` and judged frames from `since` on."""
-        track = event.track + stream.track_offset if event.track and event.faces else 0
-        context = Context(
-            policy=self.context.policy,
-            models=event.models or self.context.models,
-            profile=event.profile_version or self.context.profile,
-        )
-        known = self.run is not None and at <= self.run.end
-        if event.kind is EventKind.PRESENCE or (event.kind is EventKind.IDENTITY and not known):
-            self.note(self._presence(at, track, event.faces))
-        if event.kind is EventKind.IDENTITY:
-            fact: Fact = Identity(
-                key=f"identity:{stream.number}:{event.event_id}",
-                t=at,
-                track=track,
-                outcome=_outcome(event),
-            )
-            self.note(fact, evidence=_evidence(event), context=context)
-        elif event.kind in (EventKind.CHECK, EventKind.CHALLENGE):
-            self._take_check(event, at, since, event.track + stream.track_offset, context)
-        if event.kind is EventKind.PRESENCE and event.away is not None:
-            self._take_gaze(at, event.away, f"looking:{stream.number}:{event.event_id}")
-        if event.faces > 1:
-            # The verifier judged the enrolled face among them; where there is none, a mismatch.
-            self.flag("several_faces", {"at": at, "faces": event.faces})
-        self.stream = replace(stream, last_event_id=event.event_id)
-        self.let_pass()
-
-    def _take_gaze(self, at: int, away: bool, key: str) -> None:
-        """Note that he turned away or back: an entry for each turn, not for each frame."""
-        m = self.machine
-        waits = m.pause_reason is PauseReason.LOOKING_AWAY and not m.may_resume
-        if away is not (m.away_since is not None) or (waits and not away):
-            self.note(Looking(key=key, t=at, away=away))
-
-    def _take_check(
-        self, event: StreamEvent, at: int, since: int, track: int, context: Context
-    ) -> None:
-        asked = self.live.asked.get(event.check_id or "")
-        if asked is None:
-            # Refused, it would come again for ever and hold up all that follows it.
-            _log.warning("session %s: nobody asked for %s", self.live.id, event.check_id)
-            self.flag("unknown_check", {"stream": event.stream_id, "event": event.event_id})
-            return
-        if asked.cause is CheckCause.SUSPICION and asked.not_before is not None:
-            # The window of a check that a sample called reaches back to that sample.
-            since = asked.not_before
-        self.answered.add(asked.check_id)
-        fact = Check(
-            key=f"check:{asked.check_id}",
-            t=at,
-            since=min(since, at),
-            cause=asked.cause,
-            track=track,
-            outcome=_outcome(event),
-            active=event.kind is EventKind.CHALLENGE,
-            asked=asked.shown_at,
-            before=_before(event, at),
-            shown=event.kind is not EventKind.CHALLENGE or event.attempts > 0,
-            heard=self.now,
-        )
-        self.note(fact, evidence=_evidence(event), context=context)
-        if event.picture and fact.outcome is not Outcome.PASS:
-            shot = Shot(
-                fact_key=fact.key,
-                jpeg=event.picture,
-                sha256=event.picture_sha256,
-                taken_ms=at,
-            )
-            self.shots.append(shot)
-
-    def _presence(self, at: int, track: int, faces: int) -> Presence:
-        run = self.run
-        gap_ms = self.live.policy.sampling.gap_s * 1_000
-        if run is not None and run.track == track and at - run.end <= gap_ms:
-            run = replace(
-                run,
-                end=max(run.end, at),
-                faces_max=max(run.faces_max, faces),
-                samples=run.samples + 1,
-            )
-        else:
-            self.runs += 1
-            key = f"presence:{self.runs}"
-            run = Presence(key=key, t=at, end=at, track=track, faces_max=faces, samples=1)
-        self.run = run
-        self.presence.append(
-            {
-                "session_id": self.live.id,
-                "run": self.runs,
-                "first_ms": run.t,
-                "last_ms": run.end,
-                "track": run.track,
-                "faces_max": run.faces_max,
-                "samples": run.samples,
-            }
-        )
-        return run
 
     # --- playback --------------------------------------------------------------------------
 
@@ -454,42 +342,3 @@ class Turn:
             reason=reason,
             data=data,
         )
-
-
-def _outcome(event: StreamEvent) -> Outcome:
-    if event.decision is not None:
-        return _OUTCOMES[event.decision]
-    if event.kind is EventKind.CHALLENGE:
-        return Outcome.UNANSWERED
-    raise BadRequest(f"Event {event.event_id} of stream {event.stream_id} has no decision.")
-
-
-def _before(event: StreamEvent, at: int) -> int:
-    """Place the frame from before a challenge on the session's axis; 0: there was none."""
-    return 0 if event.before is None else at - event.at.ms_since(event.before)
-
-
-def _evidence(event: StreamEvent) -> dict[str, Any]:
-    """Give what the verdict rests on; scores as whole millionths."""
-    return {
-        "stream": event.stream_id,
-        "event": event.event_id,
-        "frame_seq": event.frame_seq,
-        "boot": event.at.boot_id,
-        "monotonic_ms": event.at.monotonic_ms,
-        "utc_ms": event.at.utc_ms,
-        "faces": event.faces,
-        "reasons": [str(reason) for reason in event.reasons],
-        "similarity_millionths": _millionths(event.similarity),
-        "threshold_millionths": _millionths(event.threshold),
-        "liveness_millionths": _millionths(event.liveness_score),
-        "liveness_threshold_millionths": _millionths(event.liveness_threshold),
-        "frames": list(event.frame_digests),
-        "picture_sha256": event.picture_sha256,
-        "signature": event.signature,
-        **({"turns": list(event.turns), "attempts": event.attempts} if event.turns else {}),
-    }
-
-
-def _millionths(value: float | None) -> int | None:
-    return None if value is None else round(value * 1_000_000)

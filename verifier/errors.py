@@ -199,6 +199,10 @@ class StreamGone(BenrenError):
     status = 410
 
 
+class StreamTakenOver(StreamGone):
+    """Another window or device sends now: come back only where the learner wants it."""
+
+
 class StorageError(BenrenError):
     """The database cannot be written."""
 

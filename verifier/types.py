@@ -358,6 +358,8 @@ class CheckRequest:
     """Chosen by the tracker; the same id gets the first answer again."""
     not_before: Stamp | None = None
     """Judge only frames from this instant on (a check called by a suspicion)."""
+    awaited: bool = False
+    """Whether the learner knows of it and waits: it goes before what is done in silence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,8 +396,12 @@ class StreamVerifier(Protocol):
         """Make the next face an identity sample: a pause of the session is over."""
         ...
 
-    async def close_stream(self, stream_id: str) -> None:
-        """Forget the frames and revoke the client token; closing twice is fine."""
+    async def close_stream(self, stream_id: str, *, taken_over: bool = False) -> None:
+        """Forget the frames and revoke the client token; closing twice is fine.
+
+        `taken_over`: another stream of the session takes its place, and whoever still sends to
+        this one is told not to come back by himself.
+        """
         ...
 
     def subscribe(self, sink: EventSink) -> None:

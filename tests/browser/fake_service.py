@@ -82,6 +82,8 @@ class FakeService:
             "report_every_s": 1,
         }
         self.elsewhere = False
+        self.replaced = False
+        """Whether another stream took the place of the one that was granted last."""
         self.refuses: dict[str, tuple[int, dict[str, Any]]] = {}
         """Path suffix -> status and problem of the next requests to it."""
         self.holds: dict[str, asyncio.Event] = {}
@@ -133,6 +135,10 @@ class FakeService:
             self.socket.send(json.dumps({**self._cue, "seq": None, "accepted": None}))
 
     def _connect(self, socket: WebSocketRoute) -> None:
+        if self.replaced:
+            # It is open before it is closed, as the service's own.
+            socket.on_message(lambda _: asyncio.ensure_future(socket.close(code=4001)))
+            return
         self.socket = socket
         socket.on_message(self._frame)
 
@@ -186,7 +192,7 @@ class FakeService:
             ("GET", "/v1/me/sessions/ses_1/explain"): lambda _: (200, self.explanation),
             ("GET", "/v1/sessions/ses_1"): lambda _: (200, self.view),
             ("POST", "/v1/sessions/ses_1/playback"): self._report,
-            ("POST", "/v1/sessions/ses_1/stream"): lambda _: (200, self._grant()),
+            ("POST", "/v1/sessions/ses_1/stream"): self._renew,
             ("POST", "/v1/sessions/ses_1/close"): self._close,
             ("GET", "/v1/me/certificates/BR2026-7K3M9QX2TA"): lambda _: (200, self.certificate),
             ("GET", "/v1/certificates/BR2026-7K3M9QX2TA/qr.svg"): lambda _: (200, _NO_PICTURE),
@@ -217,6 +223,10 @@ class FakeService:
                 "reasons": [],
             }
         return 200, {**self.face_answer, "face": self.me["face"]}
+
+    def _renew(self, _: Any) -> tuple[int, Any]:
+        self.replaced = False
+        return 200, self._grant()
 
     def _report(self, body: Any) -> tuple[int, Any]:
         self.reports.append(body)

@@ -393,6 +393,48 @@ async def test_another_window_sends(browser: Browser, pages: str) -> None:
         assert service.reports[-1]["seq"] > service.reports[reports - 1]["seq"] + 1_000
 
 
+async def test_another_window_has_another_stream(browser: Browser, pages: str) -> None:
+    """The stream of who is taken over is no more: he stays away, and asks for one when wanted."""
+    async with learner(browser, pages, LESSON) as (service, page):
+        service.running()
+        await begin(service, page)
+        await until_true(page, RUNS)
+        assert service.socket is not None
+        service.replaced = True
+        await service.socket.close(code=4001)
+        status = page.locator(".status")
+        await expect(status).to_contain_text("另一台设备或另一个页面正在学习")
+        await asyncio.sleep(2.5)
+        assert service.sent_to("/v1/sessions/ses_1/stream") == []
+        frames = len(service.frames)
+        await page.get_by_role("button", name="在这里学习").click()
+        await expect(status).to_contain_text("看得到您")
+        await until(lambda: len(service.frames) > frames)
+        assert len(service.sent_to("/v1/sessions/ses_1/stream")) == 1
+
+
+async def test_another_window_takes_uploads_over(browser: Browser, pages: str) -> None:
+    """An upload has no line to be told on: its answer says it by a code."""
+    async with learner(browser, pages) as (_, page):
+        ends = await page.evaluate(
+            """async codes => {
+                const { UploadWay } = await import("/web/shared/stream/ways.js");
+                const ends = [];
+                for (const code of codes) {
+                    const problem = JSON.stringify({ code });
+                    window.fetch = async () => new Response(problem, { status: 410 });
+                    const way = new UploadWay({ photo: async () => new Blob(["x"]) });
+                    const lost = ({ taken, renew }) => ends.push([taken, renew]);
+                    await way.open({ frames_path: "/frames" }, { cue: () => {}, lost });
+                    await way.send(1);
+                }
+                return ends;
+            }""",
+            arg=["stream_taken_over", "stream_gone"],
+        )
+        assert ends == [[True, False], [False, True]]
+
+
 async def test_another_window_takes_a_connection_over(browser: Browser, pages: str) -> None:
     """Over WebRTC the last message says what a WebSocket's close code does."""
     async with learner(browser, pages) as (_, page):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import random
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +23,14 @@ from session_tracker.store.database import Database
 from verifier.api.streams import stream_rules, streams_router
 from verifier.clock import ManualClock
 from verifier.edge import ApiKeys, KeyScope, install_edge, new_api_key
-from verifier.errors import BadRequest, Conflict, ImageUnreadable, NotFound, Unauthorised
+from verifier.errors import (
+    BadRequest,
+    Conflict,
+    ImageUnreadable,
+    NotFound,
+    StreamTakenOver,
+    Unauthorised,
+)
 from verifier.keys import KeyRing
 from verifier.streaming.advice import Advice
 from verifier.streaming.cues import Cue, Turn
@@ -87,6 +95,11 @@ class School:
         )
         return learner, session
 
+    async def frame(self, session: StudySession, who: str) -> Cue:
+        """Send one more frame."""
+        self._shot += 1
+        return await session.push_frame(scene(who, shot=self._shot))
+
     async def study(self, session: StudySession, who: str, seconds: int, media_ms: int = 0) -> int:
         """Sit before the camera; the player runs whenever it may. Returns the player's position.
 
@@ -94,8 +107,7 @@ class School:
         """
         for second in range(5, seconds + 1, 5):
             self.clock.advance(5_000)
-            self._shot += 1
-            cue = await session.push_frame(scene(who, shot=self._shot))
+            cue = await self.frame(session, who)
             while cue.challenge is not None:
                 cue = await self.turn(session, who, cue.challenge.turn)
             await self.settled()
@@ -196,6 +208,42 @@ async def test_the_client_asks_for_another_stream_when_its_own_is_lost(school: S
     receipt = await session.push_frame(scene("li"))
     assert receipt.accepted
     assert receipt.seq == 1
+
+
+async def test_two_windows_do_not_take_turns(school: School) -> None:
+    """Once a token is over the one that asks for another has the stream; the other hears that."""
+    learner, first = await school.enter()
+    second = copy.copy(first)  # a tab that was duplicated: the same session, the same token
+    await school.study(first, learner, 700)
+    for windows in ((first, second), (second, first), (first, second)):
+        has, lost = windows
+        for _ in range(3):
+            with pytest.raises(StreamTakenOver):
+                await lost.push_frame(scene(learner, shot=10_000))
+            school.clock.advance(5_000)
+            assert (await school.frame(has, learner)).accepted
+        await lost.renew_stream()
+        assert (await school.frame(lost, learner)).accepted
+
+
+async def test_a_renewal_whose_answer_is_lost_is_asked_for_again(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service has opened another stream already: the only window has not lost it to another."""
+    learner, session = await school.enter()
+    await school.frame(session, learner)
+    ask = session._tracker.ask
+
+    async def cut(*about: Any, **how: Any) -> Any:
+        await ask(*about, **how)
+        monkeypatch.undo()
+        raise ServiceUnreachable
+
+    monkeypatch.setattr(session._tracker, "ask", cut)
+    with pytest.raises(ServiceUnreachable):
+        await session.renew_stream()
+    school.clock.advance(5_000)
+    assert (await school.frame(session, learner)).accepted
 
 
 async def test_the_receipt_of_a_frame(school: School) -> None:

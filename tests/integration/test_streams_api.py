@@ -20,7 +20,14 @@ from verifier.api import streams as streams_api
 from verifier.api.streams import stream_rules, streams_router
 from verifier.clock import ManualClock, Stamp, SystemClock
 from verifier.edge import ApiKeys, KeyScope, install_edge, new_api_key
-from verifier.errors import BenrenError, Conflict, StreamGone, TemplateTampered, Unauthorised
+from verifier.errors import (
+    BenrenError,
+    Conflict,
+    StreamGone,
+    StreamTakenOver,
+    TemplateTampered,
+    Unauthorised,
+)
 from verifier.keys import KeyRing
 from verifier.streaming.hub import StreamHub
 from verifier.streaming.limits import StreamLimits
@@ -210,6 +217,27 @@ async def test_a_lesson_over_http(verifier: Verifier, tracker, phone) -> None:
     assert gone.status_code == 410
     assert gone.json()["code"] == "stream_gone"
     assert "session tracker" in gone.json()["remedy"]
+
+
+async def test_uploads_to_a_stream_that_was_taken_over(verifier: Verifier, tracker, phone) -> None:
+    """Frame and burst hear that another one took its place: 410 with a code of its own."""
+    grant = (await tracker.post("/v1/streams", json=OPEN)).json()
+    await verifier.push(phone, grant, "li")
+    path = f"/v1/streams/{grant['stream_id']}"
+    closed = await tracker.delete(path, params={"taken_over": True})
+    assert closed.status_code == 204
+    burst = await phone.post(
+        f"{path}/bursts",
+        content=b"",
+        headers={
+            "Authorization": f"Bearer {grant['client_token']}",
+            "Content-Type": "application/vnd.benren.burst",
+        },
+    )
+    for answer in (await verifier.push(phone, grant, "li"), burst):
+        assert (answer.status_code, answer.json()["code"]) == (410, "stream_taken_over")
+    refreshed = await tracker.post(f"{path}/token")
+    assert (refreshed.status_code, refreshed.json()["code"]) == (410, "stream_gone")
 
 
 async def test_a_clients_token_is_no_api_key_and_the_other_way_round(
@@ -482,6 +510,28 @@ async def test_the_remote_verifier_keeps_the_contract(verifier: Verifier, phone)
             await remote.check(grant.stream_id, CheckRequest(check_id="c-2"))
         await remote.close_stream(grant.stream_id)
         await until(lambda: not remote._readers)
+
+
+async def test_what_a_remote_tracker_says_of_checks_and_ends(
+    verifier: Verifier, phone, monkeypatch
+) -> None:
+    """That a check is awaited, and that another stream took over: as to a hub in one process."""
+    heard: list[CheckRequest] = []
+    check = verifier.hub.check
+
+    async def noted(stream_id: str, request: CheckRequest) -> StreamEvent:
+        heard.append(request)
+        return await check(stream_id, request)
+
+    monkeypatch.setattr(verifier.hub, "check", noted)
+    async with connected(verifier, Sink()) as remote:
+        grant = await remote.open_stream(SPEC)
+        for name, awaited in (("c-1", False), ("c-2", True)):
+            await remote.check(grant.stream_id, CheckRequest(check_id=name, awaited=awaited))
+        assert [request.awaited for request in heard] == [False, True]
+        await remote.close_stream(grant.stream_id, taken_over=True)
+        with pytest.raises(StreamTakenOver):
+            verifier.hub.admit(grant.stream_id, grant.client_token)
 
 
 async def test_a_challenge_over_http(verifier: Verifier, phone) -> None:

@@ -21,7 +21,7 @@ from benren.ways import SocketWay
 from verifier.api.streams import stream_rules, streams_router
 from verifier.clock import ManualClock
 from verifier.edge import ApiKeys, KeyScope, install_edge, new_api_key
-from verifier.errors import StreamGone, Unauthorised
+from verifier.errors import StreamTakenOver, Unauthorised
 from verifier.keys import KeyRing
 from verifier.streaming.advice import Advice
 from verifier.streaming.cues import Prompt, Turn
@@ -210,6 +210,25 @@ async def test_closing_the_stream_closes_its_socket(house: House) -> None:
         assert await closed(device) == End.GONE
 
 
+async def test_a_stream_that_another_one_replaces_closes_its_socket_as_taken_over(
+    house: House,
+) -> None:
+    """Whoever hears it, or comes with the old token, does not come back by himself."""
+    grant = await house.open()
+    async with house.connect(grant) as device:
+        await device.send(framed(1, scene("li")))
+        await heard(device)
+        await house.hub.close_stream(grant.stream_id, taken_over=True)
+        assert await closed(device) == End.TAKEN_OVER
+    for token in (None, "rubbish"):
+        async with house.connect(grant, token=token) as device:
+            assert await closed(device) == End.TAKEN_OVER
+    url = house.url + grant.socket_path
+    async with SocketWay.open(url, grant.client_token) as way:
+        with pytest.raises(StreamTakenOver):
+            await way.send(scene("li"))
+
+
 async def test_without_the_subprotocol_there_is_no_socket(house: House) -> None:
     """A client that speaks something else is refused in the handshake."""
     grant = await house.open()
@@ -342,7 +361,7 @@ async def test_the_python_client_over_a_socket(house: House) -> None:
         assert (await way.cues.get()).challenge is not None
         assert way.cues.latest is not None
         async with SocketWay.open(url, grant.client_token):
-            with pytest.raises(StreamGone, match="taken over"):
+            with pytest.raises(StreamTakenOver, match="taken over"):
                 await way.send(scene("li", shot=2))
     async with SocketWay.open(url, "rubbish") as way:
         with pytest.raises(Unauthorised):

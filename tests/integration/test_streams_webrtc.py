@@ -266,15 +266,18 @@ async def test_a_second_connection_takes_over(house: House) -> None:
         assert house.hub.counts["accepted"] == 2
 
 
-async def test_closing_the_stream_closes_the_connection(house: House) -> None:
-    """The tracker's word ends it."""
+@pytest.mark.parametrize(("taken_over", "why"), [(False, End.GONE), (True, End.TAKEN_OVER)])
+async def test_closing_the_stream_closes_the_connection(
+    house: House, taken_over: bool, why: End
+) -> None:
+    """The tracker's word ends it, and says whether to come back."""
     grant = await house.open()
     async with house.device(grant) as way:
         await way.send(picture(200))
         await heard(way)
-        await house.hub.close_stream(grant.stream_id)
+        await house.hub.close_stream(grant.stream_id, taken_over=taken_over)
         await asyncio.wait_for(way.closed.wait(), 10)
-        assert way.ended is End.GONE
+        assert way.ended is why
     await house.until(lambda: house.peers.open_peers == 0)
 
 

@@ -277,6 +277,7 @@ async def test_a_new_stream_after_a_drop(site: Site) -> None:
     grant = await site.ask("POST", path, headers=bearer_of(opened))
     assert grant["stream_id"] != opened["stream"]["stream_id"]
     assert list(site.studio.verifier.streams) == [grant["stream_id"]]
+    assert site.studio.verifier.closed == {opened["stream"]["stream_id"]: True}
     await site.studio.verifier.frame(opened["session_id"])
 
 

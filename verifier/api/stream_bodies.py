@@ -171,6 +171,10 @@ class AskCheck(BaseModel):
     not_before: StampBody | None = Field(
         default=None, description="Judge only frames that arrived from this instant on."
     )
+    awaited: bool = Field(
+        default=False,
+        description="Whether the learner knows of it and waits: it goes before silent work.",
+    )
 
 
 class AskChallenge(BaseModel):

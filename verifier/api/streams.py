@@ -12,7 +12,16 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Path, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import (
+    APIRouter,
+    Header,
+    Path,
+    Query,
+    Request,
+    Response,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from fastapi.responses import StreamingResponse
 
 from verifier.api.stream_bodies import (
@@ -134,6 +143,7 @@ def _add_tracker_routes(router: APIRouter, hub: StreamHub) -> None:
         request = CheckRequest(
             check_id=body.check_id,
             not_before=None if body.not_before is None else Stamp(**body.not_before.model_dump()),
+            awaited=body.awaited,
         )
         return EventBody.model_validate(event_to_json(await hub.check(stream_id, request)))
 
@@ -153,9 +163,15 @@ def _add_tracker_routes(router: APIRouter, hub: StreamHub) -> None:
         return Response(status_code=202)
 
     @router.delete("/v1/streams/{stream_id}", status_code=204, summary="Close a stream")
-    async def close_stream(stream_id: StreamId) -> Response:
+    async def close_stream(
+        stream_id: StreamId,
+        taken_over: Annotated[
+            bool,
+            Query(description="Another stream takes its place: tell whoever still sends to this."),
+        ] = False,
+    ) -> Response:
         """Forget the pictures and revoke the tokens; closing twice is fine."""
-        await hub.close_stream(stream_id)
+        await hub.close_stream(stream_id, taken_over=taken_over)
         return Response(status_code=204)
 
 

@@ -111,9 +111,9 @@ class Priority(IntEnum):
     """Who goes first."""
 
     INTERACTIVE = 0
-    """Somebody waits for it: streams, single verifications."""
+    """Somebody waits for it: a check at the start, a challenge, a single verification."""
     BULK = 1
-    """Batches, imports."""
+    """Nobody waits: presence in streams and what is looked at in silence, batches, imports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,7 @@ class Arrivals:
         The same number gets its first answer again; the same number with other bytes is a
         Conflict; a number below one already seen, or bytes already seen with a face, are no sample.
         (A covered lens may send the same bytes for ever: each time it says that nobody is seen.)
+        Bytes that are being worked on wait until it is known whether they show a face.
         """
         if not 0 <= seq <= _MAX_SEQ:
             raise BadRequest(
@@ -101,24 +102,21 @@ class Arrivals:
                 remedy="Count frames up from 1 within the stream.",
             )
         whole = hashlib.sha256(data).digest() if frame is None else bytes.fromhex(frame.digest)
-        digest = whole[:DIGEST_BYTES]
-        for entry in self._pending():
-            if entry.arrival.seq == seq:
-                _require_same(entry.arrival.digest, digest, seq)
-                return await asyncio.shield(entry.receipt)
-        if seq in self._answers:
-            first = self._answers[seq]
-            _require_same(first.digest, digest, seq)
-            if first.accepted:
-                await self._confirm()
-            return FrameReceipt(seq=seq, accepted=first.accepted, advice=first.advice)
-        self._pace.take(stamp)
-        if seq <= max([self._highest, *(entry.arrival.seq for entry in self._pending())]):
-            return _overtaken(seq)
-        if self._is_repeat(digest):
-            return self._remember(seq, _Answer(digest, False, Advice.DUPLICATE, True))
-        arrival = Arrival(seq=seq, data=data, digest=digest, stamp=stamp, frame=frame)
-        return await asyncio.shield(self._enqueue(arrival))
+        arrival = Arrival(seq=seq, data=data, digest=whole[:DIGEST_BYTES], stamp=stamp, frame=frame)
+        paced = False
+        while (known := await self._known(arrival)) is None:
+            if not paced:
+                self._pace.take(stamp)
+                paced = True
+            if seq <= max([self._highest, *(entry.arrival.seq for entry in self._pending())]):
+                return _overtaken(seq)
+            twin = self._twin(arrival.digest)
+            if twin is None:
+                return await self._begin(arrival)
+            await asyncio.wait({twin.receipt})
+            if isinstance(gone := twin.receipt.exception(), StreamGone):
+                raise gone
+        return known
 
     async def stop(self) -> None:
         """End the work in hand; whoever waits gets StreamGone. For the end of the process."""
@@ -133,10 +131,31 @@ class Arrivals:
     def _pending(self) -> list[_Entry]:
         return [entry for entry in (self._working, self._waiting) if entry is not None]
 
-    def _is_repeat(self, digest: bytes) -> bool:
-        return any(one.face and one.digest == digest for one in self._answers.values()) or any(
-            entry.arrival.digest == digest for entry in self._pending()
-        )
+    async def _known(self, arrival: Arrival) -> FrameReceipt | None:
+        """Give the first answer to this number, where it had one or is about to."""
+        seq = arrival.seq
+        for entry in self._pending():
+            if entry.arrival.seq == seq:
+                _require_same(entry.arrival.digest, arrival.digest, seq)
+                return await asyncio.shield(entry.receipt)
+        if seq not in self._answers:
+            return None
+        first = self._answers[seq]
+        _require_same(first.digest, arrival.digest, seq)
+        if first.accepted:
+            await self._confirm()
+        return FrameReceipt(seq=seq, accepted=first.accepted, advice=first.advice)
+
+    def _twin(self, digest: bytes) -> _Entry | None:
+        """Find the frame in hand that has the same bytes."""
+        return next((one for one in self._pending() if one.arrival.digest == digest), None)
+
+    async def _begin(self, arrival: Arrival) -> FrameReceipt:
+        """Have a frame worked on, unless its bytes were seen with a face."""
+        digest = arrival.digest
+        if any(one.face and one.digest == digest for one in self._answers.values()):
+            return self._remember(arrival.seq, _Answer(digest, False, Advice.DUPLICATE, True))
+        return await asyncio.shield(self._enqueue(arrival))
 
     def _enqueue(self, arrival: Arrival) -> asyncio.Future[FrameReceipt]:
         replaced = self._waiting

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from verifier.clock import Clock, Stamp
 from verifier.errors import BenrenError
+from verifier.pipeline.ports import Priority
 from verifier.pipeline.quality import COVERS
 from verifier.streaming.active import ActiveCheck, Outcome
 from verifier.streaming.challenge import Keep, Sight
@@ -115,7 +116,9 @@ class Challenges:
     ) -> None:
         pose = None
         if face is not None:
-            (pose,) = await self._inference.poses([frame], [face], owner=self._owner)
+            (pose,) = await self._inference.poses(
+                [frame], [face], priority=Priority.INTERACTIVE, owner=self._owner
+            )
         seen = Sight(
             at_ms=sample.stamp.monotonic_ms,
             track=0 if face is None else sample.track,
@@ -130,6 +133,7 @@ class Challenges:
             faces=[(face,)],
             references=[self._reference],
             liveness=keep is Keep.STRAIGHT,
+            priority=Priority.INTERACTIVE,
             owner=self._owner,
         )
         active.hear(keep, evidence, sample.stamp)

@@ -20,9 +20,11 @@ from verifier.errors import (
     ImageTooLarge,
     Overloaded,
     StreamGone,
+    StreamTakenOver,
 )
-from verifier.streaming.cues import Cue, CueBoard
+from verifier.streaming.cues import Cue
 from verifier.streaming.limits import StreamLimits
+from verifier.streaming.line import Line
 from verifier.streaming.ports import Inference, LookObserver, Vault
 from verifier.streaming.requests import check_challenge, check_policy
 from verifier.streaming.stream import Stream
@@ -86,6 +88,8 @@ class StreamHub:
         """Streams whose events are read from their list, not given to the sinks."""
         self._closed: OrderedDict[str, tuple[int, Stream]] = OrderedDict()
         """Closed streams with events that nobody has taken, and when they closed."""
+        self._taken_over: OrderedDict[str, None] = OrderedDict()
+        """Closed streams whose place another one took: uploads have no line to be told on."""
         self.counts: Counter[str] = Counter()
         """Frames by outcome (`accepted`, `duplicate`, error codes...), streams, checks, looks, and
         looks that were due but not taken (`looks_passed_over`)."""
@@ -148,14 +152,19 @@ class StreamHub:
         await self._find(stream_id).challenge(request)
         self.counts["challenges"] += 1
 
-    async def close_stream(self, stream_id: str) -> None:
+    async def close_stream(self, stream_id: str, *, taken_over: bool = False) -> None:
         """Forget the pictures and revoke the tokens; closing twice is fine.
 
-        Events that nobody has taken yet are still handed over.
+        Events that nobody has taken yet are still handed over. Where it was `taken_over`, who sends
+        hears that, not that the stream was lost; of the newest `max_streams` it is remembered.
         """
+        if taken_over:
+            self._taken_over[stream_id] = None
+            while len(self._taken_over) > self.limits.max_streams:
+                self._taken_over.popitem(last=False)
         stream = self._open.pop(stream_id, None)
         if stream is not None:
-            self._retire(stream)
+            self._retire(stream, End.TAKEN_OVER if taken_over else End.GONE)
         self._expire()
 
     def subscribe(self, sink: EventSink) -> None:
@@ -238,7 +247,12 @@ class StreamHub:
         return stream.cues.answer(receipt)
 
     def admit(self, stream_id: str, token: str) -> Stream:
-        """Find the stream that a client token is good for. Raises StreamGone, Unauthorised."""
+        """Find the stream that a client token is good for. Raises StreamGone, Unauthorised.
+
+        Raises StreamTakenOver, however old the token is, where another stream took its place.
+        """
+        if stream_id in self._taken_over:
+            raise StreamTakenOver(remedy="Send here again only where the learner wants it.")
         stream = self._find(stream_id)
         self._tokens.check(token, stream_id, stream.session_id)
         return stream
@@ -348,8 +362,8 @@ class StreamHub:
                 )
             self._forget(stream.id)
 
-    def _retire(self, stream: Stream) -> None:
-        stream.close()
+    def _retire(self, stream: Stream, why: End = End.GONE) -> None:
+        stream.close(why)
         self._closed[stream.id] = (self._clock.stamp().monotonic_ms, stream)
         if not stream.log:
             self._forget(stream.id)
@@ -363,42 +377,3 @@ class StreamHub:
         if captured_utc_ms is not None:
             skew_ms = abs(self._clock.stamp().utc_ms - captured_utc_ms)
             self.counts["skewed"] += skew_ms > MAX_CLIENT_SKEW_MS
-
-
-class Line:
-    """One live way in, as its transport holds it; made by `StreamHub.enter`."""
-
-    def __init__(self, hub: StreamHub, stream: Stream, way: Way) -> None:
-        self._hub = hub
-        self._stream = stream
-        self._way = way
-
-    @property
-    def cues(self) -> CueBoard:
-        """What the device is to be told."""
-        return self._stream.cues
-
-    async def push(
-        self,
-        *,
-        seq: int,
-        data: bytes,
-        frame: Frame | None = None,
-        captured_utc_ms: int | None = None,
-    ) -> Cue:
-        """Take a picture, or a video frame with the JPEG copy that is kept of it.
-
-        Raises what `StreamHub.push_frame` does; StreamGone where another way took over.
-        """
-        return await self._hub.take(
-            self._stream,
-            seq=seq,
-            data=data,
-            way=self._way,
-            frame=frame,
-            captured_utc_ms=captured_utc_ms,
-        )
-
-    def leave(self) -> None:
-        """Say that the way is over; leaving twice is fine."""
-        self._stream.leave(self._way)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from verifier.pipeline.ports import Priority
 from verifier.streaming.window import Sample
 from verifier.types import Frame
 
@@ -42,6 +43,8 @@ class Look:
     longer_side_px: int
     asked: int
     """How often identity had been asked for when it was chosen: what its answer settles."""
+    priority: Priority = Priority.BULK
+    """Whether somebody waits for it: for one that is owed, not for one that was drawn."""
 
 
 class Looks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from verifier.pipeline.ports import Priority
 from verifier.types import Evidence, Face, Frame, HeadPose, Verdict
 
 if TYPE_CHECKING:
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Inference(Protocol):
-    """The part of `verifier.pipeline.batching.Batcher` that streams use."""
+    """The part of `verifier.pipeline.batching.Batcher` that streams use.
+
+    `priority`: whether somebody waits; `owner`: who takes turns with others of that priority.
+    """
 
     async def glance(
         self,
@@ -22,6 +26,7 @@ class Inference(Protocol):
         *,
         last: LastSeen | None,
         closely: bool = False,
+        priority: Priority = Priority.INTERACTIVE,
         owner: str = "",
     ) -> Glance:
         """Say who is there, off the event loop; `last` is what the camera showed before.
@@ -37,6 +42,7 @@ class Inference(Protocol):
         digests: Sequence[str],
         faces: Sequence[tuple[Face, ...]],
         reference: Vector,
+        priority: Priority = Priority.INTERACTIVE,
         owner: str = "",
     ) -> list[Evidence]:
         """Say what each picture says about the face most similar to the reference."""
@@ -50,13 +56,19 @@ class Inference(Protocol):
         references: Sequence[Vector | None] | None = None,
         liveness: bool = True,
         embed: bool = True,
+        priority: Priority = Priority.INTERACTIVE,
         owner: str = "",
     ) -> list[Evidence]:
         """Say what each frame says about the face most similar to its reference."""
         ...
 
     async def poses(
-        self, frames: Sequence[Frame], faces: Sequence[Face], *, owner: str = ""
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[Face],
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        owner: str = "",
     ) -> list[HeadPose | None]:
         """Give the head pose of one face of each frame; None where the face is not whole."""
         ...

@@ -20,6 +20,7 @@ import numpy as np
 
 from verifier.errors import ImageUnreadable, TemplateError, TemplateTampered
 from verifier.pipeline.fingerprint import fingerprint
+from verifier.pipeline.ports import Priority
 from verifier.pipeline.presence import Glance
 from verifier.pipeline.savings import last_seen
 from verifier.types import (
@@ -133,6 +134,7 @@ class ScriptedEngine:
         *,
         last: LastSeen | None,
         closely: bool = False,
+        priority: Priority = Priority.INTERACTIVE,
         owner: str = "",
     ) -> Glance:
         """Decode, detect, measure, one after the other."""
@@ -157,6 +159,7 @@ class ScriptedEngine:
         digests: Sequence[str],
         faces: Sequence[tuple[Face, ...]],
         reference: Vector,
+        priority: Priority = Priority.INTERACTIVE,
         owner: str = "",
     ) -> list[Evidence]:
         """Decode what is no frame yet, and say whose face it is."""
@@ -168,7 +171,12 @@ class ScriptedEngine:
         return await self.assess(frames, faces=faces, references=references, owner=owner)
 
     async def poses(
-        self, frames: Sequence[Frame], faces: Sequence[Face], *, owner: str = ""
+        self,
+        frames: Sequence[Frame],
+        faces: Sequence[Face],
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        owner: str = "",
     ) -> list[HeadPose | None]:
         """Say where the person in that place is turned."""
         await asyncio.sleep(0)

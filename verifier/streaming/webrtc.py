@@ -30,7 +30,8 @@ from aiortc import (
 
 from verifier.errors import BadRequest, BenrenError, Overloaded, StreamGone
 from verifier.streaming.cues import Cue
-from verifier.streaming.hub import Line, StreamHub
+from verifier.streaming.hub import StreamHub
+from verifier.streaming.line import Line
 from verifier.streaming.video import Track, VideoLimits
 from verifier.streaming.ways import End
 from verifier.types import IceServer

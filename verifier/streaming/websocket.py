@@ -18,11 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from verifier.errors import BenrenError, StreamGone, Unauthorised
+from verifier.errors import BenrenError, StreamGone, StreamTakenOver, Unauthorised
 from verifier.streaming.advice import Advice, FrameReceipt, advise_on
 from verifier.streaming.cues import Cue
 from verifier.streaming.framing import FramedPicture, unpack
-from verifier.streaming.hub import Line, StreamHub
+from verifier.streaming.hub import StreamHub
+from verifier.streaming.line import Line
 from verifier.streaming.ways import End
 
 _log = logging.getLogger(__name__)
@@ -79,8 +80,7 @@ async def serve(
     try:
         line = hub.enter(stream_id, token, connection.end)
     except BenrenError as error:
-        why = End.UNAUTHORISED if isinstance(error, Unauthorised) else End.GONE
-        await socket.close(why, error.detail[:100])
+        await socket.close(_refused(error), error.detail[:100])
         return
     try:
         await connection.run(line, frames_per_s=hub.limits.frames_per_s)
@@ -154,8 +154,8 @@ class _Connection:
             cue = await line.push(
                 seq=frame.seq, data=frame.data, captured_utc_ms=frame.captured_utc_ms
             )
-        except StreamGone:
-            self.end(End.GONE)
+        except StreamGone as error:
+            self.end(_refused(error))
         except BenrenError as error:
             self._refuse(line, frame.seq, advise_on(error))
         else:
@@ -202,6 +202,13 @@ class _Allowance:
         self._level = min(self._most, self._level + (now - self._at) * self._per_s) - 1
         self._at = now
         return self._level >= 0
+
+
+def _refused(error: BenrenError) -> End:
+    """Give the close code that says why a way cannot go on."""
+    if isinstance(error, StreamTakenOver):
+        return End.TAKEN_OVER
+    return End.UNAUTHORISED if isinstance(error, Unauthorised) else End.GONE
 
 
 _REASONS: Final = {

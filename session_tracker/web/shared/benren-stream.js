@@ -45,6 +45,7 @@ export class BenrenStream extends EventTarget {
   #way = null;
   #proven = null;
   #running = false;
+  #wanted = false; // here, by whoever called start(); until the first cue
   #period;
   #seq = 0;
   #timer = null;
@@ -131,6 +132,7 @@ export class BenrenStream extends EventTarget {
   start() {
     if (this.#running) return;
     this.#running = true;
+    this.#wanted = true;
     this.#tries = 0;
     this.#camera.removeEventListener("change", this.onCamera);
     this.#camera.addEventListener("change", this.onCamera);
@@ -213,7 +215,8 @@ export class BenrenStream extends EventTarget {
     try {
       await way.open(this.#grant, hooks);
     } catch (error) {
-      this.#needsGrant ||= error.renew === true;
+      if (error.taken && !this.#wanted) this.#gone("taken");
+      this.#needsGrant ||= Boolean(error.renew || error.taken);
       return false;
     }
     if (!this.#running || way.over) {
@@ -236,12 +239,12 @@ export class BenrenStream extends EventTarget {
 
   #lost(way, error) {
     if (this.#way !== way) return;
-    if (error.taken) {
+    if (error.taken && !this.#wanted) {
       this.#gone("taken");
       return;
     }
     this.#leaveWay();
-    this.#needsGrant ||= error.renew;
+    this.#needsGrant ||= error.renew || error.taken;
     this.#became({ network: "lost", way: null });
     this.#asks(null);
     this.#later();
@@ -309,6 +312,7 @@ export class BenrenStream extends EventTarget {
   }
 
   #heard(cue) {
+    this.#wanted = false;
     if (this.#state.network !== "on") this.#connected(this.#state.way);
     if (typeof cue.period_ms === "number") this.#setPeriod(cue.period_ms);
     this.#tell("cue", cue);

@@ -566,6 +566,36 @@ async def test_a_restart_loses_no_fact_and_the_lesson_goes_on(studio: Studio) ->
     assert (await studio.service.audit()).intact
 
 
+async def test_another_stream_of_a_session_takes_over_from_the_one_before(studio: Studio) -> None:
+    """Who sends on that is told so, and stays away; at the end of a session nothing takes over."""
+    lesson = await studio.open()
+    first = lesson.opened.grant.stream_id
+    second = await studio.service.openings.reopen_stream(lesson.id, lesson.token)
+    assert studio.verifier.closed == {first: True}
+    await lesson.watch(60)
+    assert (await lesson.view()).play
+    await lesson.close()
+    assert studio.verifier.closed == {first: True, second.stream_id: False}
+
+
+async def test_only_checks_that_the_learner_waits_for_are_awaited(studio: Studio) -> None:
+    """After a pause and at the end; none that comes in silence."""
+    lesson, checks = await studio.open(), studio.verifier.checks
+    await lesson.watch(60)
+    while not checks:
+        await lesson.watch(5)
+    assert not any(check.awaited for check in checks)
+    await lesson.watch(40, frames=False)
+    assert (await lesson.view()).reason == "network_gap"
+    before = len(checks)
+    await lesson.watch(60)
+    assert (await lesson.view()).play
+    assert checks[before].awaited is True
+    before = len(checks)
+    await lesson.close()
+    assert [check.awaited for check in checks[before:]] == [True]
+
+
 async def test_a_restart_after_two_minutes_ends_the_session(studio: Studio) -> None:
     """Whoever does not come back in time is settled at the last pass."""
     lesson = await studio.open()

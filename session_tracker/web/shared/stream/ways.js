@@ -338,8 +338,10 @@ async function post(path, token, request, patienceMs = ANSWER_MS) {
 
 async function refuseUnlessOk(response) {
   if (response.ok) return;
-  const renew = response.status === 401 || response.status === 410;
-  throw new WayLost(`answer ${response.status}`, { renew });
+  const problem = await response.json().catch(() => null);
+  const taken = problem?.code === "stream_taken_over";
+  const renew = !taken && (response.status === 401 || response.status === 410);
+  throw new WayLost(`answer ${response.status}`, { renew, taken });
 }
 
 /** Wait until the addresses are known, but not for a server that does not answer. */

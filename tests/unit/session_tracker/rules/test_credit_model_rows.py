@@ -50,6 +50,7 @@ from session_tracker.sampling import truncated_exponential
 from session_tracker.store.certificates import NAME_CORRECTED
 from session_tracker.store.schema import metadata
 from session_tracker.testing import PICTURE, Lesson, Studio
+from session_tracker.transitions import absorb
 from verifier.clock import Stamp
 from verifier.errors import Conflict, NotFound, Overloaded, Refused
 from verifier.keys import canonical_json
@@ -272,6 +273,34 @@ def test_row_random_checks__a_frame_is_judged_by_one_of_them() -> None:
     passed = replace(running, last_check=100_000, last_pass=100_000, random_at=120_000)
     assert states.due(passed, 125_000, FOSHAN)[1] == ()
     _, (asked,) = states.due(replace(passed, last_frame=126_000), 126_000, FOSHAN)
+    assert isinstance(asked, AskCheck)
+    assert asked.cause is CheckCause.RANDOM
+
+
+def test_row_random_checks__a_newest_frame_that_was_no_good_is_none_to_come() -> None:
+    """A check judges the best frames: its instant may lie before the newest one."""
+    running = Machine(
+        state=State.RUNNING,
+        now=101_000,
+        last_frame=100_000,
+        track=1,
+        fresh_since=20_000,
+        last_pass=20_000,
+        last_activity=100_000,
+        player_runs=True,
+    )
+    check = Check(
+        key="c",
+        t=95_000,
+        since=80_000,
+        cause=CheckCause.RANDOM,
+        track=1,
+        outcome=Outcome.PASS,
+        heard=101_000,
+    )
+    checked = replace(absorb(running, check, FOSHAN, lambda: 0.5), random_at=116_000)
+    assert states.due(checked, 125_000, FOSHAN)[1] == ()
+    _, (asked,) = states.due(replace(checked, last_frame=124_000), 125_000, FOSHAN)
     assert isinstance(asked, AskCheck)
     assert asked.cause is CheckCause.RANDOM
 

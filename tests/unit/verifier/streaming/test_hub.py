@@ -169,7 +169,7 @@ async def test_the_sweep_ends_with_the_hub_and_with_the_last_stream(studio) -> N
 
 async def test_a_check_is_remembered_without_its_picture(make_studio, monkeypatch) -> None:
     """Once the tracker has taken the event; until then the first answer is repeated whole."""
-    monkeypatch.setattr("verifier.streaming.stream.thumbnail", lambda data: b"small")
+    monkeypatch.setattr("verifier.streaming.checks.thumbnail", lambda data: b"small")
     studio = make_studio(sink=False)
     gate = asyncio.Event()
 
@@ -278,10 +278,11 @@ async def test_memory_is_bounded_over_ten_thousand_frames(make_studio) -> None:
         await studio.hub.check(grant.stream_id, CheckRequest(check_id=f"c-{number}"))
     await settle()
     assert studio.hub.held_bytes <= limits.ring_bytes
-    assert len(stream._window) <= limits.ring_frames
-    assert len(stream._window._evidence) <= limits.ring_frames
+    window = stream._view.window
+    assert len(window) <= limits.ring_frames
+    assert len(window._evidence) <= limits.ring_frames
     assert len(stream._arrivals._answers) <= limits.remembered_frames
-    assert len(stream._checks) <= limits.remembered_checks
+    assert len(stream._checks._answers) <= limits.remembered_checks
     assert len(stream.log) == 0
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from verifier.errors import StreamGone, Unauthorised
+from verifier.errors import StreamGone, StreamTakenOver, Unauthorised
 from verifier.streaming.advice import Advice
+from verifier.streaming.limits import StreamLimits
 from verifier.streaming.ways import End
 from verifier.types import EventKind
 
@@ -90,3 +93,46 @@ async def test_a_way_needs_a_good_token(studio) -> None:
     with pytest.raises(Unauthorised, match="another stream"):
         studio.hub.enter(grant.stream_id, other.client_token, ends.append)
     assert ends == []
+
+
+async def test_a_stream_that_another_one_replaces_is_taken_over(studio) -> None:
+    """Who sends on it hears that, however old his token is; who sends on a lost one, that."""
+    for session, taken_over, why in (("s-1", True, End.TAKEN_OVER), ("s-2", False, End.GONE)):
+        grant = await studio.open(session=session)
+        ends: list[End] = []
+        line = studio.hub.enter(grant.stream_id, grant.client_token, ends.append)
+        await line.push(seq=1, data=studio.picture("li"))
+        await studio.hub.close_stream(grant.stream_id, taken_over=taken_over)
+        assert ends == [why]
+        studio.clock.advance(2 * studio.hub.limits.token_life_ms)
+        for token in (grant.client_token, "rubbish"):
+            with pytest.raises(StreamGone) as gone:
+                await studio.hub.push_frame(
+                    grant.stream_id, token, seq=2, data=studio.picture("li")
+                )
+            assert isinstance(gone.value, StreamTakenOver) is taken_over
+
+
+async def test_a_frame_in_work_hears_that_its_stream_was_taken_over(studio) -> None:
+    """Its upload is not told that the stream was lost: it would ask for another, and take that."""
+    grant = await studio.open()
+    upload = asyncio.create_task(studio.show(grant, "li"))
+    await asyncio.sleep(0)
+    await studio.hub.close_stream(grant.stream_id, taken_over=True)
+    with pytest.raises(StreamTakenOver):
+        await upload
+
+
+async def test_streams_that_were_taken_over_are_remembered_within_bounds(make_studio) -> None:
+    """As many as may be open; an older one counts as lost."""
+    studio = make_studio(limits=StreamLimits(max_streams=2))
+    grants = []
+    for _ in range(3):
+        grants.append(await studio.open())
+        await studio.hub.close_stream(grants[-1].stream_id, taken_over=True)
+    heard = []
+    for grant in grants:
+        with pytest.raises(StreamGone) as gone:
+            studio.hub.enter(grant.stream_id, grant.client_token, lambda _: None)
+        heard.append(type(gone.value))
+    assert heard == [StreamGone, StreamTakenOver, StreamTakenOver]
