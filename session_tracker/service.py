@@ -185,9 +185,14 @@ class SessionService:
     async def stop(self) -> None:
         """Finish what is in flight, sign a last head and close the store; twice is fine."""
         await self._stage.scheduler.stop()
-        await self._learner_keys.close()
         if not self._database.is_open:
+            await self._learner_keys.close()
             return
+        try:
+            await self._stage.fingerprints.keep_all()
+        except StorageError as error:
+            _log.warning("the fingerprints of the last minutes are lost: %s", error)
+        await self._learner_keys.close()
         try:
             await self.ledger.head()
         except StorageError as error:

@@ -83,15 +83,15 @@ class Throttle:
 
 
 class Ration:
-    """So many a second, and a few more at once after a rest; by name, in memory.
+    """One every so often, and a few more at once after a rest; by name, in memory.
 
     Whoever asks too fast is told how long to wait and may go on then: nobody is punished. Times are
     ms of any clock that never goes back, given by the caller.
     """
 
-    def __init__(self, *, per_s: int, burst: int, detail: str, remedy: str) -> None:
-        self._price_ms = 1_000 // per_s
-        self._most_ms = burst * self._price_ms
+    def __init__(self, *, every_ms: int, burst: int, detail: str, remedy: str) -> None:
+        self._price_ms = every_ms
+        self._most_ms = burst * every_ms
         self._detail, self._remedy = detail, remedy
         self._levels: OrderedDict[str, tuple[int, int]] = OrderedDict()
         """Name -> (what it may still spend, as ms; when that was so)."""

@@ -34,6 +34,8 @@ from verifier.errors import Conflict, NotFound, StorageError, Unauthorised
 from verifier.types import StreamVerifier
 
 _TOO_FAST: Final = "The session is asked too often."
+_LOOK_LESS: Final = "Look every few seconds."
+_RENEW_LESS: Final = "Have the stream opened anew where it is over, and wait between two tries."
 _REPORT_LESS: Final = "Report at changes of the player, and every report_every_s."
 
 
@@ -62,10 +64,12 @@ class Turns:
         self._follow_up = follow_up
         self.axis = axis
         self.sessions = Playing()
-        self.reports = Ration(per_s=2, burst=20, detail=_TOO_FAST, remedy=_REPORT_LESS)
+        self.reports = Ration(every_ms=500, burst=20, detail=_TOO_FAST, remedy=_REPORT_LESS)
         """Of a device: one at each change of the player and every `lease.heartbeat_s`."""
-        self.looks = Ration(per_s=4, burst=20, detail=_TOO_FAST, remedy="Look every few seconds.")
+        self.looks = Ration(every_ms=250, burst=20, detail=_TOO_FAST, remedy=_LOOK_LESS)
         """Of a device: one every few seconds."""
+        self.streams = Ration(every_ms=5_000, burst=10, detail=_TOO_FAST, remedy=_RENEW_LESS)
+        """Opened anew: every ten minutes, and a few times while the network comes and goes."""
 
     # --- sessions in memory ----------------------------------------------------------------
 

@@ -135,3 +135,17 @@ async def test_what_was_derived_meanwhile_is_not_kept(
     assert live.totals is None
     await lesson.view()
     assert live.totals is not None
+
+
+async def test_streams_are_opened_anew_as_often_as_a_network_fails(studio: Studio) -> None:
+    """A page tries every four seconds or so; each time costs an entry, a row, and all prints."""
+    lesson = await begun(studio)
+    reopen = studio.service.openings.reopen_stream
+    for _ in range(50):  # one that fails for more than three minutes
+        studio.clock.advance(4_400)
+        await reopen(lesson.id, lesson.token)
+        await studio.verifier.frame(lesson.id)
+    with pytest.raises(TooManyRequests):
+        await asyncio.gather(*(reopen(lesson.id, lesson.token) for _ in range(12)))
+    studio.clock.advance(5_000)
+    await reopen(lesson.id, lesson.token)

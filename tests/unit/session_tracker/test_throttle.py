@@ -66,7 +66,7 @@ def test_many_addresses_together_are_slowed_down() -> None:
 
 def test_a_ration_fills_again() -> None:
     """So many at once after a rest, so many a second, each name for itself; refusals are free."""
-    ration = Ration(per_s=2, burst=3, detail="too fast", remedy="wait")
+    ration = Ration(every_ms=500, burst=3, detail="too fast", remedy="wait")
     for _ in range(3):
         ration.take("one", START)
     for _ in range(5):
