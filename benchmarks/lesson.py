@@ -8,10 +8,11 @@ machine asks, the facts pile up, the credit is derived from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
+from typing import TypeAlias
 
 from benchmarks.eyes import Drawn, Eyes, Look, Scores, Who
 from session_tracker import states
@@ -45,6 +46,10 @@ class Sample:
     t: int
     track: int
     look: Look
+
+
+Hands: TypeAlias = Iterable[tuple[int, bool]]
+"""(millisecond of the lesson, play or pause), in order: who presses the player's button when."""
 
 
 class Actor:
@@ -146,6 +151,8 @@ class _Stage:
     media_ms: int = 0
     media_at: int | None = None
     """Since when the player runs; None where it stands still."""
+    pressed: bool = True
+    """Whether the learner wants the player to run."""
     cue: PauseReason | None = None
     shown: _Shown | None = None
     keys: int = 0
@@ -213,8 +220,16 @@ class _Stage:
         for action in states.wind_up(self.machine, self.policy):
             self._carry_out((action,))
 
+    def press(self, now: int, *, play: bool) -> None:
+        """Press pause, or play."""
+        self.pressed = play
+        if play:
+            self._start_player(now)
+        else:
+            self._stop_player(now)
+
     def _start_player(self, now: int) -> None:
-        if self.media_at is None and self.machine.state is State.RUNNING:
+        if self.media_at is None and self.pressed and self.machine.state is State.RUNNING:
             self.media_at = now
             self.report(now)
 
@@ -409,12 +424,13 @@ def play(
     dark: Intervals = (),
     restarts: Sequence[int] = (),
     jitter_s: float = 1.0,
+    hands: Hands | None = None,
 ) -> Lesson:
     """Play a lesson to its end.
 
     `dark`: milliseconds of the lesson in which no frame gets through; `restarts`: when the
     tracker is started anew and takes the session up again; `jitter_s`: frames come uniformly
-    within so much of their period.
+    within so much of their period; `hands`: who presses pause and play meanwhile.
     """
     stage = _Stage(policy, actor, eyes or Drawn(Scores(), rng), rng, origin)
     end = origin + length_s * 1_000
@@ -423,12 +439,15 @@ def play(
     frame = origin + 1_000
     report = origin + policy.lease.heartbeat_s * 1_000
     pending = sorted(origin + t for t in restarts)
+    presses = iter(hands) if hands is not None else iter(())
+    press = next(presses, None)
     while stage.machine.state not in (State.SUSPENDED, State.CLOSED):
         deadline = stage.machine.next_deadline
         if deadline is None:
             deadline = end
         looks = end if stage.shown is None else stage.shown.next_at
-        soonest = min(frame, report, looks, *pending[:1], end)
+        touch = end if press is None else origin + press[0]
+        soonest = min(frame, report, looks, touch, *pending[:1], end)
         now = min(soonest, max(deadline, stage.machine.now + 1))
         if now >= end:
             break
@@ -444,6 +463,9 @@ def play(
             report += policy.lease.heartbeat_s * 1_000
         if now == looks:
             stage.look(now)
+        if press is not None and now == touch:
+            stage.press(now, play=press[1])
+            press = next(presses, None)
         stage.due(now)
     stage.leave(end)
     return _tally(stage, end)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from benchmarks.eyes import Banked, Drawn, Scores, Who
-from benchmarks.lesson import Actor, Lesson, play
+from benchmarks.lesson import Actor, Hands, Lesson, play
 from benchmarks.score_bank import Bank
 from session_tracker.events import PauseReason
 from session_tracker.intervals import Intervals
@@ -35,6 +35,8 @@ class Attack:
     """Whose seconds must not be credited."""
     length_s: int = 1_200
     dark: Intervals = ()
+    hands: Callable[[Random], Hands] = lambda _: ()
+    """Who presses pause and play meanwhile."""
 
 
 @dataclass(slots=True)
@@ -155,6 +157,20 @@ def swapping_in_gaps(stay_s: int) -> tuple[Callable[[Random], Actor], Intervals]
     return lambda _: Actor(plan), ((out, out + 20_000), (back, back + 20_000))
 
 
+def pausing(every_s: tuple[float, float], stay_s: float = 1.0) -> Callable[[Random], Hands]:
+    """Press pause for a moment, over and over, so many seconds apart."""
+
+    def press(rng: Random) -> Hands:
+        t = 0
+        while True:
+            t += round(1_000 * rng.uniform(*every_s))
+            yield t, False
+            t += round(1_000 * stay_s)
+            yield t, True
+
+    return press
+
+
 def attacks() -> Iterable[Attack]:
     """All attacks on one session. Two devices and the clock are in tests/acceptance.
 
@@ -218,7 +234,17 @@ def repeat(
         rng = Random(seed * 1_000_003 + index)  # noqa: S311 (a simulation, not a secret)
         actor = attack.cast(rng)
         eyes = Drawn(scores or Scores(), rng) if bank is None else Banked(bank, rng)
-        outcome.add(play(actor, policy, rng, length_s=attack.length_s, dark=attack.dark, eyes=eyes))
+        hands = attack.hands(rng)
+        lesson = play(
+            actor,
+            policy,
+            rng,
+            length_s=attack.length_s,
+            dark=attack.dark,
+            eyes=eyes,
+            hands=hands,
+        )
+        outcome.add(lesson)
     return outcome
 
 

@@ -1,9 +1,9 @@
 """The `StreamVerifier` of a tracker whose verifier runs elsewhere: the same contract over HTTP.
 
 Each stream has a reader of its events. An event is acknowledged once the sinks have returned, and
-the reader goes on from there after every failure: of the line, of a sink, of either process (a
-tracker that starts again attaches to the streams it knows). So an event may come twice over the
-line, but the sinks get each once per process, in order.
+the reader goes on from there after every failure of the line or of a sink. So an event may come
+twice over the line, but the sinks get each once, in order. A tracker that starts again knows of no
+stream: the time without it was a fault of ours, and devices have their streams opened anew.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class RemoteVerifier:
         return grant
 
     def attach(self, stream_id: str, *, after: int = 0) -> None:
-        """Read the events of a stream above the id `after`: what a new process does for each."""
+        """Read the events of a stream above the id `after`, until it is gone."""
         if stream_id not in self._readers:
             reader = asyncio.create_task(self._read(stream_id, after), name="stream events")
             self._readers[stream_id] = reader
@@ -182,7 +182,7 @@ class RemoteVerifier:
         return self._describes
 
     async def aclose(self) -> None:
-        """Stop reading. What was not acknowledged is read again by whoever attaches next."""
+        """Stop reading. What was not acknowledged stays on the list of its stream for a while."""
         readers = list(self._readers.values())
         for reader in readers:
             reader.cancel()

@@ -165,6 +165,8 @@ def _spacing_ms(m: Machine, policy: Policy) -> int:
 def _running_checks(m: Machine, policy: Policy) -> Iterator[Entry]:
     """Plan silent checks. None is asked for without a face in view: nobody there is an absence."""
     if m.fresh_since is None:
+        if m.answer_since is None:
+            yield from _random_check(m, policy)
         return
     if m.answer_since is not None:
         yield _retry(m, m.answer_since, policy)
@@ -175,20 +177,36 @@ def _running_checks(m: Machine, policy: Policy) -> Iterator[Entry]:
     if m.doubt is not None:
         at = _after_more_frames(m, m.doubt, policy)
         yield at, AskCheck(cause=CheckCause.RETRY, not_before=m.doubt)
+    if m.player_runs and m.last_pass is not None and _shows_more(m):
+        forced = m.last_pass + policy.checks.force_after_s * 1_000
+        at = max(forced, _settled(m.fresh_since, policy))
+        yield at, AskCheck(cause=CheckCause.MAX_GAP, not_before=None)
+    yield from _random_check(m, policy)
+    # Last: who presses pause over and over keeps no other check away.
     if m.owed is not None and (m.last_frame or 0) >= (m.owed.not_before or 0):
         yield m.now, m.owed
-    if not m.player_runs or not _shows_more(m):
+
+
+def _settled(fresh_since: int, policy: Policy) -> int:
+    """When a silent check may judge a track: it had an identity sample of its own already."""
+    return fresh_since + policy.checks.frames_needed_s * 1_000
+
+
+def _random_check(m: Machine, policy: Policy) -> Iterator[Entry]:
+    """Plan the random check. It waits for a good moment, and no longer than an answer window.
+
+    Else whoever shows a face for a frame or two at a time would never be challenged.
+    """
+    if m.random_at is None or not m.player_runs:
         return
-    # A track that has just begun had an identity sample of its own; a check wants more of it.
-    settled = m.fresh_since + policy.checks.frames_needed_s * 1_000
-    if m.last_pass is not None:
-        forced = m.last_pass + policy.checks.force_after_s * 1_000
-        yield max(forced, settled), AskCheck(cause=CheckCause.MAX_GAP, not_before=None)
-    if m.random_at is not None:
-        at = max(m.random_at, settled)
-        # Of a challenge, which is a cue, the frame just before it has to match.
-        since = m.last_frame if m.random_active else None
-        yield at, _ask(m, CheckCause.RANDOM, since, policy, active=m.random_active)
+    latest = m.random_at + policy.checks.answer_window_s * 1_000
+    if m.random_active:
+        at = latest if m.fresh_since is None else m.random_at
+        # It is a cue: the frame just before it has to match.
+        yield at, _ask(m, CheckCause.RANDOM, m.last_frame, policy, active=True)
+    elif m.fresh_since is not None and _shows_more(m):
+        at = max(m.random_at, min(_settled(m.fresh_since, policy), latest))
+        yield at, AskCheck(cause=CheckCause.RANDOM, not_before=None)
 
 
 def _shows_more(m: Machine) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeGuard
 from weakref import WeakValueDictionary
 
 from session_tracker.certification import Certification
 from session_tracker.enrolment import Registry
 from session_tracker.events import Fact
 from session_tracker.live import Live
-from session_tracker.machine import LIVE_STATES
-from session_tracker.records import Course
+from session_tracker.machine import LIVE_STATES, Machine
+from session_tracker.records import Course, Totals
 from session_tracker.settle_all import Graded
 from session_tracker.settlement import CourseCredit, Settlement
 from session_tracker.shown import FRESH_MS
@@ -73,28 +74,54 @@ class Grading:
             if live.course == course and not live.stale
         }
 
-    async def view(self, live: Live, turn: Turn | None = None) -> SessionView:
-        """Show a session as it stands, or as it will stand once `turn` is durable."""
+    async def view(self, live: Live, turn: Turn) -> SessionView:
+        """Show a session that is held as it will stand once `turn` is durable."""
         now = self._turns.axis.now()
         totals = live.totals
-        if totals is not None and (turn is None or not turn.changes_what_is_shown):
-            machine, suspended = (
-                (live.machine, live.suspended) if turn is None else (turn.machine, turn.suspended)
-            )
-            if machine.state not in LIVE_STATES or now - totals.derived_ms < FRESH_MS:
-                return view_of(live.id, machine, suspended, totals, live.policy, now=now)
-        facts = live.facts
-        if turn is not None:
-            facts = {**facts, **{fact.key: fact for fact in turn.facts}}
+        if turn.changes_what_is_shown or not _will_do(totals, turn.machine, now):
+            facts = {**live.facts, **{fact.key: fact for fact in turn.facts}}
+            totals = turn.totals = await self._totals(live, tuple(facts.values()), now)
+        return view_of(live.id, turn.machine, turn.suspended, totals, live.policy, now=now)
+
+    async def seen(self, live: Live) -> SessionView:
+        """Show a session as it stands to somebody who does not hold it, and must not wait for it.
+
+        While a look or a check is being written down the session is held: whoever had to wait then
+        would know of it.
+        """
+        shown = self._glance(live)
+        if shown is not None:
+            return shown
+        async with live.showing:
+            shown = self._glance(live)
+            if shown is not None:
+                return shown
+            now, changes = self._turns.axis.now(), live.changes
+            machine, suspended = live.machine, live.suspended
+            totals = await self._totals(live, tuple(live.facts.values()), now)
+            if live.changes == changes:
+                live.totals = totals
+        return view_of(live.id, machine, suspended, totals, live.policy, now=now)
+
+    def _glance(self, live: Live) -> SessionView | None:
+        """Show a session where nothing has to be derived."""
+        now, totals = self._turns.axis.now(), live.totals
+        if not _will_do(totals, live.machine, now):
+            return None
+        return view_of(live.id, live.machine, live.suspended, totals, live.policy, now=now)
+
+    async def _totals(self, live: Live, facts: tuple[Fact, ...], now: int) -> Totals:
         state = await self._settlement.course_credit(
             live.course,
             now_ms=now,
-            running={**self._running(live.course), live.id: tuple(facts.values())},
+            running={**self._running(live.course), live.id: facts},
             glance=live.record.settled_ms is None,
         )
-        totals = totals_of(live.id, state, now=now)
-        if turn is None:
-            live.totals = totals
-            return view_of(live.id, live.machine, live.suspended, totals, live.policy, now=now)
-        turn.totals = totals
-        return view_of(live.id, turn.machine, turn.suspended, totals, live.policy, now=now)
+        return totals_of(live.id, state, now=now)
+
+
+def _will_do(totals: Totals | None, machine: Machine, now: int) -> TypeGuard[Totals]:
+    """Tell whether what was derived last may be shown yet."""
+    if totals is None:
+        return False
+    return machine.state not in LIVE_STATES or now - totals.derived_ms < FRESH_MS

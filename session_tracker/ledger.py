@@ -235,7 +235,7 @@ class Ledger:
         def prove(tree: HashTree) -> list[bytes]:
             if not 0 <= index < size <= tree.get_size():
                 raise BadRequest(
-                    f"There is no entry {index} in a ledger of {min(size, tree.get_size())}.",
+                    f"There is no entry {index} in a ledger of so many entries.",
                     remedy="Ask for an index below size, and a size up to that of the head.",
                 )
             return tree.inclusion(index, size)
@@ -248,7 +248,7 @@ class Ledger:
         def prove(tree: HashTree) -> dict[str, object]:
             if not 0 < earlier <= later <= tree.get_size():
                 raise BadRequest(
-                    f"There is no way from {earlier} to {later} in a ledger of {tree.get_size()}.",
+                    f"There is no way from {earlier} to {later} entries.",
                     remedy="Ask for 0 < earlier <= later, up to the size of the head.",
                 )
             return tree.consistency(earlier, later)

@@ -9,7 +9,16 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
-from session_tracker.events import CheckCause, Fact, Playback, Presence, Resumed, Suspended
+from session_tracker.events import (
+    Check,
+    CheckCause,
+    Fact,
+    Identity,
+    Playback,
+    Presence,
+    Resumed,
+    Suspended,
+)
 from session_tracker.machine import LIVE_STATES, Machine
 from session_tracker.policy import Policy
 from session_tracker.records import Course, SessionRecord, StreamRecord, Totals
@@ -17,6 +26,8 @@ from verifier.types import StreamEvent
 
 _REMEMBERED: Final = 64
 """Events of a session whose contents are remembered, to know another one under the same number."""
+_ANSWERS: Final = 256
+"""Answers to a session's newest reports that are remembered; the store has them all."""
 _SAID: Final = tuple(name for name in StreamEvent.__slots__ if name != "models")
 
 
@@ -57,7 +68,11 @@ class Report:
 
 @dataclass(slots=True, kw_only=True)
 class Live:
-    """A session that is not settled yet. Everything but `lock` belongs to whoever holds it."""
+    """A session that is not settled yet. Everything but its two locks belongs to who holds it.
+
+    Facts come in by `take`, answers to reports by `answered`. A turn changes it in one go, so that
+    whoever only looks sees it before or after, and waits for nobody (`Grading.seen`).
+    """
 
     record: SessionRecord
     course: Course
@@ -73,8 +88,16 @@ class Live:
     """The presence run that may still grow."""
     runs: int = 0
     asked: dict[str, Asked] = field(default_factory=dict)
-    answers: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """seq -> (digest, first answer) of every playback report."""
+    answers: OrderedDict[int, tuple[str, str]] = field(default_factory=OrderedDict)
+    """seq -> (digest, first answer) of the newest playback reports."""
+    top_seq: int = -1
+    """The highest `seq` of a report so far; those below may be in the store only."""
+    last_report: Playback | None = None
+    """The newest playback report that counted."""
+    has_run: bool = False
+    """Whether its player was ever let go."""
+    suspended: bool = False
+    """Whether it was stopped until a person has looked at it."""
     heard: OrderedDict[tuple[str, int], int] = field(default_factory=OrderedDict)
     """(stream, event) -> what the newest events said, as a hash of this process."""
     flagged: set[str] = field(default_factory=set)
@@ -87,8 +110,32 @@ class Live:
     stale: bool = False
     """Whether a write failed: the store knows better than we do."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    showing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while credit is derived for somebody who only looks."""
+    changes: int = 0
+    """Goes up with every change: what was derived in between is out of date."""
     progress: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced, whenever a turn was applied."""
+
+    def take(self, fact: Fact) -> None:
+        """Add a fact, in whatever order they come."""
+        self.facts[fact.key] = fact
+        match fact:
+            case Presence() | Identity() | Check():
+                self.top_track = max(self.top_track, fact.track)
+            case Playback() if self.last_report is None or fact.t >= self.last_report.t:
+                self.last_report = fact
+            case Resumed():
+                self.has_run = True
+            case Suspended():
+                self.suspended = True
+
+    def answered(self, seq: int, digest: str, answer: str) -> None:
+        """Remember what a report was answered, to say it again."""
+        self.top_seq = max(self.top_seq, seq)
+        self.answers[seq] = (digest, answer)
+        while len(self.answers) > _ANSWERS:
+            self.answers.popitem(last=False)
 
     def hear(self, event: StreamEvent) -> None:
         """Remember what an event said."""
@@ -110,22 +157,6 @@ class Live:
     def open(self) -> bool:
         """Whether something may still be earned."""
         return self.machine.state in LIVE_STATES
-
-    @property
-    def has_run(self) -> bool:
-        """Whether its player was ever let go."""
-        return any(isinstance(fact, Resumed) for fact in self.facts.values())
-
-    @property
-    def suspended(self) -> bool:
-        """Whether it was stopped until a person has looked at it."""
-        return any(isinstance(fact, Suspended) for fact in self.facts.values())
-
-    @property
-    def last_report(self) -> Playback | None:
-        """The newest playback report that counted."""
-        reports = [fact for fact in self.facts.values() if isinstance(fact, Playback)]
-        return max(reports, key=lambda r: r.t, default=None)
 
 
 def _hash_of(event: StreamEvent) -> int:

@@ -102,10 +102,14 @@ class Machine:
 
     last_pass: int | None = None
     last_check: int | None = None
+    """The newest frame that a check has judged."""
+    random_from: int | None = None
+    """The last start check, random check or answered challenge: from it on the bounds of the next
+    random check count. No other check moves them: the learner's hand can call for those."""
     checked_at: int | None = None
     """When the last check was answered."""
     random_at: int | None = None
-    """When the next random check comes."""
+    """When the next random check comes; once the moment is there it stands until it is asked."""
     random_active: bool = False
     """Whether it will be a challenge."""
     challenged_at: int | None = None

@@ -121,7 +121,7 @@ class Openings:
             except BaseException:
                 del self._stage.turns.sessions[live.id]
                 raise
-            view = await self._stage.grading.view(live)
+            view = await self._stage.grading.seen(live)
         return OpenedSession(session_id=live.id, session_token=token, grant=grant, view=view)
 
     async def _open(self, live: Live, admission: Admission) -> StreamGrant:
@@ -211,7 +211,7 @@ class Openings:
             except BaseException:
                 del self._stage.turns.sessions[live.id]
                 raise
-            view = await self._stage.grading.view(live)
+            view = await self._stage.grading.seen(live)
         return OpenedSupervised(
             session_id=live.id, session_token=token, supervised_until_ms=until, view=view
         )
@@ -244,10 +244,12 @@ class Openings:
         """Open a new stream for a running session: after a drop, or after we were restarted.
 
         Whoever asks has none. So who still sends on the one before, from another window, is told
-        that it was taken over: told that it was lost, he would ask too, and so on for ever.
+        that it was taken over: told that it was lost, he would ask too, and so on for ever. What
+        the session has shown goes on to the new one (`verifier.streaming.memory`). Raises
+        TooManyRequests.
         """
-        stage = self._stage
-        async with stage.turns.held(session_id, token=token) as live:
+        stage, turns = self._stage, self._stage.turns
+        async with turns.held(session_id, token=token, ration=turns.streams) as live:
             require_open(live)
             template = await self._registry.template(live.record.learner_id)
             if template.blob is None or template.version != live.record.template_version:
@@ -282,7 +284,8 @@ class Openings:
             try:
                 await stage.turns.commit(live, turn, before)
             except BaseException:
-                await stage.asking.close_stream(grant.stream_id)
+                # The next one takes its place, and its memory.
+                await stage.asking.close_stream(grant.stream_id, taken_over=True)
                 raise
             if live.open:
                 live.stream_id = grant.stream_id

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker import facts as codec
 from session_tracker import states
-from session_tracker.events import Check, CheckCause, Decision, Fact, Identity, Playback, Presence
+from session_tracker.events import CheckCause, Decision, Fact, Playback, Presence
 from session_tracker.ledger import Entry
 from session_tracker.live import Asked, Live
 from session_tracker.policy import Policy
@@ -46,7 +46,10 @@ async def reload(connection: AsyncConnection, live: Live, draw: Draw) -> None:
     entries = await rows.read_entries(connection, live.id)
     presence = await rows.read_presence(connection, live.id)
     playback = await rows.read_playback(connection, live.id)
-    live.facts = _facts(entries, presence, playback)
+    live.facts, live.last_report, live.top_track = {}, None, 0
+    live.has_run = live.suspended = False
+    for fact in _facts(entries, presence, playback).values():
+        live.take(fact)
     if any(e.kind == "session" and e.content["data"].get("by_challenge") for e in entries):
         live.by_challenge, live.policy = True, live.policy.by_challenge()
     live.machine = states.fold(live.facts.values(), live.policy, draw)
@@ -55,13 +58,14 @@ async def reload(connection: AsyncConnection, live: Live, draw: Draw) -> None:
     run = live.facts.get(f"presence:{live.runs}")
     live.run = run if isinstance(run, Presence) else None
     live.asked = _unanswered(entries, live.facts)
-    live.answers = {row["seq"]: (row["digest"], row["answer"]) for row in playback}
+    live.answers.clear()
+    for row in playback:
+        live.answered(row["seq"], row["digest"], row["answer"])
     live.flagged = {e.key.removeprefix("flag:") for e in entries if e.kind == "flag"}
-    seen = [f for f in live.facts.values() if isinstance(f, Presence | Identity | Check)]
-    live.top_track = max((f.track for f in seen), default=0)
     told = (f for f in live.facts.values() if not isinstance(f, Decision))
     live.last_turn = max((_end(f) for f in told), default=0)
     live.totals = None
+    live.changes += 1
     live.stale = False
 
 

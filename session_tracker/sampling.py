@@ -29,9 +29,10 @@ def next_random_check_ms(
 ) -> int:
     """Draw the instant of the next random check, anew at `now_ms`.
 
-    The bounds count from the last check, the draw from now. A truncated exponential that has not
-    struck yet is again a truncated exponential with the same end: drawing anew after each pass
-    changes nothing of its distribution, and nobody, we included, knows a moment for long.
+    The bounds count from the last one (the learner has no hand in it), the draw from now. A
+    truncated exponential that has not struck yet is again a truncated exponential with the same
+    end: drawing anew after each pass changes nothing of its distribution, and nobody, we included,
+    knows a moment for long. (One that has struck must not be drawn anew.)
     """
     low = max(0, last_check_ms + min_ms - now_ms)
     high = max(low, last_check_ms + max_ms - now_ms)

@@ -33,7 +33,7 @@ from session_tracker.exports import Exports
 from session_tracker.housekeeping import Swept
 from session_tracker.learner_keys import LearnerKeys
 from session_tracker.ledger import Context, Head, HeadsFile, Ledger
-from session_tracker.live import Report
+from session_tracker.live import Live, Report
 from session_tracker.machine import AskCheck
 from session_tracker.office import Office
 from session_tracker.openings import Openings, require_open
@@ -187,9 +187,14 @@ class SessionService:
     async def stop(self) -> None:
         """Finish what is in flight, sign a last head and close the store; twice is fine."""
         await self._stage.scheduler.stop()
-        await self._learner_keys.close()
         if not self._database.is_open:
+            await self._learner_keys.close()
             return
+        try:
+            await self._stage.fingerprints.keep_all()
+        except StorageError as error:
+            _log.warning("the fingerprints of the last minutes are lost: %s", error)
+        await self._learner_keys.close()
         try:
             await self.ledger.head()
         except StorageError as error:
@@ -235,10 +240,14 @@ class SessionService:
     # --- sessions --------------------------------------------------------------------------
 
     async def report(self, session_id: str, token: str, report: Report) -> SessionView:
-        """Take in a playback report, which is a heartbeat too; a repeat gets the first answer."""
+        """Take in a playback report, which is a heartbeat too; a repeat gets the first answer.
+
+        Raises TooManyRequests, before anything is read, where they come too fast.
+        """
         stage = self._stage
-        async with stage.turns.held(session_id, token=token) as live:
-            first = live.answers.get(report.seq)
+        turns = stage.turns
+        async with turns.held(session_id, token=token, ration=turns.reports) as live:
+            first = await self._answered(live, report.seq)
             if first is not None:
                 return _first_answer(report, *first)
             require_open(live)
@@ -263,15 +272,29 @@ class SessionService:
             await stage.turns.commit(live, turn, before)
             return view
 
+    async def _answered(self, live: Live, seq: int) -> tuple[str, str] | None:
+        """Give digest and answer of a report that came before."""
+        if seq > live.top_seq or seq in live.answers:
+            return live.answers.get(seq)
+        async with self._database.read() as connection:
+            return await rows.read_answer(connection, live.id, seq)
+
     async def view(self, session_id: str, token: str | None = None) -> SessionView:
-        """Tell the learner's device where it stands: no score, no check, no cause."""
-        async with self._stage.turns.held(session_id, token=token) as live:
-            return await self._stage.grading.view(live)
+        """Tell the learner's device where it stands: no score, no check, no cause.
+
+        It waits for nobody. Raises TooManyRequests, where a device asks too often.
+        """
+        turns = self._stage.turns
+        live = await turns.admitted(session_id, token=token, ration=turns.looks)
+        if live.stale:
+            async with turns.fresh(live):
+                pass
+        return await self._stage.grading.seen(live)
 
     async def close(self, session_id: str, token: str | None = None) -> SessionView:
         """End a session for the learner: the end check, the end, the settlement."""
-        stage = self._stage
-        async with stage.turns.held(session_id, token=token) as live:
+        stage, turns = self._stage, self._stage.turns
+        async with turns.held(session_id, token=token, ration=turns.looks) as live:
             ask = next(
                 (a for a in states.wind_up(live.machine, live.policy) if isinstance(a, AskCheck)),
                 None,

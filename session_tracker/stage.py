@@ -172,7 +172,7 @@ class Stage:
             stream_id, live.stream_id = live.stream_id, None
             if stream_id is not None:
                 spawn(self.asking.close_stream(stream_id), what=f"stream of {live.id}")
-            spawn(self.fingerprints.keep(live), what=f"frames of {live.id}")
+            self._keep_fingerprints(live)
             self._settle_soon(live)
         other = self.turns.sessions.get(ousted or "")
         if other is not None and other is not live and other.open:
@@ -268,7 +268,11 @@ class Stage:
             live.hear(event)
             self.axis.learn(placed.news)
             if self.fingerprints.note(live, event):
-                self.scheduler.spawn(self.fingerprints.keep(live), what=f"frames of {live.id}")
+                self._keep_fingerprints(live)
+
+    def _keep_fingerprints(self, live: Live) -> None:
+        name = f"frames of {live.id}"
+        self.scheduler.pursue(name, lambda: self.fingerprints.keep(live.id))
 
     async def _late(self, event: StreamEvent) -> None:
         """Let go of an event of a session that has ended; refuse one that was never opened."""

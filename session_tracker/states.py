@@ -49,7 +49,7 @@ from session_tracker.machine import (
 )
 from session_tracker.policy import Policy
 from session_tracker.sampling import Draw
-from session_tracker.transitions import absorb
+from session_tracker.transitions import absorb, draw_random
 
 __all__ = [
     "Action",
@@ -132,6 +132,9 @@ def fold(facts: Iterable[Fact], policy: Policy, draw: Draw) -> Machine:
         if (fact.key, at) not in seen:
             seen.add((fact.key, at))
             machine = absorb(machine, fact, policy, draw)
+    if machine.random_at is not None:
+        # What was drawn on the way may long be over: in the life that is read here it never was.
+        machine = draw_random(machine, machine.now, policy, draw)
     deadline = min((at for at, _ in agenda(machine, policy)), default=None)
     return replace(machine, next_deadline=deadline)
 

@@ -12,7 +12,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from verifier.errors import TooManyRequests
 
 _KEPT = 10_000
-"""Addresses remembered at most; the longest silent are forgotten first."""
+"""Addresses, or names, remembered at most; the longest silent are forgotten first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,34 @@ class Throttle:
         _count(self._everybody, now_ms, 60_000 // limits.all_per_minute)
         if self._everybody.failures > limits.all_per_minute:
             self._everybody.closed_until_ms = now_ms + limits.first_wait_ms
+
+
+class Ration:
+    """One every so often, and a few more at once after a rest; by name, in memory.
+
+    Whoever asks too fast is told how long to wait and may go on then: nobody is punished. Times are
+    ms of any clock that never goes back, given by the caller.
+    """
+
+    def __init__(self, *, every_ms: int, burst: int, detail: str, remedy: str) -> None:
+        self._price_ms = every_ms
+        self._most_ms = burst * every_ms
+        self._detail, self._remedy = detail, remedy
+        self._levels: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        """Name -> (what it may still spend, as ms; when that was so)."""
+
+    def take(self, name: str, now_ms: int) -> None:
+        """Take one. Raises TooManyRequests, with the wait."""
+        level, at = self._levels.pop(name, (self._most_ms, now_ms))
+        level = min(self._most_ms, level + max(0, now_ms - at))
+        short = self._price_ms - level
+        self._levels[name] = (level if short > 0 else level - self._price_ms, now_ms)
+        while len(self._levels) > _KEPT:
+            self._levels.popitem(last=False)
+        if short > 0:
+            raise TooManyRequests(
+                self._detail, remedy=self._remedy, retry_after_s=(short + 999) // 1_000
+            )
 
 
 def _count(tally: _Tally, now_ms: int, forgiven_every_ms: int) -> None:

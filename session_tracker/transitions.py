@@ -38,6 +38,9 @@ STRUCK = {
     Outcome.SPOOF: PauseReason.SPOOF,
     Outcome.UNANSWERED: PauseReason.CHALLENGE,
 }
+CLOCK_OF_RANDOM = frozenset({CheckCause.START, CheckCause.RANDOM})
+"""Causes of silent checks from which the bounds of the next random check count. A press of pause
+calls for an end check: if that moved them, a script that presses it often would meet none."""
 LIVELY = frozenset({State.RUNNING, State.CHALLENGED})
 """States in which the lesson goes on, or would."""
 
@@ -146,28 +149,33 @@ def _looking(m: Machine, fact: Looking) -> Machine:
     return replace(m, away_since=None, may_resume=m.may_resume or stopped)
 
 
-def _passed(m: Machine, t: int, policy: Policy, draw: Draw) -> Machine:
-    """Note a pass and draw the next random check anew."""
-    return replace(
-        m,
-        last_pass=max(t, m.last_pass or t),
-        random_at=_draw_random(m, m.now, policy, draw),
-        random_active=_draw_active(policy, draw),
-        doubt=None,
-        tell_from=None,
-    )
+def _passed(m: Machine, t: int, policy: Policy, draw: Draw, *, of_check: bool) -> Machine:
+    """Note a pass and draw the next random check anew, unless its moment is there.
+
+    A silent one that is due has been made where a check passed; a challenge stays due.
+    """
+    if not _struck(m) or (of_check and not m.random_active):
+        m = draw_random(m, m.now, policy, draw)
+    return replace(m, last_pass=max(t, m.last_pass or t), doubt=None, tell_from=None)
 
 
-def _draw_random(m: Machine, t: int, policy: Policy, draw: Draw) -> int:
+def _struck(m: Machine) -> bool:
+    """Tell whether the moment of a random check is there, and it was not asked for yet."""
+    return m.random_at is not None and m.random_at <= m.now
+
+
+def draw_random(m: Machine, t: int, policy: Policy, draw: Draw) -> Machine:
+    """Draw at `t` the moment of the next random check, and whether it is a challenge."""
     rules = policy.checks
-    return next_random_check_ms(
+    at = next_random_check_ms(
         draw,
         now_ms=t,
-        last_check_ms=t if m.last_check is None else m.last_check,
+        last_check_ms=t if m.random_from is None else m.random_from,
         mean_ms=rules.random_mean_s * 1_000,
         min_ms=rules.random_min_s * 1_000,
         max_ms=rules.random_max_s * 1_000,
     )
+    return replace(m, random_at=at, random_active=_draw_active(policy, draw))
 
 
 def _draw_active(policy: Policy, draw: Draw) -> bool:
@@ -190,7 +198,8 @@ def _challenged(m: Machine, fact: Challenged) -> Machine:
 def _identity(m: Machine, fact: Identity, policy: Policy, draw: Draw) -> Machine:
     if fact.outcome is Outcome.PASS:
         cued = _cued(m, fact.t, policy)
-        return _sample_passed(_passed(m, fact.t, policy, draw), fact, cued=cued)
+        passed = _passed(m, fact.t, policy, draw, of_check=False)
+        return _sample_passed(passed, fact, cued=cued)
     if m.state is not State.RUNNING:
         return m
     if fact.outcome is Outcome.NO_EVIDENCE:
@@ -237,11 +246,14 @@ def _check(m: Machine, fact: Check, policy: Policy, draw: Draw) -> Machine:
         # Nobody could guess at what was not shown: the next one is no longer than this one.
         challenges = m.challenges if fact.shown else max(0, m.challenges - 1)
         m = replace(m, challenged_at=None, challenged_by=None, challenges=challenges)
+    if fact.active or fact.cause in CLOCK_OF_RANDOM:
+        m = replace(m, random_from=max(fact.t, m.random_from or fact.t), random_at=None)
     if m.owed is not None and fact.cause is m.owed.cause:
         m = replace(m, owed=None)
     if fact.outcome is Outcome.PASS:
         cued = _cued(shown, since, policy)
-        return _check_passed(_passed(m, since, policy, draw), fact, cued=cued)
+        passed = _passed(m, since, policy, draw, of_check=True)
+        return _check_passed(passed, fact, cued=cued)
     if fact.outcome is Outcome.NO_EVIDENCE and not (fact.active and m.state in LIVELY):
         return _check_in_vain(m, fact, policy)
     return _check_failed(m, fact, policy)
@@ -368,13 +380,17 @@ def _paused(m: Machine, fact: Paused) -> Machine:
         touched=False,
         attempts=0,
         attempt_from=fact.t,
-        random_at=None,
+        random_at=m.random_at if _struck(m) else None,
     )
 
 
 def _resumed(m: Machine, fact: Resumed, policy: Policy, draw: Draw) -> Machine:
     if m.state is State.RUNNING:
         return m
+    if m.random_from is None:
+        m = replace(m, random_from=fact.t)
+    if not _struck(m):
+        m = draw_random(m, fact.t, policy, draw)
     return replace(
         m,
         state=State.RUNNING,
@@ -388,8 +404,6 @@ def _resumed(m: Machine, fact: Resumed, policy: Policy, draw: Draw) -> Machine:
         attempts=0,
         attempt_from=None,
         stop=None,
-        random_at=_draw_random(m, fact.t, policy, draw),
-        random_active=_draw_active(policy, draw),
         last_activity=fact.t,
         player_runs=False,
     )

@@ -243,7 +243,7 @@ class Turn:
     def take_report(self, report: Report) -> None:
         """Take in a playback report with a `seq` that is new."""
         last = self.live.last_report
-        counted = all(seq < report.seq for seq in self.live.answers)
+        counted = report.seq > self.live.top_seq
         t = self._tick() if last is not None and last.t >= self.now else self.now
         if counted:
             fact = Playback(
@@ -295,13 +295,12 @@ class Turn:
     def apply(self) -> None:
         """Change the session: everything is durable now."""
         live = self.live
+        live.changes += 1
         live.machine = self.machine
         if self.totals is not None or self.changes_what_is_shown:
             live.totals = self.totals
         for fact in self.facts:
-            live.facts[fact.key] = fact
-            if isinstance(fact, Presence | Identity | Check):
-                live.top_track = max(live.top_track, fact.track)
+            live.take(fact)
         live.run, live.runs = self.run, self.runs
         live.last_turn = self.now
         live.flagged |= self.flags
@@ -311,8 +310,7 @@ class Turn:
         if self.stream is not None:
             live.streams[self.stream.id] = self.stream
         if self.answer is not None:
-            seq, digest, answer = self.answer
-            live.answers[seq] = (digest, answer)
+            live.answered(*self.answer)
         if self.closed is not None:
             live.record = replace(live.record, closed_ms=self.closed.t)
         if self.settled_ms is not None:

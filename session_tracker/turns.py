@@ -11,6 +11,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from sqlalchemy.exc import IntegrityError
 
@@ -27,9 +28,15 @@ from session_tracker.store import learners
 from session_tracker.store import sessions as rows
 from session_tracker.store.database import Database
 from session_tracker.store.writer import Transaction
+from session_tracker.throttle import Ration
 from session_tracker.turn import Turn
 from verifier.errors import Conflict, NotFound, StorageError, Unauthorised
 from verifier.types import StreamVerifier
+
+_TOO_FAST: Final = "The session is asked too often."
+_LOOK_LESS: Final = "Look every few seconds."
+_RENEW_LESS: Final = "Have the stream opened anew where it is over, and wait between two tries."
+_REPORT_LESS: Final = "Report at changes of the player, and every report_every_s."
 
 
 class Turns:
@@ -57,6 +64,12 @@ class Turns:
         self._follow_up = follow_up
         self.axis = axis
         self.sessions = Playing()
+        self.reports = Ration(every_ms=500, burst=20, detail=_TOO_FAST, remedy=_REPORT_LESS)
+        """Of a device: one at each change of the player and every `lease.heartbeat_s`."""
+        self.looks = Ration(every_ms=250, burst=20, detail=_TOO_FAST, remedy=_LOOK_LESS)
+        """Of a device: one every few seconds."""
+        self.streams = Ration(every_ms=5_000, burst=10, detail=_TOO_FAST, remedy=_RENEW_LESS)
+        """Opened anew: every ten minutes, and a few times while the network comes and goes."""
 
     # --- sessions in memory ----------------------------------------------------------------
 
@@ -74,22 +87,38 @@ class Turns:
             yield live
 
     @asynccontextmanager
-    async def held(self, session_id: str, *, token: str | None) -> AsyncIterator[Live]:
-        """Hold a session by id; with a token, only its own. Raises NotFound, Unauthorised."""
-        live = self.sessions.get(session_id)
-        if live is None:
-            async with self._database.read() as connection:
-                record = await rows.read_session(connection, session_id)
-            if record is None:
-                raise unknown_session(session_id)
-            live = await self.load(record)
-        if token is not None and not hmac.compare_digest(token_hash(token), live.record.token_hash):
-            raise Unauthorised(
-                "The token does not belong to this session.",
-                remedy="Send the session_token that POST /v1/sessions returned.",
-            )
-        async with self.fresh(live):
+    async def held(
+        self, session_id: str, *, token: str | None, ration: Ration | None = None
+    ) -> AsyncIterator[Live]:
+        """Hold a session by id; raises as `admitted`."""
+        async with self.fresh(await self.admitted(session_id, token=token, ration=ration)) as live:
             yield live
+
+    async def admitted(
+        self, session_id: str, *, token: str | None, ration: Ration | None = None
+    ) -> Live:
+        """Give a session by id, not held; with a token, only its own, and rationed.
+
+        Raises NotFound, Unauthorised, TooManyRequests.
+        """
+        live = self.sessions.get(session_id)
+        record = live.record if live is not None else await self._record(session_id)
+        if token is not None:
+            if not hmac.compare_digest(token_hash(token), record.token_hash):
+                raise Unauthorised(
+                    "The token does not belong to this session.",
+                    remedy="Send the session_token that POST /v1/sessions returned.",
+                )
+            if ration is not None:  # before anything is read, or waited for
+                ration.take(session_id, self.axis.now())
+        return live if live is not None else await self.load(record)
+
+    async def _record(self, session_id: str) -> SessionRecord:
+        async with self._database.read() as connection:
+            record = await rows.read_session(connection, session_id)
+        if record is None:
+            raise unknown_session(session_id)
+        return record
 
     async def load(self, record: SessionRecord) -> Live:
         """Read a session from the store; who means to change it holds it first."""

@@ -126,6 +126,17 @@ async def read_playback(connection: AsyncConnection, session_id: str) -> list[di
     return [dict(row) for row in rows]
 
 
+async def read_answer(
+    connection: AsyncConnection, session_id: str, seq: int
+) -> tuple[str, str] | None:
+    """Give the digest and the first answer of one playback report; None where there is none."""
+    query = select(playback_reports.c.digest, playback_reports.c.answer).where(
+        playback_reports.c.session_id == session_id, playback_reports.c.seq == seq
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else (row.digest, row.answer)
+
+
 def _record(row: Any) -> SessionRecord:
     values = {name: row[name] for name in _SESSION}
     values["media"] = tuple(json.loads(row["media"]))

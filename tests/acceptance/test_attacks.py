@@ -7,13 +7,14 @@ recording from yesterday is met by the replay detection of the streams and teste
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
 
 from benchmarks.eyes import Scores, Who
-from benchmarks.lesson import Actor, play
-from benchmarks.sessions import Attack, Fetched, attacks, genuine, repeat, swapping
+from benchmarks.lesson import Actor, Hands, play
+from benchmarks.sessions import Attack, Fetched, attacks, genuine, pausing, repeat, swapping
 from session_tracker.credit import SessionFacts, derive
 from session_tracker.events import Fact, Playback
 from session_tracker.intervals import total_ms, union
@@ -23,6 +24,12 @@ from verifier.clock import Stamp
 
 FOSHAN = load_policy("foshan-2021")
 LESSONS = 200
+CLEAN = Scores(
+    genuine=(0.7, 0, 0.01), live=(5, 0, 0.1), impostor=(0, 0, 0.01), unusable=0, hand=0, away=0
+)
+"""The networks never err, and nothing comes before the camera."""
+FOOLED = Scores(attack=(4.0, 0.0, 0.5))
+"""The passive networks take a picture for somebody alive."""
 BY_NAME = {attack.name: attack for attack in attacks()}
 
 
@@ -95,11 +102,8 @@ def test_errors_by_chance_suspend_hardly_anybody() -> None:
 
 def test_without_errors_of_the_networks_nothing_is_lost_but_the_edges() -> None:
     """Then only the start, and the seconds after the last pass."""
-    clean = Scores(
-        genuine=(0.7, 0, 0.01), live=(5, 0, 0.1), impostor=(0, 0, 0.01), unusable=0, hand=0, away=0
-    )
     attack = Attack(name="genuine", cast=genuine, who=Who.LEARNER, length_s=600)
-    outcome = repeat(attack, FOSHAN, lessons=30, scores=clean)
+    outcome = repeat(attack, FOSHAN, lessons=30, scores=CLEAN)
     assert outcome.share(Who.LEARNER) >= 0.975
     assert set(outcome.void_ms) <= {"before_first_pass", "after_last_pass", "not_playing"}
 
@@ -117,28 +121,26 @@ def test_a_picture_that_fools_the_passive_networks_is_hardly_ever_let_in() -> No
     The simulation grants every try the odds of guessing all turns, four to the power of their
     number to one: of thirty lessons of tries one may be let in.
     """
-    fooled = Scores(attack=(4.0, 0.0, 0.5))
     attack = Attack(
         name="picture",
         cast=lambda _: Actor([(0, Who.PICTURE)]),
         who=Who.PICTURE,
         length_s=1_200,
     )
-    outcome = repeat(attack, FOSHAN, lessons=30, scores=fooled)
+    outcome = repeat(attack, FOSHAN, lessons=30, scores=FOOLED)
     assert outcome.credited_ms[Who.PICTURE] <= 0.05 * outcome.lessons * attack.length_s * 1_000
     assert outcome.ends["suspended"] == 0, "it is not called a spoof, it is just not let in"
 
 
 def test_such_a_picture_put_up_later_is_stopped_by_a_challenge() -> None:
     """What it earns until then is shown: the mean time to a challenge, not the lesson."""
-    fooled = Scores(attack=(4.0, 0.0, 0.5))
     attack = Attack(
         name="picture later",
         cast=lambda _: Actor([(0, Who.LEARNER), (60_000, Who.PICTURE)]),
         who=Who.PICTURE,
         length_s=5_400,
     )
-    outcome = repeat(attack, FOSHAN, lessons=60, scores=fooled)
+    outcome = repeat(attack, FOSHAN, lessons=60, scores=FOOLED)
     earned_s = outcome.credited_ms[Who.PICTURE] / 1_000 / outcome.lessons
     assert 0 < earned_s < 1_800
     without = FOSHAN.model_copy(
@@ -148,8 +150,52 @@ def test_such_a_picture_put_up_later_is_stopped_by_a_challenge() -> None:
             )
         }
     )
-    helpless = repeat(attack, without, lessons=10, scores=fooled)
+    helpless = repeat(attack, without, lessons=10, scores=FOOLED)
     assert helpless.share(Who.PICTURE) > 0.9
+
+
+FLICKER = [
+    (0, Who.LEARNER),
+    *((60_000 + 6_000 * n, (Who.PICTURE, Who.NOBODY)[n % 2]) for n in range(900)),
+]
+"""Every frame or two another track, none of which lasts."""
+
+
+@pytest.mark.parametrize(
+    ("plan", "hands"),
+    [
+        ([(0, Who.LEARNER), (60_000, Who.PICTURE)], pausing((15, 19))),
+        ([(0, Who.LEARNER), (60_000, Who.PICTURE)], pausing((3, 6))),
+        (FLICKER, lambda _: ()),
+        (FLICKER, pausing((5, 9))),
+    ],
+    ids=["pause and play", "pause and play faster", "flickers", "flickers, pause and play"],
+)
+def test_no_script_keeps_challenges_away(
+    plan: list[tuple[int, Who]], hands: Callable[[Random], Hands]
+) -> None:
+    """A picture earns no more by pressing pause or hiding every few seconds than by neither."""
+    attack = Attack(
+        name="script", cast=lambda _: Actor(plan), who=Who.PICTURE, length_s=5_400, hands=hands
+    )
+    outcome = repeat(attack, FOSHAN, lessons=30, scores=FOOLED)
+    assert 0 < outcome.credited_ms[Who.PICTURE] / 1_000 / outcome.lessons < 1_800
+
+
+@pytest.mark.parametrize("every_s", [(10, 60), (15, 19), (3, 6)])
+def test_who_presses_pause_often_loses_only_the_edges(every_s: tuple[float, float]) -> None:
+    """Where the networks do not err: the start, the pauses, challenges, and the last seconds."""
+    attack = Attack(
+        name="restless",
+        cast=genuine,
+        who=Who.LEARNER,
+        length_s=1_200,
+        hands=pausing(every_s, stay_s=2),
+    )
+    outcome = repeat(attack, FOSHAN, lessons=30, scores=CLEAN)
+    edges = {"before_first_pass", "after_last_pass", "not_playing"}
+    assert set(outcome.void_ms) <= edges
+    assert outcome.void_ms["after_last_pass"] < 10_000 * outcome.lessons
 
 
 def test_two_devices_earn_no_second_twice() -> None:

@@ -59,6 +59,7 @@ from session_tracker.reference import (
 from session_tracker.review import ReviewKind, ReviewState, Ruling
 from session_tracker.reviews import SHORTEST_APPEAL_MS
 from session_tracker.testing import ScriptedVerifier, Studio
+from session_tracker.throttle import Ration
 from session_tracker.views import SessionView
 from verifier.clock import Stamp
 from verifier.errors import BadRequest, Conflict, Overloaded, Refused
@@ -149,6 +150,7 @@ class Yard:
         self.rng = random.Random(0)
         self.studio.draw = self.rng.random
         self.studio.service = self.studio._service()
+        self.unrationed()
         self.events: list[StreamEvent] = []
         self.sequences = 0
         self.fates: Counter[str] = Counter()
@@ -169,7 +171,14 @@ class Yard:
     def restart(self) -> None:
         """Stop the service and start it on the same store."""
         self.run(self.studio.restart())
+        self.unrationed()
         self.studio.verifier.subscribe(self.hear)
+
+    def unrationed(self) -> None:
+        """Let devices do what no hand does: press ten times in no time at all."""
+        turns = self.studio.service._stage.turns
+        endless = Ration(every_ms=1, burst=1_000_000, detail="", remedy="")
+        turns.reports = turns.looks = turns.streams = endless
 
     def close(self) -> None:
         """Check the ledger that all sequences have left, and clear away."""

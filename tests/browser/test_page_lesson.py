@@ -11,6 +11,7 @@ from tests.browser.learner_page import (
     CHALLENGE,
     LESSON,
     SECOND_LESSON,
+    STANDS,
     WORDS,
     begin,
     learner,
@@ -87,6 +88,24 @@ async def test_the_last_report_comes_before_the_end(browser: Browser, pages: str
         await expect(page.locator("h1")).to_have_text("学习结束")
         assert [name for name, _ in service.session_calls()[-2:]] == ["playback", "close"]
         assert service.reports[-1]["media_ms"] == last["media_ms"]
+
+
+async def test_a_report_that_came_too_fast_is_sent_again(browser: Browser, pages: str) -> None:
+    """Soon, and with the touch that called for it: the service must hear that the player stands."""
+    async with learner(browser, pages, LESSON) as (service, page):
+        service.running()
+        service.view["report_every_s"] = 60
+        await begin(service, page)
+        await until(lambda: service.reports and service.reports[-1]["playing"])
+        problem = {"status": 429, "code": "too_many_requests", "detail": "", "retry_after_s": 1}
+        service.refuses["/playback"] = (429, problem)
+        await page.get_by_role("button", name="暂停").click()
+        await until_true(page, STANDS)
+        await asyncio.sleep(0.3)
+        service.refuses.clear()
+        assert service.reports[-1]["playing"]
+        await until(lambda: not service.reports[-1]["playing"], 5)
+        assert service.reports[-1]["interaction"]
 
 
 async def test_a_new_session_begins_where_the_service_knows_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -422,6 +423,35 @@ async def test_heads_and_proofs(site: Site) -> None:
         later_root=bytes.fromhex(late["root"]),
     )
     await site.refused(400, "GET", "/v1/ledger/proof?index=99999&size=3")
+
+
+async def test_nobody_can_watch_the_ledger_grow(site: Site) -> None:
+    """Every look at a learner is an entry: what came since the last head is nobody's business."""
+    before = await site.ask("GET", "/v1/ledger/head")
+    await site.enrolled()
+    size = await site.studio.service.ledger.size()
+    assert size > before["size"]
+    answers = set()
+    for beyond in (size, size + 1, 2**53 - 1):
+        for path in (f"proof?index=0&size={beyond}", f"consistency?earlier=1&later={beyond}"):
+            answer = await site.http.get(f"/v1/ledger/{path}")
+            answers.add((answer.status_code, answer.json()["detail"]))
+    assert answers == {(400, "No signed head covers so many entries.")}
+    site.studio.clock.advance(9 * 60_000)
+    assert await site.ask("GET", "/v1/ledger/head") == before
+    site.studio.clock.advance(60_000)
+    assert (await site.ask("GET", "/v1/ledger/head"))["size"] == size
+    await site.ask("GET", f"/v1/ledger/proof?index=0&size={size}")
+
+
+async def test_questions_about_the_ledger_are_rationed(site: Site) -> None:
+    """A few hundred are free; then one has to wait."""
+    head = await site.ask("GET", "/v1/ledger/head")
+    path = f"/v1/ledger/consistency?earlier=1&later={head['size']}"
+    met = Counter([(await site.http.get(path)).status_code for _ in range(301)])
+    assert met == {200: 300, 429: 1}
+    site.studio.clock.advance(3_000)
+    await site.ask("GET", path)
 
 
 async def test_health_version_and_metrics(site: Site) -> None:

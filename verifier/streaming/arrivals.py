@@ -17,6 +17,7 @@ from verifier.clock import Stamp
 from verifier.errors import BadRequest, Conflict, StreamGone, TooManyRequests
 from verifier.streaming.advice import Advice, FrameReceipt
 from verifier.streaming.limits import StreamLimits
+from verifier.streaming.memory import Memory
 from verifier.types import Frame
 
 _MAX_SEQ = 2**53 - 1  # what JSON numbers hold exactly (RFC 8259, 6)
@@ -52,8 +53,6 @@ class _Answer(NamedTuple):
     digest: bytes
     accepted: bool
     advice: Advice
-    face: bool
-    """Whether its bytes were seen with a face: the same again are a repeat."""
 
 
 class Arrivals:
@@ -68,7 +67,10 @@ class Arrivals:
         process: Callable[[Arrival], Awaitable[FrameReceipt]],
         confirm: Callable[[], Awaitable[None]],
         limits: StreamLimits,
+        memory: Memory | None = None,
     ) -> None:
+        """`memory`: what the session has shown before, on other streams too."""
+        self._memory = memory if memory is not None else Memory()
         self._process = process
         self._confirm = confirm
         self._remembered = limits.remembered_frames
@@ -153,8 +155,9 @@ class Arrivals:
     async def _begin(self, arrival: Arrival) -> FrameReceipt:
         """Have a frame worked on, unless its bytes were seen with a face."""
         digest = arrival.digest
-        if any(one.face and one.digest == digest for one in self._answers.values()):
-            return self._remember(arrival.seq, _Answer(digest, False, Advice.DUPLICATE, True))
+        if self._memory.has_shown(digest):
+            self._memory.shows(digest, self._remembered)
+            return self._remember(arrival.seq, _Answer(digest, False, Advice.DUPLICATE))
         return await asyncio.shield(self._enqueue(arrival))
 
     def _enqueue(self, arrival: Arrival) -> asyncio.Future[FrameReceipt]:
@@ -184,7 +187,9 @@ class Arrivals:
     def became_sample(self, arrival: Arrival, advice: Advice, *, faces: int = 1) -> FrameReceipt:
         """Record that `arrival` is a sample: its number is known, and with a face its bytes."""
         self._highest = max(self._highest, arrival.seq)
-        return self._remember(arrival.seq, _Answer(arrival.digest, True, advice, faces > 0))
+        if faces:
+            self._memory.shows(arrival.digest, self._remembered)
+        return self._remember(arrival.seq, _Answer(arrival.digest, True, advice))
 
     def _remember(self, seq: int, answer: _Answer) -> FrameReceipt:
         self._answers[seq] = answer

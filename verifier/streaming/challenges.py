@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from verifier.clock import Clock, Stamp
 from verifier.errors import BenrenError
 from verifier.pipeline.ports import Priority
@@ -99,8 +101,9 @@ class Challenges:
             self._go_on(active)
 
     def close(self) -> None:
-        """Show nothing any more; no event follows."""
+        """Show nothing any more, and forget the face; no event follows."""
         self.active = None
+        self._reference = np.zeros_like(self._reference)
         self._cues.show(None)
         if self._timer is not None:
             self._timer.cancel()

@@ -25,6 +25,7 @@ from verifier.errors import (
 from verifier.streaming.cues import Cue
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.line import Line
+from verifier.streaming.memory import Memory
 from verifier.streaming.ports import Inference, LookObserver, Vault
 from verifier.streaming.requests import check_challenge, check_policy
 from verifier.streaming.stream import Stream
@@ -90,6 +91,9 @@ class StreamHub:
         """Closed streams with events that nobody has taken, and when they closed."""
         self._taken_over: OrderedDict[str, None] = OrderedDict()
         """Closed streams whose place another one took: uploads have no line to be told on."""
+        self._memories: OrderedDict[tuple[str, str], tuple[int, Memory]] = OrderedDict()
+        """Of such streams, for the one that takes their place: by session and subject, and since
+        when. It comes at once; after `idle_ms` the session has ended."""
         self.counts: Counter[str] = Counter()
         """Frames by outcome (`accepted`, `duplicate`, error codes...), streams, checks, looks, and
         looks that were due but not taken (`looks_passed_over`)."""
@@ -123,6 +127,7 @@ class StreamHub:
             limits=self.limits,
             sinks=() if listed else self._sinks,
             observer=self,
+            memory=self._memory_for(spec),
         )
         self._open[stream.id] = stream
         if listed:
@@ -131,6 +136,14 @@ class StreamHub:
         if self._sweeper is None or self._sweeper.done():
             self._sweeper = asyncio.create_task(self._sweep(), name="stream sweep")
         return self._grant(stream)
+
+    def _memory_for(self, spec: StreamSpec) -> Memory:
+        """Give what the session has shown on the stream before, or on another one of it."""
+        whose = spec.session_id, spec.subject
+        if whose in self._memories:
+            return self._memories.pop(whose)[1]
+        there = (stream.memory for stream in self._open.values() if stream.whose == whose)
+        return next(there, None) or Memory(spec.fingerprints)
 
     async def refresh(self, stream_id: str) -> StreamGrant:
         """Make another client token; the older ones live on until their time is over."""
@@ -164,6 +177,10 @@ class StreamHub:
                 self._taken_over.popitem(last=False)
         stream = self._open.pop(stream_id, None)
         if stream is not None:
+            if taken_over:
+                since_ms = self._clock.stamp().monotonic_ms
+                self._memories[stream.whose] = (since_ms, stream.memory)
+                self._memories.move_to_end(stream.whose)
             self._retire(stream, End.TAKEN_OVER if taken_over else End.GONE)
         self._expire()
 
@@ -332,7 +349,7 @@ class StreamHub:
 
     async def _sweep(self) -> None:
         """Expire streams and let pictures age while nobody calls; ends with the last stream."""
-        while self._open or self._closed:
+        while self._open or self._closed or self._memories:
             await self._clock.sleep_until(self._clock.stamp().monotonic_ms + self.limits.sweep_ms)
             self._expire()
             for stream in self._open.values():
@@ -341,6 +358,11 @@ class StreamHub:
     def _expire(self) -> None:
         """Close idle streams, and give up events that were not taken for too long."""
         now = self._clock.stamp()
+        while self._memories:
+            since_ms, _ = next(iter(self._memories.values()))
+            if now.monotonic_ms - since_ms < self.limits.idle_ms:
+                break
+            self._memories.popitem(last=False)
         while self._open:
             stream = next(iter(self._open.values()))
             if now.ms_since(stream.last_frame_at) < self.limits.idle_ms:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from verifier.pipeline.ports import Priority
 from verifier.streaming.adaptive import AdaptiveReference, without_passive
 from verifier.streaming.ports import Inference
@@ -24,16 +26,28 @@ class Judging:
     """Decides over the samples of one stream, and learns from what matched."""
 
     def __init__(
-        self, spec: StreamSpec, reference: Vector, *, inference: Inference, window: Window
+        self,
+        spec: StreamSpec,
+        reference: Vector,
+        *,
+        inference: Inference,
+        window: Window,
+        replays: ReplayWatch,
     ) -> None:
-        """`window` remembers the evidence of its frames."""
-        self.replays = ReplayWatch(spec.fingerprints)
+        """`window` remembers the evidence of its frames, `replays` what was shown before."""
+        self.replays = replays
         self._passive_vote = spec.policy.passive_vote
         self._reference = reference
         self._adaptive = AdaptiveReference(reference)
         self._inference = inference
         self._window = window
         self._owner = f"{spec.session_id} looks"
+
+    def forget(self) -> None:
+        """Let go of the face and of what was shown, for good."""
+        self._reference = np.zeros_like(self._reference)
+        self._adaptive = AdaptiveReference(self._reference)
+        self.replays = ReplayWatch()
 
     def verdict(self, evidence: Sequence[Evidence]) -> Verdict:
         """Decide by identity and, unless it has no vote here, passive liveness; learn."""

@@ -75,6 +75,10 @@ class Looks:
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work(), name="stream looks")
 
+    def drop(self) -> None:
+        """Look at nothing that waits."""
+        self._waiting.clear()
+
     async def settled(self) -> None:
         """Return once nothing is in hand."""
         while self._worker is not None and not self._worker.done():

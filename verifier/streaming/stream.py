@@ -39,6 +39,7 @@ from verifier.streaming.gaze import Gaze
 from verifier.streaming.judging import Judging
 from verifier.streaming.limits import StreamLimits
 from verifier.streaming.looks import Look, Looks
+from verifier.streaming.memory import Memory, loosely
 from verifier.streaming.ports import Inference, LookObserver
 from verifier.streaming.record import Record
 from verifier.streaming.thumbnails import thumbnail
@@ -84,10 +85,14 @@ class Stream:
         limits: StreamLimits,
         sinks: Sequence[EventSink],
         observer: LookObserver,
+        memory: Memory,
     ) -> None:
+        """`memory`: what the session has shown before."""
         policy = spec.policy
         self.id = stream_id
         self.session_id = spec.session_id
+        self.whose = (spec.session_id, spec.subject)
+        self.memory = memory
         self.sample_period_ms = policy.sample_period_ms
         self.last_frame_at: Stamp = clock.stamp()
         """Arrival of the newest frame, or the opening."""
@@ -99,7 +104,7 @@ class Stream:
         self._clock = clock
         self._draw = draw
         self._observer = observer
-        self._arrivals = Arrivals(self._process, self.log.deliver, limits)
+        self._arrivals = Arrivals(loosely(self._process), self.log.deliver, limits, memory)
         self._gaze = Gaze(policy.away_yaw_deg)
         self._view = View(
             Window(
@@ -109,11 +114,17 @@ class Stream:
             ),
             gap_ms=policy.gap_ms,
         )
-        self._judging = Judging(spec, reference, inference=inference, window=self._view.window)
+        self._judging = Judging(
+            spec,
+            reference,
+            inference=inference,
+            window=self._view.window,
+            replays=memory.replays,
+        )
         self._record = Record(
             stream_id, spec.session_id, log=self.log, signer=signer, inference=inference
         )
-        self._looks = Looks(self._look, observer.look_passed_over)
+        self._looks = Looks(loosely(self._look), observer.look_passed_over)
         self._asked = 0
         """How often identity was asked for; owed while above `_answered`."""
         self._answered = 0
@@ -127,7 +138,7 @@ class Stream:
             gaze=self._gaze,
             record=self._record,
             log=self.log,
-            require_open=self._require_open,
+            require_open=loosely(self._require_open),
             remembered=limits.remembered_checks,
         )
         self._challenges = Challenges(
@@ -137,7 +148,7 @@ class Stream:
             passive_vote=policy.passive_vote,
             clock=clock,
             cues=self.cues,
-            end=self._end_challenge,
+            end=loosely(self._end_challenge),
             remembered=limits.remembered_checks,
             owner=self.session_id,
         )
@@ -214,7 +225,7 @@ class Stream:
             self._challenges.begin(request, before)
 
     def close(self, why: End = End.GONE) -> None:
-        """Forget the pictures; no event follows. What is on the list is still handed over.
+        """Forget pictures and face; no event follows. What is on the list is still handed over.
 
         `why` is what the live way hears, and whoever still sends.
         """
@@ -224,7 +235,10 @@ class Stream:
         way, self._way = self._way, None
         if way is not None:
             way.end(why)
+        self._looks.drop()
         self._view.window.clear()
+        self._judging.forget()
+        self.memory = Memory()
         self.log.end()
         self.log.deliver_in_background()
 

@@ -95,8 +95,7 @@ export class Session extends EventTarget {
   /** Report now: at every change, and every `report_every_s` by itself. */
   report({ interaction = false } = {}) {
     if (this.#ended || !this.#describe) return;
-    clearTimeout(this.#reportTimer);
-    this.#reportTimer = setTimeout(() => this.report(), this.view.report_every_s * 1_000);
+    this.#reportIn(this.view.report_every_s);
     const now = this.#describe();
     if (now === null) return;
     now.interaction ||= interaction;
@@ -108,6 +107,11 @@ export class Session extends EventTarget {
   async tell() {
     this.report();
     await this.#queue;
+  }
+
+  #reportIn(seconds, interaction = false) {
+    clearTimeout(this.#reportTimer);
+    this.#reportTimer = setTimeout(() => this.report({ interaction }), seconds * 1_000);
   }
 
   /** The last word of a page that is going away: the player stands still. */
@@ -200,6 +204,8 @@ export class Session extends EventTarget {
       // Where the session has ended its view says how, and shows all that was credited.
       if (error.status === 409) await this.look();
       this.#failed(error);
+      // It must hear of this yet.
+      if (error.status === 429) this.#reportIn(error.retryAfterS ?? 1, now.interaction);
     }
   }
 

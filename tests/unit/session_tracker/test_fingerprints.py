@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 
 from session_tracker.fingerprints import BYTES, PART
@@ -12,6 +14,7 @@ from session_tracker.policy import load_policy
 from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.testing import Lesson, ScriptedStream, ScriptedVerifier, Studio
 from verifier.clock import Clock, Stamp
+from verifier.errors import StorageError
 from verifier.types import EventKind, StreamEvent
 
 DAY_MS = 86_400_000
@@ -87,4 +90,55 @@ async def test_they_are_forgotten_after_their_days(tmp_path: Path) -> None:
     assert await studio.service._stage.fingerprints.earlier(studio.learner_id) == b""
     await studio.service.keep_house()
     assert await rows(studio) == 0
+    await studio.stop()
+
+
+async def lesson_on(tmp_path: Path) -> tuple[Studio, Lesson]:
+    """A lesson whose frames have fingerprints, and none of them is stored yet."""
+    studio = Studio(f"sqlite:///{tmp_path}/a.sqlite3", policy=load_policy("demo"))
+    studio.verifier = Printing(studio.clock)
+    studio.service = studio._service()
+    await studio.start()
+    lesson = await studio.open()
+    await lesson.watch(60)
+    assert await rows(studio) == 0
+    return studio, lesson
+
+
+async def test_a_stream_opened_anew_is_given_what_is_not_stored_yet(tmp_path: Path) -> None:
+    """Else whoever asks for another one every two minutes plays the same two minutes for ever."""
+    studio, lesson = await lesson_on(tmp_path)
+    await studio.service.openings.reopen_stream(lesson.id, lesson.token)
+    assert len(studio.verifier.specs[-1].fingerprints) >= 10 * BYTES
+    await studio.stop()
+
+
+async def test_what_cannot_be_stored_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is away: it is tried again, and nothing is stored twice."""
+    studio, lesson = await lesson_on(tmp_path)
+    kept = studio.service._stage.fingerprints
+
+    async def away(*_: object) -> None:
+        raise StorageError("away")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(kept._database, "write", away)
+        with pytest.raises(StorageError):
+            await kept.keep(lesson.id)
+    await asyncio.gather(kept.keep(lesson.id), kept.keep(lesson.id))
+    assert await rows(studio) == 1
+    assert len(await kept.earlier(studio.learner_id)) >= 10 * BYTES
+    assert kept._collected == {}
+    await studio.stop()
+
+
+async def test_a_stop_keeps_the_last_ones(tmp_path: Path) -> None:
+    """A restart forgets nothing of what a session has shown."""
+    studio, _ = await lesson_on(tmp_path)
+    await studio.service.stop()
+    studio.service = studio._service()
+    await studio.service.start()
+    assert await rows(studio) == 1
     await studio.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from session_tracker.throttle import Throttle, ThrottleLimits
+from session_tracker.throttle import Ration, Throttle, ThrottleLimits
 from verifier.errors import TooManyRequests
 
 LIMITS = ThrottleLimits(free=3, first_wait_ms=1_000, longest_wait_ms=8_000, all_per_minute=30)
@@ -62,3 +62,20 @@ def test_many_addresses_together_are_slowed_down() -> None:
         throttle.failed(f"192.0.2.{number}", START)
     assert _waits(throttle, "198.51.100.1", START) == 1
     assert _waits(throttle, "198.51.100.1", START + 1_000) is None
+
+
+def test_a_ration_fills_again() -> None:
+    """So many at once after a rest, so many a second, each name for itself; refusals are free."""
+    ration = Ration(every_ms=500, burst=3, detail="too fast", remedy="wait")
+    for _ in range(3):
+        ration.take("one", START)
+    for _ in range(5):
+        with pytest.raises(TooManyRequests) as caught:
+            ration.take("one", START + 499)
+    assert caught.value.retry_after_s == 1
+    ration.take("two", START)
+    ration.take("one", START + 500)
+    for _ in range(3):
+        ration.take("one", START + 60_000)
+    with pytest.raises(TooManyRequests):
+        ration.take("one", START + 60_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import cycle, pairwise
+from random import Random
 
 import pytest
 
@@ -34,6 +35,7 @@ from session_tracker.machine import AskCheck, Close, Machine, Pause, Resume, Sta
 from session_tracker.playback import standing
 from session_tracker.policy import Policy, load_policy
 from session_tracker.sampling import Draw
+from session_tracker.transitions import absorb
 
 FOSHAN = load_policy("foshan-2021")
 
@@ -179,6 +181,90 @@ def test_one_random_check_in_four(draw: float, active: bool) -> None:
     random = [ask for ask in driver.asked if ask.cause is CheckCause.RANDOM]
     assert random
     assert {ask.active for ask in random} == {active}
+
+
+def test_pressing_pause_keeps_no_random_check_away() -> None:
+    """Whoever does it every few seconds is checked, and challenged, as often as everybody else."""
+    driver = Driver(only(0.5))
+    driver.tell_with(Random(7).random)
+    driver.started()
+    for _ in range(3_000):
+        driver.wait(1)
+        if driver.machine.state is State.RUNNING and driver.second % 15 in (13, 14):
+            driver.play(driver.machine.now, playing=driver.second % 15 == 14)
+    ended = [ask for ask in driver.asked if ask.cause is CheckCause.END]
+    drawn = [ask for ask in driver.asked if ask.cause is CheckCause.RANDOM]
+    assert len(ended) > 100
+    assert len(drawn) >= 5  # the mean is 263 s
+    assert {ask.active for ask in drawn} == {True, False}
+
+
+def due(**changes: object) -> Machine:
+    """A lesson in which the moment of a random check came five seconds ago."""
+    known: dict[str, object] = {
+        "state": State.RUNNING,
+        "now": 125_000,
+        "track": 5,
+        "last_frame": 124_000,
+        "fresh_since": 124_000,
+        "last_pass": 124_000,
+        "last_check": 124_000,
+        "random_from": 20_000,
+        "random_at": 120_000,
+        "last_activity": 124_000,
+        "player_runs": True,
+    }
+    return Machine(**{**known, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({"random_active": True}, True),  # on a new track, on a frame that was judged already
+        ({"random_active": True, "player_runs": False}, False),
+        ({"random_active": True, "fresh_since": None}, False),
+        ({"random_active": True, "fresh_since": None, "random_at": 65_000}, True),
+        ({"last_check": 123_000}, False),  # the track is new
+        ({"last_check": 123_000, "random_at": 65_000}, True),  # nor does any last
+        ({"random_at": 65_000}, False),  # nothing new to see
+    ],
+)
+def test_a_random_check_waits_for_a_good_moment_but_not_for_ever(
+    changes: dict[str, object], asked: bool
+) -> None:
+    """Else a face that comes and goes every few seconds would never be challenged."""
+    _, actions = states.due(due(**changes), 125_000, FOSHAN)
+    assert [a.cause for a in actions if isinstance(a, AskCheck)] == [CheckCause.RANDOM] * asked
+
+
+def test_a_challenge_that_is_due_stays_due() -> None:
+    """Until it was asked for: neither a pass nor a pause draws another one in its place."""
+    machine = due(random_active=True, player_runs=False)
+    sample = Identity(key="1", t=126_000, track=5, outcome=Outcome.PASS)
+    end = Check(
+        key="2", t=127_000, since=126_000, cause=CheckCause.END, track=5, outcome=Outcome.PASS
+    )
+    pause = Paused(key="3", t=128_000, reason=PauseReason.ABSENT)
+    resumed = Resumed(key="4", t=140_000)
+    for fact in (sample, end, pause, resumed):
+        machine = absorb(machine, fact, FOSHAN, lambda: 0.9)
+        assert (machine.random_at, machine.random_active) == (120_000, True)
+    answer = replace(end, key="5", t=160_000, since=150_000, cause=CheckCause.RANDOM, active=True)
+    machine = absorb(machine, answer, FOSHAN, lambda: 0.9)
+    assert machine.random_from == 160_000
+    assert (machine.random_at or 0) >= 180_000
+
+
+def test_a_silent_check_that_is_due_is_made_by_any_that_passes() -> None:
+    """The next is drawn then; one of the learner's calling moves no bound."""
+    machine = due(player_runs=False)
+    sample = Identity(key="1", t=126_000, track=5, outcome=Outcome.PASS)
+    assert absorb(machine, sample, FOSHAN, lambda: 0.9).random_at == 120_000
+    end = Check(
+        key="2", t=127_000, since=126_000, cause=CheckCause.END, track=5, outcome=Outcome.PASS
+    )
+    after = absorb(machine, end, FOSHAN, lambda: 0.0)
+    assert (after.random_from, after.random_at) == (20_000, 127_000)
 
 
 def test_the_player_stands_still_while_a_challenge_is_shown() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -392,3 +394,69 @@ def test_limits_are_positive() -> None:
     """A bound of zero is a mistake."""
     with pytest.raises(ValueError, match="ring_frames"):
         StreamLimits(ring_frames=0)
+
+
+async def seen_again(studio, grant, data: bytes) -> str:
+    """What a picture that was shown before is told on a stream."""
+    studio.clock.advance(5_000)
+    cue = await studio.hub.push_frame(grant.stream_id, grant.client_token, seq=90, data=data)
+    await studio.hub.settled()
+    return str(cue.advice)
+
+
+async def test_a_stream_that_takes_the_place_of_another_goes_on_with_its_memory(studio) -> None:
+    """Bytes, fingerprints and alarms: opening another one in mid-session forgets nothing."""
+    first = await studio.open()
+    data = studio.picture("li")
+    await studio.hub.push_frame(first.stream_id, first.client_token, seq=1, data=data)
+    replays = studio.hub._open[first.stream_id].memory.replays
+    await studio.hub.close_stream(first.stream_id, taken_over=True)
+    second = await studio.open()
+    assert studio.hub._open[second.stream_id].memory.replays is replays
+    assert studio.hub._open[second.stream_id]._judging.replays is replays
+    assert await seen_again(studio, second, data) == "duplicate"
+    other = await studio.open("wu")
+    assert studio.hub._open[other.stream_id].memory.replays is not replays
+    await studio.hub.close_stream(second.stream_id)
+    assert await seen_again(studio, await studio.open(), data) == "ok"
+
+
+async def test_a_memory_that_nobody_takes_on_is_forgotten(studio) -> None:
+    """A stream is opened at once in the place of the other, or the session has ended."""
+    grant = await studio.open()
+    await studio.hub.close_stream(grant.stream_id, taken_over=True)
+    assert len(studio.hub._memories) == 1
+    await settle()
+    studio.clock.advance(studio.hub.limits.idle_ms)
+    await settle()
+    assert not studio.hub._memories
+
+
+async def test_a_closed_stream_leaves_memory_at_once(studio) -> None:
+    """No cycle holds it, or the face and the fingerprints in it, until a full collection."""
+    grant = await studio.open()
+    await studio.show(grant, "li")
+    await studio.hub.check(grant.stream_id, CheckRequest(check_id="c"))
+    found = weakref.ref(studio.hub._open[grant.stream_id])
+    replays = weakref.ref(studio.hub._open[grant.stream_id].memory.replays)
+    await settle()
+    gc.collect()
+    gc.disable()
+    try:
+        await studio.hub.close_stream(grant.stream_id)
+        await settle()
+        assert found() is None
+        assert replays() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_closed_stream_whose_events_wait_holds_no_face(studio) -> None:
+    """They may wait for minutes; the template goes at once."""
+    grant = await studio.open(listed=True)
+    await studio.show(grant, "li")
+    stream = studio.hub._open[grant.stream_id]
+    await studio.hub.close_stream(grant.stream_id)
+    assert stream.log
+    assert not stream._judging._reference.any()
+    assert not stream._challenges._reference.any()
