@@ -165,10 +165,11 @@ export async function classroomView(page, go, id) {
   const one = sessions.find((each) => each.session_id === id);
   const back = h("p", {}, say(h("a.button.plain.back", { href: "#/supervised" }), "app.back"));
   if (!one) {
-    fill(page, back, note("", "sup.over"));
+    fill(page, back, say(h("h1"), "sup.open"), note("", "sup.over"));
     return undefined;
   }
   const clock = { ahead: now - Date.now() };
+  const whose = h("div.row.spread", {}, h("h1", {}, one.name_masked ?? one.learner_id));
   const watch = standing(one, clock);
   const told = h("div", { "aria-live": "polite" });
   const classroom = await Classroom.of(one);
@@ -176,13 +177,13 @@ export async function classroomView(page, go, id) {
     watch.stop();
     classroom?.stop({ ended: true });
     device.forget(id);
-    fill(page, back, over(view, why));
+    fill(page, back, whose, over(view, why));
   };
   if (classroom) classroom.onOver = ({ why, view }) => ended(view, why);
   fill(
     page,
     back,
-    h("div.row.spread", {}, h("h1", {}, one.name_masked ?? one.learner_id)),
+    whose,
     h(
       "div.columns",
       {},
