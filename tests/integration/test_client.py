@@ -18,6 +18,7 @@ from benren.client import BenrenClient, StudySession
 from benren.problems import ServiceProblem, ServiceUnreachable, UnexpectedAnswer
 from session_tracker.api.app import RULES, tracker_router
 from session_tracker.policy import load_policy
+from session_tracker.refusals import SessionEnded
 from session_tracker.service import SessionService
 from session_tracker.store.database import Database
 from verifier.api.streams import stream_rules, streams_router
@@ -116,7 +117,13 @@ class School:
             if status.state in ENDED:
                 break
             if second % 15 == 0 or not status.play:
-                await session.report(media_id="lesson-1", media_ms=media_ms, playing=status.play)
+                try:
+                    await session.report(
+                        media_id="lesson-1", media_ms=media_ms, playing=status.play
+                    )
+                except SessionEnded:  # what was just written down has ended it
+                    await session.look()
+                    break
             await self.settled()
         return media_ms
 

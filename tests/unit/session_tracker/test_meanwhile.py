@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from session_tracker.events import Check, Outcome
+from session_tracker.fingerprints import _Collected
 from session_tracker.learner_keys import Realm
 from session_tracker.openings import OpenedSupervised
 from session_tracker.policy import Provenance, load_policy
@@ -204,8 +205,8 @@ async def test_fingerprints_on_their_way_are_not_stored_after_an_erasure(
     lesson = await studio.open()
     await lesson.watch(60)
     prints = studio.service._stage.fingerprints
-    live = studio.service._stage.turns.sessions[lesson.id]
-    prints._collected[lesson.id] = bytearray(64)
+    waiting = _Collected(learner_id=studio.learner_id, days=90, prints=bytearray(64))
+    prints._collected[lesson.id] = waiting
     keys = studio.service._learner_keys
     real = keys.get
 
@@ -216,7 +217,7 @@ async def test_fingerprints_on_their_way_are_not_stored_after_an_erasure(
         return key
 
     monkeypatch.setattr(keys, "get", read_then_erased)
-    await prints.keep(live)
+    await prints.keep(lesson.id)
     assert await count(studio, frame_fingerprints.c.learner_id) == 0
 
 
