@@ -330,7 +330,7 @@ async def test_a_corrected_name_keeps_no_face_longer(studio: Studio) -> None:
     assert number is not None
     studio.clock.advance(20 * DAY)
     await studio.service.settled()
-    await studio.service.revoke_certificate(number, reason=NAME_CORRECTED)
+    await studio.service.revoke_certificate(number, actor="counter", reason=NAME_CORRECTED)
     studio.clock.advance(14 * DAY)
     await studio.service.settled()
     assert (await studio.service.registry.template(studio.learner_id)).blob is None

@@ -1150,7 +1150,7 @@ async def test_row_next_course__a_corrected_name_postpones_nothing(studio: Studi
     assert first is not None
     studio.clock.advance(300 * DAY_MS)
     await service.settled()
-    revoked = await service.revoke_certificate(first, reason=NAME_CORRECTED)
+    revoked = await service.revoke_certificate(first, actor="counter", reason=NAME_CORRECTED)
     held = (await service.course_credit(learner, "demo")).certificate_number
     assert (revoked.revoked_reason, held not in (None, first)) == (NAME_CORRECTED, True)
     studio.clock.advance(65 * DAY_MS)
