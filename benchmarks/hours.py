@@ -66,7 +66,7 @@ _EVIDENCE: Final = {
 _CONTEXT: Final = Context(
     policy="foshan-2021@1",
     models={"detector": "yunet@" + "0" * 64, "embedder": "retail@" + "1" * 64},
-    profile="supplied-2026-11",
+    profile="supplied-2026-11-30",
 )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from verifier.errors import ConfigurationError
 from verifier.pipeline.provenance import LivenessEvidence, MatchingEvidence, Provenance
 
-DEFAULT_PROFILE = "supplied-2026-11"
+DEFAULT_PROFILE = "supplied-2026-11-30"
 """The profile that ships with the product and is used where none is named."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
