@@ -10,13 +10,16 @@ from typing import Final
 from session_tracker.events import SystemFault
 from session_tracker.live import Asked, Live
 from session_tracker.turns import Turns
-from verifier.errors import BenrenError, StreamGone
+from verifier.errors import BenrenError, Overloaded, StreamGone
 from verifier.types import ChallengeRequest, CheckRequest, StreamEvent, StreamVerifier
 
 _log = logging.getLogger("benren.tracker")
 _CHECK_TRIES: Final = 2
 _CHECK_WITHIN_S: Final = 30.0
 """A check is answered, and its event handed over, within this (real time), or it failed."""
+_PATIENCE_S: Final = 15.0
+"""So long (real time) a check that finds the verifier's queue full is asked for again: where the
+jam lasts longer the service is at fault, and says so."""
 
 
 class Asking:
@@ -36,7 +39,8 @@ class Asking:
     async def carry_out(self, live: Live, asked: Asked) -> None:
         """Have a check made; a verifier that fails twice is a fault of the service.
 
-        So is a challenge for which the stream is gone; a silent check is asked for again.
+        So is a challenge for which the stream is gone; a silent check is asked for again. A
+        verifier without room is asked for `_PATIENCE_S` before that counts as failing.
         """
         began = max(self._turns.axis.now(), asked.shown_at)
         stream_id = live.stream_id
@@ -55,7 +59,9 @@ class Asking:
             attempts=1 + rules.answer_retries,
             not_before=not_before,
         )
-        for attempt in range(1, _CHECK_TRIES + 1):
+        attempt = 1
+        patience_until = asyncio.get_running_loop().time() + _PATIENCE_S
+        while attempt <= _CHECK_TRIES:
             try:
                 async with asyncio.timeout(_CHECK_WITHIN_S):
                     if asked.turns:
@@ -71,6 +77,11 @@ class Asking:
                 return
             except (BenrenError, TimeoutError) as error:
                 _log.warning("check %s, attempt %d: %r", asked.check_id, attempt, error)
+                pause_s = error.retry_after_s if isinstance(error, Overloaded) else None
+                if pause_s and asyncio.get_running_loop().time() + pause_s <= patience_until:
+                    await asyncio.sleep(pause_s)  # a jam passes
+                else:
+                    attempt += 1
             else:
                 return
         async with self._turns.fresh(live):

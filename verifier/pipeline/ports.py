@@ -135,7 +135,7 @@ class BatchLimits:
     """Answered within this time, or not at all, where the caller does not say otherwise."""
     drain_s: float = 10.0
     """How long closing lets waiting jobs finish."""
-    patience_s: float = 1.0
+    patience_s: float = 0.25
     """How long bulk waits before it gets a share of the batches beside interactive work."""
 
 

@@ -32,7 +32,7 @@ from verifier.pipeline.room import Load, Room
 
 _log = logging.getLogger("benren.batching")
 _E = TypeVar("_E", bound=BaseException)
-BULK_SHARE: Final = 4
+BULK_SHARE: Final = 2
 """Of so many batches one is begun by bulk that has waited for `BatchLimits.patience_s`."""
 Run: TypeAlias = Callable[[list[Any], dict[str, float]], Sequence[Any]]
 """Items of all jobs of a batch in, as many results out, in order; adds milliseconds per stage."""

@@ -2,9 +2,9 @@
 
 Nobody holds more than he leaves free: alone a party may fill half of the room, two a third each, n
 parties n of n + 1 parts, and whoever comes next finds a place (dynamic thresholds, Choudhury, Hahne
-1998, with a factor of 1). All bulk together has half of the room, so that the other half is there
-for what somebody waits for. Both rules look at what would be *added*: who holds nothing is let in
-with whatever fits at all, or a large request would never be served.
+1998, with a factor of 1); who holds nothing is let in with whatever fits at all, or a large request
+would never be served. All bulk together, presence in streams and batches, has three quarters of the
+room, so that a quarter is there for what somebody waits for.
 
 A party is what stands before the first ``/`` of an owner: an API key, whatever subjects it asks
 for, or a session.
@@ -19,8 +19,8 @@ from typing import Final
 from verifier.errors import BenrenError, Overloaded, RequestTooLarge
 from verifier.pipeline.ports import BatchLimits, Priority
 
-BULK_PART: Final = 2
-"""Bulk altogether has one of so many equal parts of the room."""
+BULK_QUARTERS: Final = 3
+"""Quarters of the room that bulk has altogether."""
 _AGAIN: Final = "Try again shortly."
 _MIB: Final = 1024 * 1024
 
@@ -77,8 +77,10 @@ class Room:
     def refusal(self, load: Load, owner: str, priority: Priority) -> Refusal | None:
         """Say why `load` gets no place now, or None where there is one."""
         most = Load(self.limits.max_pending, self.limits.max_pending_bytes)
-        if not load.fits(most):
-            return Refusal(reason="large", error=_too_large(load, most))
+        of_bulk = Load(_quarters(most.images), _quarters(most.size_bytes))
+        largest = of_bulk if priority is Priority.BULK else most
+        if not load.fits(largest):
+            return Refusal(reason="large", error=_too_large(load, largest))
         free = most - self._held
         if load.images > free.images:
             told = f"{self._held.images} of {most.images} images wait or run already."
@@ -90,8 +92,8 @@ class Room:
             )
             remedy = f"{_AGAIN} Smaller pictures need less."
             return Refusal(reason="bytes", error=Overloaded(told, remedy=remedy))
-        if priority is Priority.BULK and self._bulk.images:
-            for_bulk = Load(most.images // BULK_PART, most.size_bytes // BULK_PART) - self._bulk
+        if priority is Priority.BULK:
+            for_bulk = of_bulk - self._bulk
             if not load.fits(for_bulk):
                 told = (
                     f"{self._bulk.images} images ({_mib(self._bulk)} MiB) that nobody waits for"
@@ -131,6 +133,11 @@ def _party(owner: str) -> str:
     return owner.partition("/")[0]
 
 
+def _quarters(whole: int) -> int:
+    """Give bulk's part; one image fits into any room."""
+    return max(1, whole * BULK_QUARTERS // 4)
+
+
 def _mib(load: Load) -> int:
     """Give its bytes in MiB, rounded up."""
     return -(-load.size_bytes // _MIB)
@@ -139,6 +146,6 @@ def _mib(load: Load) -> int:
 def _too_large(load: Load, most: Load) -> RequestTooLarge:
     return RequestTooLarge(
         f"{load.images} images of {_mib(load)} MiB, decoded; the queue takes {most.images} images"
-        f" and {_mib(most)} MiB in all.",
+        f" and {_mib(most)} MiB of this kind in all.",
         remedy="Send fewer or smaller pictures.",
     )

@@ -38,6 +38,7 @@ from verifier.errors import (
     Conflict,
     InferenceFailed,
     NotFound,
+    Overloaded,
     StorageError,
     Unauthorised,
 )
@@ -507,6 +508,37 @@ async def test_a_verifier_that_fails_once_is_asked_again(studio: Studio) -> None
     await lesson.watch(60)
     assert (await lesson.view()).play
     assert not any(isinstance(fact, SystemFault) for fact in await facts(lesson))
+
+
+async def test_a_jam_of_the_verifier_stops_no_lesson(studio: Studio) -> None:
+    """Where its queue has no room the check waits for some, and nobody is at fault."""
+    lesson = await studio.open()
+    await lesson.watch(60)
+    jam = [Overloaded(retry_after_s=1) for _ in range(3)]
+    studio.verifier.failures += jam
+    for _ in range(200):
+        await lesson.watch(5)
+        if not studio.verifier.failures:
+            break
+    assert not studio.verifier.failures
+    await lesson.watch(60)
+    assert (await lesson.view()).play
+    assert not any(isinstance(fact, SystemFault) for fact in await facts(lesson))
+
+
+async def test_a_jam_without_an_end_is_our_fault(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue that stays full is a service that fails: pending, and a review."""
+    monkeypatch.setattr("session_tracker.asking._PATIENCE_S", 1.5)
+    lesson = await studio.open()
+    await lesson.watch(60)
+    studio.verifier.failures += [Overloaded(retry_after_s=1) for _ in range(3)]
+    for _ in range(200):
+        await lesson.watch(5)
+        if not studio.verifier.failures:
+            break
+    assert any(isinstance(fact, SystemFault) for fact in await facts(lesson))
 
 
 async def test_a_verifier_that_keeps_failing_is_our_fault_not_the_learners(

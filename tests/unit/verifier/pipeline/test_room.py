@@ -53,11 +53,11 @@ def test_one_api_key_cannot_fill_the_queue(room: Room) -> None:
     assert refusal.reason == "full"
 
 
-def test_bulk_leaves_half_to_what_somebody_waits_for(room: Room) -> None:
-    """However many send what can wait: half of the images is theirs."""
+def test_bulk_leaves_a_quarter_to_what_somebody_waits_for(room: Room) -> None:
+    """However many send what can wait: three quarters of the images are theirs."""
     owners = (f"importer-{n}" for n in range(10_000))
     assert fill(room, Load(4, MIB), owners, Priority.BULK) == "bulk"
-    assert room.images == 128
+    assert room.images == 192
     assert room.refusal(Load(4, MIB), "importer-0", SEEN_BY_ALL) is None
 
 
@@ -76,14 +76,32 @@ def test_bytes_are_shared_like_images(room: Room) -> None:
 
 def test_a_large_request_is_served_where_it_fits_at_all(room: Room) -> None:
     """More than anybody's part, of one who holds nothing, on an idle service."""
-    for priority in Priority:
-        assert room.refusal(Load(200, 900 * MIB), "lms", priority) is None
+    assert room.refusal(Load(200, 900 * MIB), "lms", SEEN_BY_ALL) is None
+    assert room.refusal(Load(192, 768 * MIB), "lms", Priority.BULK) is None
 
 
-@pytest.mark.parametrize(("images", "size_bytes"), [(257, 1), (1, 1024 * MIB + 1)])
-def test_what_never_fits_is_not_put_off(room: Room, images: int, size_bytes: int) -> None:
+def test_a_large_batch_keeps_no_stream_out(room: Room) -> None:
+    """Eight pictures of 25 megapixels, the most that a request holds, leave room for frames."""
+    room.enter(Load(8, 8 * 25_000_000 * 3), "lms/one", Priority.BULK)
+    for session in range(150):
+        assert room.refusal(Load(1, MIB), f"session-{session}", Priority.BULK) is None
+        room.enter(Load(1, MIB), f"session-{session}", Priority.BULK)
+
+
+@pytest.mark.parametrize(
+    ("images", "size_bytes", "priority"),
+    [
+        (257, 1, Priority.INTERACTIVE),
+        (1, 1024 * MIB + 1, Priority.INTERACTIVE),
+        (193, 1, Priority.BULK),
+        (1, 768 * MIB + 1, Priority.BULK),
+    ],
+)
+def test_what_never_fits_is_not_put_off(
+    room: Room, images: int, size_bytes: int, priority: Priority
+) -> None:
     """Trying again would not help: the caller is told to send less."""
-    refusal = room.refusal(Load(images, size_bytes), "lms", SEEN_BY_ALL)
+    refusal = room.refusal(Load(images, size_bytes), "lms", priority)
     assert refusal is not None
     assert refusal.reason == "large"
     assert isinstance(refusal.error, RequestTooLarge)
@@ -92,19 +110,19 @@ def test_what_never_fits_is_not_put_off(room: Room, images: int, size_bytes: int
 
 def test_each_refusal_names_the_limit_that_was_hit(room: Room) -> None:
     """Images, bytes, the part of bulk and that of a caller read differently."""
-    room.enter(Load(100, 900 * MIB), "a", SEEN_BY_ALL)
-    room.enter(Load(20, 30 * MIB), "b", Priority.BULK)
+    room.enter(Load(50, 900 * MIB), "a", SEEN_BY_ALL)
+    room.enter(Load(150, 30 * MIB), "b", Priority.BULK)
     asked = {
-        "full": (Load(137, MIB), "c", SEEN_BY_ALL),
+        "full": (Load(57, MIB), "c", SEEN_BY_ALL),
         "bytes": (Load(1, 95 * MIB), "c", SEEN_BY_ALL),
-        "bulk": (Load(109, MIB), "c", Priority.BULK),
-        "owner": (Load(37, MIB), "a", SEEN_BY_ALL),
+        "bulk": (Load(43, MIB), "c", Priority.BULK),
+        "owner": (Load(7, MIB), "a", SEEN_BY_ALL),
     }
     told = {
-        "full": "120 of 256 images wait or run already.",
+        "full": "200 of 256 images wait or run already.",
         "bytes": "hold 930 of 1024 MiB; these need 95 MiB more.",
-        "bulk": "20 images (30 MiB) that nobody waits for",
-        "owner": "100 images (900 MiB) of this caller wait or run already",
+        "bulk": "150 images (30 MiB) that nobody waits for",
+        "owner": "50 images (900 MiB) of this caller wait or run already",
     }
     for reason, (load, owner, priority) in asked.items():
         refusal = room.refusal(load, owner, priority)
