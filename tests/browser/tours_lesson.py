@@ -79,6 +79,7 @@ async def before_a_lesson(service: FakeService, page: Page) -> AsyncIterator[str
         yield f"refused-{code}"
     service.refuses.clear()
     await anew(page, LESSON)
+    await expect(page.get_by_text(START)).to_be_visible()
     service.reachable = False
     await page.get_by_text(START).click()
     await says(page, "连不上", ".note")

@@ -118,7 +118,9 @@ async def reviewing(site: Site, page: Page) -> AsyncIterator[str]:
     await expect(page.locator(".said").first).to_be_visible()
     yield "case-of-an-appeal"
     await page.get_by_role("link", name="复核", exact=True).click()
-    await page.get_by_role("button", name="全部").click()
+    every = page.get_by_role("button", name="全部")
+    await every.click()
+    await expect(every).to_have_attribute("aria-pressed", "true")
     await expect(cases.first).to_be_visible()
     yield "reviews-all"
 

@@ -47,7 +47,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     def memory(last: Any) -> list[str]:
         if last is None:
             return ["none"]
-        return ["rested" if one.age >= OLDEST else "followed" for one in last]
+        return [
+            "none" if one is None else "rested" if one.age >= OLDEST else "followed" for one in last
+        ]
 
     def glance(frames: Any, *, last: Any = None, closely: bool = False, **_: Any) -> Any:
         return len(frames), memory(last), closely
