@@ -261,12 +261,14 @@ class Registry:
         async with self._database.read() as connection:
             return await rows.count_faces(connection)
 
-    async def face_waits(self, learner_id: str) -> bool:
-        """Tell whether hours are provisional until somebody confirms the learner's newest face."""
-        waits = rows.unconfirmed(self.programmes.provisional())
-        query = select(learners.c.id).where(learners.c.id == learner_id, waits)
+    async def faces_waiting(self, learner_id: str) -> list[int]:
+        """Give the versions of the faces that somebody has to confirm, the oldest first.
+
+        Hours under each are provisional until then, also where it was replaced or erased since.
+        """
+        provisional = self.programmes.provisional()
         async with self._database.read() as connection:
-            return await connection.scalar(query) is not None
+            return await rows.read_unconfirmed(connection, learner_id, provisional)
 
     async def is_held(self, template: Template) -> bool:
         """Tell whether a review holds this face: credit under it is provisional."""

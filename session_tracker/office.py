@@ -149,7 +149,8 @@ class Office:
     ) -> list[tuple[Learner, Registration]]:
         """List learners with their registrations, by pseudonym; `after` goes on behind one.
 
-        With `face_waits` only those whose hours wait for somebody to confirm the face.
+        With `face_waits` only those whose hours wait for somebody to confirm a face, the newest or
+        an earlier one that they studied with.
         """
         conditions: list[Any] = [learners.c.id > after]
         if state is not None:

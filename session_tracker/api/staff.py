@@ -126,7 +126,7 @@ def _add_people_routes(router: APIRouter, service: SessionService) -> None:
         state: RegistrationState | None = None,
         business_ref: Reference = None,
         face_waits: Annotated[
-            bool, Query(description="Only those whose face nobody has confirmed yet.")
+            bool, Query(description="Only those of whom a face waits for somebody to confirm it.")
         ] = False,
         after: Annotated[str, Query(max_length=64)] = "",
         limit: Limit = 50,
@@ -329,6 +329,7 @@ async def _listed(
 ) -> StaffLearnerBody:
     registry = service.registry
     template = await registry.newest_template(learner.id)
+    waiting = await registry.faces_waiting(learner.id)
     return StaffLearnerBody(
         learner_id=learner.id,
         name_masked=await registry.people.masked_name(learner.id),
@@ -336,7 +337,8 @@ async def _listed(
         track=learner.track,
         business_ref=learner.business_ref,
         template_version=0 if template is None else template.version,
-        face_waits=await registry.face_waits(learner.id),
+        face_waits=bool(waiting),
+        faces_waiting=waiting,
         registration=_registration(registration),
     )
 

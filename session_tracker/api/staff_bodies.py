@@ -89,7 +89,14 @@ class StaffLearnerBody(BaseModel):
         examples=[1], description="The face that is enrolled now, to be decided about; 0: none."
     )
     face_waits: bool = Field(
-        description="Whether hours are provisional until somebody confirms that face."
+        description="Whether hours are provisional until somebody confirms a face: one of "
+        "`faces_waiting`."
+    )
+    faces_waiting: list[int] = Field(
+        examples=[[1]],
+        description="Versions of the faces that wait, the oldest first: the one enrolled now, and "
+        "those that a session was opened with, also where they were replaced or erased since. Each "
+        "is confirmed or refused by its `template_version`.",
     )
     registration: RegistrationBody
 

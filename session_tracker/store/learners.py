@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker.learner_keys import Realm, is_sealed
@@ -21,7 +21,7 @@ from session_tracker.records import (
     Template,
 )
 from session_tracker.store.certificates import read_standing
-from session_tracker.store.schema import consents, enrolments, learners, templates
+from session_tracker.store.schema import consents, enrolments, learners, sessions, templates
 from session_tracker.store.tables_people import people, refused_templates, registrations
 from verifier.errors import NotFound
 
@@ -58,30 +58,46 @@ async def read_template(
 
 
 def unconfirmed(provenances: Collection[Provenance]) -> ColumnElement[bool]:
-    """Make the condition that a learner's newest face is of these and nobody has confirmed it.
+    """Make the condition that a face of a learner is of these and waits for a confirmation.
 
-    One that was erased or refused waits for nobody.
+    As `read_unconfirmed` names them; for queries over ``learners``.
     """
+    return exists().where(templates.c.learner_id == learners.c.id, _waits(provenances))
+
+
+async def read_unconfirmed(
+    connection: AsyncConnection, learner_id: str, provenances: Collection[Provenance]
+) -> list[int]:
+    """Give the versions of a learner's faces that wait for a confirmation, the oldest first.
+
+    Those of `provenances` that nobody confirmed or refused: the newest one while it is stored, and
+    every one that a session was opened with, replaced or erased since, too: hours under each wait
+    for its own confirmation.
+    """
+    query = select(templates.c.version).where(
+        templates.c.learner_id == learner_id, _waits(provenances)
+    )
+    return list(await connection.scalars(query.order_by(templates.c.version)))
+
+
+def _waits(provenances: Collection[Provenance]) -> ColumnElement[bool]:
     newer = templates.alias("newer")
-    mine = templates.c.learner_id == learners.c.id
-    return (
-        exists()
-        .where(
-            mine,
-            templates.c.blob.is_not(None),
-            templates.c.confirmed_ms.is_(None),
-            templates.c.provenance.in_([str(one) for one in provenances]),
-        )
-        .where(
-            ~exists().where(
-                newer.c.learner_id == templates.c.learner_id,
-                newer.c.version > templates.c.version,
-            ),
-            ~exists().where(
-                refused_templates.c.learner_id == templates.c.learner_id,
-                refused_templates.c.version == templates.c.version,
-            ),
-        )
+    newest = ~exists().where(
+        newer.c.learner_id == templates.c.learner_id, newer.c.version > templates.c.version
+    )
+    studied = exists().where(
+        sessions.c.learner_id == templates.c.learner_id,
+        sessions.c.template_version == templates.c.version,
+    )
+    refused = exists().where(
+        refused_templates.c.learner_id == templates.c.learner_id,
+        refused_templates.c.version == templates.c.version,
+    )
+    return and_(
+        templates.c.confirmed_ms.is_(None),
+        templates.c.provenance.in_([str(one) for one in provenances]),
+        ~refused,
+        or_(and_(templates.c.blob.is_not(None), newest), studied),
     )
 
 

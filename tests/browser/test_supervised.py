@@ -239,7 +239,7 @@ async def test_a_face_that_waits_is_confirmed(browser: Browser, site: Site) -> N
     """A selfie's hours wait for a look: found under their own heading, confirmed with a reason."""
     learner_id, _ = await site.studio.enrol(Provenance.SELF_LIVE)
     registry = site.studio.service.registry
-    assert await registry.face_waits(learner_id)
+    assert await registry.faces_waiting(learner_id) == [1]
     async with desk(browser, site, "注册审核") as page:
         await page.get_by_role("button", name="人脸待确认").click()
         card = page.locator(f"[data-learner='{learner_id}']")
@@ -248,13 +248,43 @@ async def test_a_face_that_waits_is_confirmed(browser: Browser, site: Site) -> N
         await card.locator("input[type=text]").fill("与身份证一致")
         await card.get_by_role("button", name="确认是本人").click()
         await expect(card.locator("input[type=checkbox]")).to_be_focused()
-        assert await registry.face_waits(learner_id)
+        assert await registry.faces_waiting(learner_id) == [1]
         await card.locator("input[type=checkbox]").check()
         await card.get_by_role("button", name="确认是本人").click()
         await expect(card).to_have_count(0)
-        assert not await registry.face_waits(learner_id)
+        assert await registry.faces_waiting(learner_id) == []
     words = await registry.staff_words.of(learner_id)
     assert "与身份证一致" in words.values()
+
+
+@pytest.mark.parametrize("button", ["确认是本人", "不通过"])
+async def test_an_earlier_face_is_decided_about_by_itself(
+    browser: Browser, site: Site, button: str
+) -> None:
+    """Replaced since: the newest first, then the one before, of which the page says what it is."""
+    studio, registry = site.studio, site.studio.service.registry
+    studio.learner_id, studio.consent_id = await studio.enrol(Provenance.SELF_LIVE)
+    lesson = await studio.open(media="sample-lesson")
+    await lesson.watch(60)
+    await lesson.close()
+    await registry.put_template(studio.learner_id, b"opaque", Provenance.SELF_LIVE)
+    await studio.service.office.approve(studio.learner_id, actor="counter", reason="seen")
+    async with desk(browser, site, "注册审核") as page:
+        await page.get_by_role("button", name="人脸待确认").click()
+        card = page.locator(f"[data-learner='{studio.learner_id}']")
+        await expect(card).not_to_contain_text("较早登记")
+        await card.locator("input[type=text]").fill("与身份证一致")
+        await card.locator("input[type=checkbox]").check()
+        await card.get_by_role("button", name="确认是本人").click()
+        await expect(card).to_contain_text("较早登记的人脸（第 1 次登记）")
+        assert await registry.faces_waiting(studio.learner_id) == [1]
+        await legible(page)
+        await card.locator("input[type=text]").fill("当时在柜台见过")
+        await card.locator("input[type=checkbox]").check()
+        await card.get_by_role("button", name=button).click()
+        await expect(card).to_have_count(0)
+    assert await registry.faces_waiting(studio.learner_id) == []
+    assert str((await registry.registration(studio.learner_id)).state) == "approved"
 
 
 async def test_whoever_is_taken_for_a_picture_acts_instead(browser: Browser, site: Site) -> None:

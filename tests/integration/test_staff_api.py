@@ -443,6 +443,45 @@ async def test_faces_that_wait_are_found_and_confirmed(site: Site) -> None:
     assert await waiting() == {again}
 
 
+@pytest.mark.both_databases
+@pytest.mark.parametrize("ruling", ["confirmed", "refused"])
+async def test_an_earlier_face_waits_by_its_version(site: Site, ruling: str) -> None:
+    """Erased since, and another one confirmed: it is named until it is decided about."""
+    studio, registry = site.studio, site.studio.service.registry
+    learner, studio.consent_id = await studio.enrol(Provenance.SELF_LIVE)
+    studio.learner_id = learner
+    lesson = await studio.open()
+    await lesson.watch(120)
+    await lesson.close()
+    await studio.service.erase_biometrics(learner, actor="counter-3")
+
+    async def waiting() -> list[tuple[int, list[int]]]:
+        found = await site.ask("counter-3", "GET", "/v1/staff/learners?face_waits=true")
+        assert all(one["face_waits"] for one in found["learners"])
+        return [(one["template_version"], one["faces_waiting"]) for one in found["learners"]]
+
+    assert await waiting() == [(1, [1])]
+    await registry.put_template(learner, b"opaque", Provenance.SELF_LIVE)
+    assert await waiting() == [(2, [1, 2])]
+    approval = {"reason": "compared with the card", "face_compared": True, "template_version": 2}
+    await site.ask("counter-3", "POST", f"/v1/staff/learners/{learner}/approval", json=approval)
+    assert await waiting() == [(2, [1])]
+    if ruling == "confirmed":
+        path = f"/v1/learners/{learner}/template/confirm"
+        body = {"reason": "seen then", "template_version": 1}
+        await site.ask("counter-3", "POST", path, json=body)
+    else:
+        path = f"/v1/staff/learners/{learner}/template/refuse"
+        no = {"reasons": ["his brother"], "template_version": 1}
+        assert (await site.ask("counter-3", "POST", path, json=no))["state"] == "approved"
+    assert await waiting() == []
+    everybody = (await site.ask("counter-3", "GET", "/v1/staff/learners"))["learners"]
+    assert not any(one["face_waits"] or one["faces_waiting"] for one in everybody)
+    credit = (await studio.service.course_credit(learner, "demo")).credit
+    assert credit.final
+    assert (credit.credited_s > 60) == (ruling == "confirmed")
+
+
 async def test_an_erasure_over_the_counter(site: Site) -> None:
     """Everything that names the learner goes; the answer is the proof."""
     learner = site.studio.learner_id

@@ -99,11 +99,16 @@ function challengeRoute({ learner_id: id, challenge_route: on }, again) {
   });
 }
 
-/** Approve a registration that waits, or confirm the face of one that was approved; or refuse. */
+/**
+ * Approve a registration that waits; or else confirm a face that waits, the newest of them first.
+ * Or refuse. Each names the face it is about.
+ */
 function decision(one, again) {
   const confirms = one.registration.state !== "waiting";
   const base = `/v1/staff/learners/${encodeURIComponent(one.learner_id)}`;
-  const shown = { template_version: one.template_version }; // 409 where another face came since
+  const version = confirms ? one.faces_waiting.at(-1) : one.template_version;
+  const earlier = version !== one.template_version;
+  const shown = { template_version: version }; // approval: 409 where another face came since
   const id = `why-${one.learner_id}`;
   const reason = h("input", { type: "text", id, maxlength: 200, required: true });
   const compared = h("input", { type: "checkbox", id: `${id}-face` });
@@ -114,7 +119,8 @@ function decision(one, again) {
     if (!why) return reason.focus();
     try {
       if (event.submitter?.value === "refuse") {
-        await call("POST", `${base}/refusal`, { json: { reasons: [why], ...shown } });
+        const path = `${base}/${confirms ? "template/refuse" : "refusal"}`;
+        await call("POST", path, { json: { reasons: [why], ...shown } });
       } else if (confirms) {
         if (!compared.checked) return compared.focus();
         const path = `/v1/learners/${encodeURIComponent(one.learner_id)}/template/confirm`;
@@ -132,8 +138,14 @@ function decision(one, again) {
   return h(
     "form.stack",
     { onsubmit: submit, novalidate: true },
+    earlier ? say(h("p"), "reg.earlier", { n: version }) : null,
     h("div", {}, say(h("label", { for: id }), "reg.why"), reason),
-    h("div.tick", {}, compared, say(h("label", { for: `${id}-face` }), "reg.compared")),
+    h(
+      "div.tick",
+      {},
+      compared,
+      say(h("label", { for: `${id}-face` }), earlier ? "reg.earlier.sure" : "reg.compared"),
+    ),
     place,
     h(
       "div.row",

@@ -108,6 +108,9 @@ addWords({
     "reg.number": "身份证号",
     "reg.why": "理由",
     "reg.compared": "已将登记照片与本人或身份证核对",
+    "reg.earlier":
+      "这名学员有学时是用较早登记的人脸（第 {n} 次登记）学的，那张人脸后来已更换或删除，学时仍在等待确认。确认当时是本人，学时才作数；不通过则这些学时作废，现在登记的人脸不受影响。",
+    "reg.earlier.sure": "已核实当时学习的是本人",
     "reg.approve": "通过",
     "reg.confirm": "确认是本人",
     "reg.refuse": "不通过",
@@ -232,6 +235,9 @@ addWords({
     "reg.number": "Identity number",
     "reg.why": "Reason",
     "reg.compared": "The enrolled face was compared with the person or the identity card",
+    "reg.earlier":
+      "This learner studied under an earlier face (enrolment {n}), replaced or erased since; those hours still wait. They count once it is confirmed that it was the learner; refused, they are void, and the face enrolled now stays as it is.",
+    "reg.earlier.sure": "I have made sure that it was the learner who studied then",
     "reg.approve": "Approve",
     "reg.confirm": "It is the learner",
     "reg.refuse": "Refuse",

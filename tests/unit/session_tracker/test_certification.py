@@ -245,6 +245,34 @@ async def test_the_face_before_the_photograph_can_be_refused(studio: Studio) -> 
         await refuse(studio.learner_id, 3, actor="counter", reasons=["his brother"])
 
 
+async def test_a_face_waits_while_hours_wait_for_it(studio: Studio) -> None:
+    """The list of those that wait has the learner until nothing keeps his credit from being final.
+
+    An earlier face that no session was opened with keeps nobody on it.
+    """
+    service, registry = studio.service, studio.service.registry
+
+    async def listed() -> bool:
+        found = await service.office.learners(face_waits=True)
+        return studio.learner_id in {learner.id for learner, _ in found}
+
+    await self_made(studio)
+    await enrolled_anew(studio, Provenance.SELF_LIVE)
+    await enrolled_anew(studio, Provenance.SELF_LIVE)
+    assert await registry.faces_waiting(studio.learner_id) == [1, 3]
+    assert await studied(studio) is None
+    await service.confirm_template(studio.learner_id, reason="seen", version=3)
+    state = await service.course_credit(studio.learner_id, "demo")
+    assert not state.credit.final
+    assert await registry.faces_waiting(studio.learner_id) == [1]
+    assert await listed()
+    await service.confirm_template(studio.learner_id, reason="seen then", version=1)
+    state = await service.course_credit(studio.learner_id, "demo")
+    assert state.certificate_number is not None
+    assert await registry.faces_waiting(studio.learner_id) == []
+    assert not await listed()
+
+
 # --- the holder's name -------------------------------------------------------------------------
 
 
