@@ -149,8 +149,10 @@ class Registry:
         refusal, and wherever staff have to approve, the registration waits for them again: what
         they approved was another face. Raises NotFound, TemplateError.
         """
-        learner = await self.learner(learner_id)
-        key = await self._keys.ensure(learner_id, Realm.FACE)
+        async with self._database.read() as connection:
+            learner = await rows.read_learner(connection, learner_id)
+            erased_ms = await rows.erased_ms(connection, learner_id)
+        key = await self._keys.ensure(learner_id, Realm.FACE, erased_ms=erased_ms)
         sealed = key.seal(_TEMPLATE, blob)
         # Two colleagues enrolling at once shall see each other.
         lock = self._enrolling.setdefault(learner.business_ref, asyncio.Lock())
