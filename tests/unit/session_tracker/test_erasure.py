@@ -24,7 +24,7 @@ from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.store.testing import tamper
 from session_tracker.store.writer import Transaction
 from session_tracker.testing import Lesson, Studio
-from verifier.errors import BadRequest, NotFound, SignatureInvalid, StorageError
+from verifier.errors import BadRequest, Conflict, NotFound, SignatureInvalid, StorageError
 from verifier.keys import KeyRing
 from verifier.types import Decision
 
@@ -427,6 +427,24 @@ async def test_a_face_enrolled_while_the_old_one_is_erased_stays(
     assert (await registry.template(learner)).blob == b"new"
     last = (await studio.service.ledger.of_subject(learner))[-1]
     assert (last.kind, last.content["data"]["templates"]) == ("biometrics_erased", 1)
+
+
+async def test_a_face_whose_key_was_destroyed_before_it_was_stored_is_not_stored(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be noise for ever: he enrols again, which works."""
+    registry, learner = studio.service.registry, studio.learner_id
+    with monkeypatch.context() as changed:
+
+        async def erased_meanwhile(*_: Any) -> None:
+            await studio.service.erase_biometrics(learner)
+
+        changed.setattr(registry, "_compare", erased_meanwhile)
+        with pytest.raises(Conflict, match="erased"):
+            await registry.put_template(learner, b"new", Provenance.ID_PHOTO)
+    assert (await registry.template(learner)).version == 1
+    await registry.put_template(learner, b"new", Provenance.ID_PHOTO)
+    assert (await registry.template(learner)).blob == b"new"
 
 
 async def test_a_corrected_name_keeps_no_face_longer(studio: Studio) -> None:
