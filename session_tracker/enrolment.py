@@ -147,18 +147,28 @@ class Registry:
         It is compared with the faces of the same business first: whoever looks alike is a question
         for a review, and until that is decided what the face vouches for is provisional. After a
         refusal, and wherever staff have to approve, the registration waits for them again: what
-        they approved was another face. Raises NotFound, TemplateError.
+        they approved was another face. Raises NotFound, TemplateError, Conflict where the face is
+        erased meanwhile.
         """
-        learner = await self.learner(learner_id)
-        key = await self._keys.ensure(learner_id, Realm.FACE)
+        async with self._database.read() as connection:
+            learner = await rows.read_learner(connection, learner_id)
+            erased_ms = await rows.erased_ms(connection, learner_id)
+        key = await self._keys.ensure(learner_id, Realm.FACE, erased_ms=erased_ms)
         sealed = key.seal(_TEMPLATE, blob)
         # Two colleagues enrolling at once shall see each other.
         lock = self._enrolling.setdefault(learner.business_ref, asyncio.Lock())
         async with lock:
             compared = await self._compare(learner, blob)
-            return await self._database.write(
-                lambda tx: self._put(tx, learner, sealed, provenance, compared)
-            )
+
+            async def job(tx: Transaction) -> Template:
+                if await rows.erased_ms(tx.connection, learner_id) != erased_ms:
+                    raise Conflict(  # the key that seals it is destroyed, or is about to be
+                        "The learner's face was erased while this one was enrolled.",
+                        remedy="Enrol again, if the learner still wants to.",
+                    )
+                return await self._put(tx, learner, sealed, provenance, compared)
+
+            return await self._database.write(job)
 
     async def _put(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Table, delete, func, select, update
+from sqlalchemy import Table, Text, cast, delete, exists, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_tracker import ledger
@@ -30,7 +30,7 @@ from session_tracker.staff_words import digest
 from session_tracker.store import learners as rows
 from session_tracker.store.database import Database
 from session_tracker.store.purge import purge_learner
-from session_tracker.store.schema import certificates, ledger_entries, templates
+from session_tracker.store.schema import certificates, ledger_entries, sessions, templates
 from session_tracker.store.tables_people import (
     challenge_routes,
     offline_hours,
@@ -93,35 +93,47 @@ class Erasure:
         """
         now = self._clock.stamp().utc_ms
 
-        async def job(tx: Transaction) -> tuple[str, int] | None:
+        async def job(tx: Transaction) -> str | None:
             cause = await due(tx.connection)
-            return None if cause is None else (cause, await _empty(tx, learner_id, now))
+            if cause is not None:
+                await _empty(tx, learner_id, now)
+            return cause
 
-        taken = await self._database.write(job)
-        if taken is None:
-            return None
-        return await self._biometrics(learner_id, actor=actor, cause=taken[0], taken=taken[1])
+        cause = await self._database.write(job)
+        return (
+            None if cause is None else await self.finish(learner_id, now, actor=actor, cause=cause)
+        )
 
-    async def unfinished(self) -> tuple[str, ...]:
-        """Name learners whose templates were taken away and whose key could not be destroyed."""
+    async def unfinished(self) -> dict[str, int]:
+        """Give whose templates were taken away with no entry that says so, and when (UTC ms)."""
         async with self._database.read() as connection:
-            erased = (await rows.erasures(connection))[Realm.FACE]
-            old = await self._keys.older(Realm.FACE, erased)
-            return tuple([one for one in old if not await rows.has_face(connection, one)])
+            return await _begun(connection)
+
+    async def finish(self, learner_id: str, begun_ms: int, *, actor: str, cause: str) -> Erased:
+        """Erase what is left of a face whose templates were taken away at `begun_ms` (UTC ms).
+
+        Who has enrolled again since then keeps what is new: template, key, pictures, fingerprints.
+        """
+        return await self._biometrics(learner_id, actor=actor, cause=cause, begun_ms=begun_ms)
 
     async def _biometrics(
-        self, learner_id: str, *, actor: str, cause: str, words: str = "", taken: int = 0
+        self,
+        learner_id: str,
+        *,
+        actor: str,
+        cause: str,
+        words: str = "",
+        begun_ms: int | None = None,
     ) -> Erased:
-        """Destroy the key, then what lay under it; `taken` templates are emptied already."""
-        gone = await self._keys.destroy(learner_id, Realm.FACE)
+        """Destroy the key, then what lay under it: all of it, or what is of `begun_ms` or older."""
+        gone = await self._keys.destroy(learner_id, Realm.FACE, made_by_ms=begun_ms)
         now = self._clock.stamp().utc_ms
 
         async def job(tx: Transaction) -> tuple[int, int, int]:
-            count = taken + await _empty(tx, learner_id, now)
-            shown = delete(pictures).where(pictures.c.learner_id == learner_id)
-            shown_count = (await tx.connection.execute(shown)).rowcount
-            prints = delete(frame_fingerprints).where(frame_fingerprints.c.learner_id == learner_id)
-            await tx.connection.execute(prints)
+            count = await _taken(tx.connection, learner_id)
+            if begun_ms is None:
+                count += await _empty(tx, learner_id, now)
+            shown_count = await _forget_seen(tx, learner_id, begun_ms)
             data = {
                 "templates": count,
                 "pictures": shown_count,
@@ -129,7 +141,8 @@ class Erasure:
                 "actor": actor,
                 **_digested(words),
             }
-            made = _entry(learner_id, BIOMETRICS, now, data, cause)
+            taken_ms = (await _begun(tx.connection, learner_id)).get(learner_id)
+            made = _entry(learner_id, BIOMETRICS, now, data, cause, key_ms=taken_ms)
             index = await _append(tx, made, anew=bool(gone or count or shown_count))
             return index, count, shown_count
 
@@ -224,6 +237,46 @@ async def _empty(tx: Transaction, learner_id: str, now: int) -> int:
     return (await tx.connection.execute(changed)).rowcount
 
 
+async def _begun(connection: AsyncConnection, learner_id: str | None = None) -> dict[str, int]:
+    """Give by learner when templates were taken away last, where no entry says so yet.
+
+    The entry's key has the time at which they were taken.
+    """
+    taken = select(templates.c.learner_id, func.max(templates.c.erased_ms).label("at_ms"))
+    taken = taken.where(templates.c.erased_ms.is_not(None))
+    if learner_id is not None:
+        taken = taken.where(templates.c.learner_id == learner_id)
+    last = taken.group_by(templates.c.learner_id).subquery()
+    said = exists().where(
+        ledger_entries.c.subject == last.c.learner_id,
+        ledger_entries.c.key == literal(f"{BIOMETRICS}:") + cast(last.c.at_ms, Text),
+    )
+    found = await connection.execute(select(last).where(~said))
+    return {row.learner_id: int(row.at_ms) for row in found}
+
+
+async def _taken(connection: AsyncConnection, learner_id: str) -> int:
+    """Count the templates that an erasure which is not finished took away."""
+    at_ms = (await _begun(connection, learner_id)).get(learner_id)
+    mine = (templates.c.learner_id == learner_id) & (templates.c.erased_ms == at_ms)
+    query = select(func.count()).select_from(templates).where(mine)
+    return 0 if at_ms is None else int(await connection.scalar(query) or 0)
+
+
+async def _forget_seen(tx: Transaction, learner_id: str, until_ms: int | None) -> int:
+    """Delete pictures and fingerprints, of sessions until then or of all; count the pictures."""
+    counts = []
+    for table in (pictures, frame_fingerprints):
+        gone = delete(table).where(table.c.learner_id == learner_id)
+        if until_ms is not None:
+            until = select(sessions.c.id).where(
+                sessions.c.learner_id == learner_id, sessions.c.opened_ms <= until_ms
+            )
+            gone = gone.where(table.c.session_id.in_(until))
+        counts.append((await tx.connection.execute(gone)).rowcount)
+    return counts[0]
+
+
 async def _forget_words(tx: Transaction, learner_id: str) -> None:
     """Empty what staff and institutions wrote about a learner in rows that stay."""
     emptied: tuple[tuple[Table, Mapping[str, str | None]], ...] = (
@@ -275,10 +328,18 @@ def _digested(words: str) -> dict[str, str]:
     return {"reason_sha256": digest(words)} if words else {}
 
 
-def _entry(learner_id: str, kind: str, now: int, data: Mapping[str, Any], cause: str) -> NewEntry:
+def _entry(
+    learner_id: str,
+    kind: str,
+    now: int,
+    data: Mapping[str, Any],
+    cause: str,
+    *,
+    key_ms: int | None = None,
+) -> NewEntry:
     return ledger.entry(
         subject=learner_id,
-        key=f"{kind}:{now}",
+        key=f"{kind}:{now if key_ms is None else key_ms}",
         kind=kind,
         at_ms=now,
         context=_NOTHING,

@@ -68,8 +68,11 @@ class Fingerprints:
     async def keep(self, session_id: str) -> None:
         """Store what was collected of a session. Raises StorageError; nothing is lost then."""
         collected = self._collected.get(session_id)
-        if collected is None:
-            return
+        if collected is not None:
+            # A write goes on where its caller is cancelled: so does what follows from it.
+            await asyncio.shield(self._keep(session_id, collected))
+
+    async def _keep(self, session_id: str, collected: _Collected) -> None:
         async with collected.storing:
             prints = bytes(collected.prints)
             if prints:

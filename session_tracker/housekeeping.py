@@ -125,8 +125,8 @@ class Housekeeping:
 
     async def run(self) -> Swept:
         """Do a day's work; doing it twice does no harm. Raises StorageError."""
-        for learner_id in await self._erasure.unfinished():
-            await self._erasure.biometrics(learner_id, actor=ACTOR, cause="begun_before")
+        for learner_id, begun_ms in (await self._erasure.unfinished()).items():
+            await self._erasure.finish(learner_id, begun_ms, actor=ACTOR, cause="begun_before")
         erased = []
         async for learner_id in self._due_faces():
             # The page is as old as the erasures before it: the judgement is made anew.

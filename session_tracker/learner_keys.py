@@ -176,8 +176,18 @@ class LearnerKeys:
         async with self._begin() as connection:
             return await self._read(connection, learner_id, realm)
 
-    async def ensure(self, learner_id: str, realm: Realm) -> LearnerKey:
-        """Give a learner's key, made where there is none; durable when this returns."""
+    async def ensure(
+        self, learner_id: str, realm: Realm, *, erased_ms: int | None = None
+    ) -> LearnerKey:
+        """Give a learner's key, made where there is none; durable when this returns.
+
+        `erased_ms` says when what lay under it was erased last (UTC ms): a key that is no newer
+        should be gone and is destroyed, and the one that is made is newer, whatever the clock says.
+        """
+        made_ms = self._clock.stamp().utc_ms
+        if erased_ms is not None:
+            await self.destroy(learner_id, realm, made_by_ms=erased_ms)
+            made_ms = max(made_ms, erased_ms + 1)
         found = await self.get(learner_id, realm)
         if found is not None:
             return found
@@ -186,7 +196,7 @@ class LearnerKeys:
             "learner_id": learner_id,
             "realm": str(realm),
             "wrapped": self._keyring.seal(WRAP_PURPOSE, raw, _wrap_context(learner_id, realm)),
-            "made_ms": self._clock.stamp().utc_ms,
+            "made_ms": made_ms,
         }
         try:
             async with self._begin() as connection:
@@ -198,13 +208,20 @@ class LearnerKeys:
             return found
         return LearnerKey(learner_id, realm, raw)
 
-    async def destroy(self, learner_id: str, *realms: Realm) -> tuple[Realm, ...]:
-        """Destroy keys for good; gives those that were there. What they sealed stays noise."""
+    async def destroy(
+        self, learner_id: str, *realms: Realm, made_by_ms: int | None = None
+    ) -> tuple[Realm, ...]:
+        """Destroy keys for good; gives those that were there. What they sealed stays noise.
+
+        With `made_by_ms` (UTC ms) a key that was made later stays.
+        """
         gone = []
         now = self._clock.stamp().utc_ms
         async with self._begin() as connection:
             for realm in realms:
                 mine = (_keys.c.learner_id == learner_id) & (_keys.c.realm == str(realm))
+                if made_by_ms is not None:
+                    mine &= _keys.c.made_ms <= made_by_ms
                 if (await connection.execute(delete(_keys).where(mine))).rowcount:
                     gone.append(realm)
                     note = {"learner_id": learner_id, "realm": str(realm), "destroyed_ms": now}

@@ -257,6 +257,12 @@ async def erasures(connection: AsyncConnection) -> dict[Realm, dict[str, int]]:
     return found
 
 
+async def erased_ms(connection: AsyncConnection, learner_id: str) -> int | None:
+    """Tell when templates of the learner were erased last (UTC ms); None: never."""
+    query = select(func.max(templates.c.erased_ms)).where(templates.c.learner_id == learner_id)
+    return await connection.scalar(query)
+
+
 async def read_course_of(connection: AsyncConnection, record: SessionRecord) -> Course:
     """Give the course that a session belongs to."""
     query = select(enrolments).where(

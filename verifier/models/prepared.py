@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from verifier.errors import ModelError
+from verifier.errors import ConfigurationError, ModelError
 from verifier.models.prepare.crops import Portrait, drawn
-from verifier.models.store import cache_folder
+from verifier.models.store import cache_folder, expanded
 
 if TYPE_CHECKING:
     from verifier.models.prepare.proof import Proof
@@ -95,10 +95,21 @@ class PreparedGraphs:
         portraits: Sequence[Portrait] = (),
         anew: bool = False,
     ) -> PreparedGraphs:
-        """Use the folder of ``BENREN_PREPARED``, else ``prepared`` in this user's cache."""
+        """Use the folder of ``BENREN_PREPARED``, else ``prepared`` in this user's cache.
+
+        A user who has no home directory keeps none, which the log says; with `anew` that is a
+        ModelError.
+        """
         environ = os.environ if environ is None else environ
         named = environ.get(FOLDER_VARIABLE)
-        folder = Path(named).expanduser() if named else cache_folder(environ) / "prepared"
+        try:
+            folder = expanded(Path(named)) if named else cache_folder(environ) / "prepared"
+        except ConfigurationError as refused:
+            told = f"Rewritten graphs are not kept: {refused.detail}"
+            if anew:
+                raise ModelError(told, remedy=_REMEDY) from refused
+            _log.warning("%s They are made and proven at every start. %s", told, _REMEDY)
+            return cls(None, portraits=portraits)
         return cls(folder.absolute(), portraits=portraits, anew=anew)
 
     @property

@@ -81,16 +81,23 @@ class Store:
     def default(
         cls, environ: Mapping[str, str] | None = None, *, models_dir: Path | None = None
     ) -> Store:
-        """Make the store of this process; `models_dir` goes before ``BENREN_MODELS``."""
+        """Make the store of this process; `models_dir` goes before ``BENREN_MODELS``.
+
+        Raises ConfigurationError where a home directory is needed and this user has none.
+        """
         environ = os.environ if environ is None else environ
         named = models_dir
         if named is None and environ.get(FOLDER_VARIABLE):
-            named = Path(environ[FOLDER_VARIABLE]).expanduser()
+            named = expanded(Path(environ[FOLDER_VARIABLE]))
         places = []
         if named is not None:
             places.append(Place(folder=named.absolute(), what=FOLDER_VARIABLE, named=True))
-        places.append(Place(folder=cache_folder(environ) / "models", what="the user's cache"))
         beside = _beside_the_checkout()
+        try:
+            places.append(Place(folder=cache_folder(environ) / "models", what="the user's cache"))
+        except ConfigurationError:
+            if not places and beside is None:
+                raise
         if beside is not None:
             places.append(Place(folder=beside, what="beside the checkout"))
         return cls(places, mirror=environ.get(MIRROR_VARIABLE) or None)
@@ -222,11 +229,26 @@ def _can_be_filled(folder: Path) -> bool:
 
 
 def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Name the folder in the user's cache; as XDG says, a relative address does not count."""
+    """Name the folder in the user's cache; as XDG says, a relative address does not count.
+
+    Raises ConfigurationError where this user has no home directory.
+    """
     environ = os.environ if environ is None else environ
     given = Path(environ.get("XDG_CACHE_HOME", ""))
-    base = given if given.is_absolute() else Path(environ.get("HOME") or Path.home()) / ".cache"
-    return base / "benren"
+    if given.is_absolute():
+        return given / "benren"
+    return Path(environ.get("HOME") or expanded(Path("~"))) / ".cache" / "benren"
+
+
+def expanded(path: Path) -> Path:
+    """Put the home directory for a leading ``~``. Raises ConfigurationError where there is none."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # no HOME, and a uid of no account
+        raise ConfigurationError(
+            f"There is no home directory for {path}: HOME is not set, or no such user is known.",
+            remedy="Set HOME or XDG_CACHE_HOME, or name every folder by its absolute path.",
+        ) from error
 
 
 def _beside_the_checkout() -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 
 from session_tracker.erasure import verify_erasure
 from session_tracker.housekeeping import CourseStanding, Standing, due
@@ -20,9 +20,11 @@ from session_tracker.staff_words import digest
 from session_tracker.store.certificates import NAME_CORRECTED
 from session_tracker.store.schema import metadata, presence_runs
 from session_tracker.store.tables_signin import invitations
+from session_tracker.store.tables_streams import frame_fingerprints
 from session_tracker.store.testing import tamper
+from session_tracker.store.writer import Transaction
 from session_tracker.testing import Lesson, Studio
-from verifier.errors import BadRequest, NotFound, SignatureInvalid, StorageError
+from verifier.errors import BadRequest, Conflict, NotFound, SignatureInvalid, StorageError
 from verifier.keys import KeyRing
 from verifier.types import Decision
 
@@ -304,7 +306,7 @@ async def test_an_erasure_that_the_key_store_refused_is_finished_with_the_next_r
     registry, keys = studio.service.registry, studio.service.registry._keys
     real = keys.destroy
 
-    async def refused(*_: Any) -> Any:
+    async def refused(*_: Any, **__: Any) -> Any:
         monkeypatch.setattr(keys, "destroy", real)
         raise StorageError("disk full")
 
@@ -320,6 +322,129 @@ async def test_an_erasure_that_the_key_store_refused_is_finished_with_the_next_r
     size = await studio.service.ledger.size()
     await studio.service.keep_house()
     assert await studio.service.ledger.size() == size
+
+
+async def kinds_of(studio: Studio) -> list[str]:
+    """The kinds of the learner's entries."""
+    return [e.kind for e in await studio.service.ledger.of_subject(studio.learner_id)]
+
+
+@pytest.mark.both_databases
+async def test_an_erasure_that_broke_after_its_key_is_finished_with_its_rows_and_its_entry(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No template and no key show it any more; an entry of an earlier face is not this one's."""
+    await studio.service.erase_biometrics(studio.learner_id)
+    studio.clock.advance(DAY)
+    registry = studio.service.registry
+    await registry.put_template(studio.learner_id, b"second", Provenance.ID_PHOTO)
+    await studio.service.office.approve(studio.learner_id, actor="counter", reason="seen")
+    lesson = await studio.open()
+    await lesson.close()
+    await studio.service.withdraw_consent(studio.learner_id, studio.consent_id)
+    await studio.service.settled()
+    house = studio.service._stage.housekeeping
+    database, keys = house._database, registry._keys
+    row = {
+        "session_id": lesson.id,
+        "part": 1,
+        "learner_id": studio.learner_id,
+        "prints": b"sealed",
+        "keep_until_ms": studio.service.now_ms() + 90 * DAY,
+    }
+
+    async def seen(tx: Transaction) -> None:
+        await tx.connection.execute(insert(frame_fingerprints), row)
+
+    await database.write(seen)
+    destroy = keys.destroy
+
+    async def broken(*_: Any) -> Any:
+        raise StorageError("disk full")
+
+    async def then_breaks(*args: Any, **options: Any) -> Any:
+        gone = await destroy(*args, **options)
+        changed.setattr(database, "write", broken)
+        return gone
+
+    with monkeypatch.context() as changed:
+        changed.setattr(keys, "destroy", then_breaks)
+        with pytest.raises(StorageError):
+            await house.run()
+    assert await keys.get(studio.learner_id, Realm.FACE) is None
+    assert (await kinds_of(studio)).count("biometrics_erased") == 1
+    await studio.service.keep_house()
+    assert (await kinds_of(studio)).count("biometrics_erased") == 2
+    last = (await studio.service.ledger.of_subject(studio.learner_id))[-1]
+    assert last.content["data"]["templates"] == 1
+    assert (await _rows(studio))["frame_fingerprints"] == []
+    size = await studio.service.ledger.size()
+    await studio.service.keep_house()
+    assert await studio.service.ledger.size() == size
+
+
+@pytest.mark.both_databases
+async def test_whoever_enrols_again_before_the_old_key_is_gone_gets_a_new_one(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next start and the next round destroy what was made before the erasure, not his face."""
+    await studio.service.withdraw_consent(studio.learner_id, studio.consent_id)
+    registry, learner = studio.service.registry, studio.learner_id
+
+    async def refused(*_: Any, **__: Any) -> Any:
+        raise StorageError("disk full")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(registry._keys, "destroy", refused)
+        with pytest.raises(StorageError):
+            await studio.service.keep_house()
+    await registry.put_template(learner, b"new", Provenance.ID_PHOTO)
+    await registry.give_consent(learner, text_version="2026-11")
+    await studio.restart()
+    assert (await studio.service.registry.template(learner)).blob == b"new"
+    await studio.service.keep_house()
+    assert (await studio.service.registry.template(learner)).blob == b"new"
+    assert (await kinds_of(studio)).count("biometrics_erased") == 1
+
+
+@pytest.mark.both_databases
+async def test_a_face_enrolled_while_the_old_one_is_erased_stays(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its templates are taken; before their key goes he enrols again: the new face is his."""
+    await studio.service.withdraw_consent(studio.learner_id, studio.consent_id)
+    registry, learner = studio.service.registry, studio.learner_id
+    real = registry._keys.destroy
+
+    async def enrols_first(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(registry._keys, "destroy", real)
+        await registry.put_template(learner, b"new", Provenance.ID_PHOTO)
+        await registry.give_consent(learner, text_version="2026-11")
+        return await real(*args, **options)
+
+    monkeypatch.setattr(registry._keys, "destroy", enrols_first)
+    assert (await studio.service.keep_house()).templates_of == (learner,)
+    assert (await registry.template(learner)).blob == b"new"
+    last = (await studio.service.ledger.of_subject(learner))[-1]
+    assert (last.kind, last.content["data"]["templates"]) == ("biometrics_erased", 1)
+
+
+async def test_a_face_whose_key_was_destroyed_before_it_was_stored_is_not_stored(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be noise for ever: he enrols again, which works."""
+    registry, learner = studio.service.registry, studio.learner_id
+    with monkeypatch.context() as changed:
+
+        async def erased_meanwhile(*_: Any) -> None:
+            await studio.service.erase_biometrics(learner)
+
+        changed.setattr(registry, "_compare", erased_meanwhile)
+        with pytest.raises(Conflict, match="erased"):
+            await registry.put_template(learner, b"new", Provenance.ID_PHOTO)
+    assert (await registry.template(learner)).version == 1
+    await registry.put_template(learner, b"new", Provenance.ID_PHOTO)
+    assert (await registry.template(learner)).blob == b"new"
 
 
 async def test_a_corrected_name_keeps_no_face_longer(studio: Studio) -> None:

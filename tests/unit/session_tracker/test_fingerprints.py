@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -130,6 +131,35 @@ async def test_what_cannot_be_stored_is_not_lost(
     await asyncio.gather(kept.keep(lesson.id), kept.keep(lesson.id))
     assert await rows(studio) == 1
     assert len(await kept.earlier(studio.learner_id)) >= 10 * BYTES
+    assert kept._collected == {}
+    await studio.stop()
+
+
+async def test_a_keep_cancelled_once_it_is_written_is_stored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop ends whoever keeps and keeps the rest: what is committed is no rest."""
+    studio, lesson = await lesson_on(tmp_path)
+    kept = studio.service._stage.fingerprints
+    write = kept._database.write
+    committed, told = asyncio.Event(), asyncio.Event()
+
+    async def then_waits(job: Any) -> Any:
+        done = await write(job)
+        committed.set()
+        await told.wait()
+        return done
+
+    with monkeypatch.context() as changed:
+        changed.setattr(kept._database, "write", then_waits)
+        keeping = asyncio.create_task(kept.keep(lesson.id))
+        await committed.wait()
+        keeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await keeping
+    told.set()
+    await kept.keep_all()
+    assert await rows(studio) == 1
     assert kept._collected == {}
     await studio.stop()
 

@@ -6,12 +6,14 @@ import errno
 import json
 import logging
 import os
+import pwd
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -370,6 +372,38 @@ def test_the_folder_can_be_named() -> None:
     named = PreparedGraphs.default({"BENREN_PREPARED": "/srv/graphs", "HOME": "/h"})
     assert named.folder == Path("/srv/graphs")
     assert PreparedGraphs.default({"HOME": "/h"}).folder == Path("/h/.cache/benren/prepared")
+
+
+@pytest.mark.parametrize("environ", [{}, {"BENREN_PREPARED": "~/graphs"}])
+def test_who_has_no_home_starts_without_a_folder(
+    environ: dict[str, str],
+    network: Weights,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A uid of no account and no HOME, as in containers: graphs are made in memory."""
+    homeless(monkeypatch)
+    graphs = PreparedGraphs.default(environ)
+    assert graphs.folder is None
+    assert "HOME" in caplog.text
+    assert "every start" in caplog.text
+    Runtime(threads=1, warm_up=False, graphs=graphs).load(network, PIXELS)
+    assert len(graphs.proofs) == 1
+    with pytest.raises(ModelError) as refused:  # who has to keep them cannot
+        PreparedGraphs.default(environ, anew=True)
+    assert "BENREN_PREPARED" in refused.value.remedy
+    named = PreparedGraphs.default({"BENREN_PREPARED": "/srv/graphs"})
+    assert named.folder == Path("/srv/graphs")
+
+
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run as a user of no account."""
+
+    def no_account(_: int) -> Any:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_account)
 
 
 def test_a_start_is_told(

@@ -1,6 +1,7 @@
 """Where model files are looked for, and that only the right bytes come back."""
 
 import hashlib
+import pwd
 from pathlib import Path
 
 import pytest
@@ -411,6 +412,23 @@ def test_without_variables_the_cache_is_first(tmp_path):
     store = Store.default({"HOME": str(tmp_path), "BENREN_MODELS": ""})
     assert store.places[0].folder == tmp_path / ".cache" / "benren" / "models"
     assert not store.places[0].named
+
+
+def test_who_has_no_home_reads_the_named_folder(tmp_path, monkeypatch):
+    """Without a cache the other places are searched; where there is none, that is said."""
+
+    def no_account(_):
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_account)
+    monkeypatch.setattr(module, "_beside_the_checkout", lambda: None)
+    store = Store.default({"BENREN_MODELS": str(tmp_path)})
+    assert [place.folder for place in store.places] == [tmp_path]
+    for environ in ({}, {"BENREN_MODELS": "~/models"}):
+        with pytest.raises(ConfigurationError, match="home") as refused:
+            Store.default(environ)
+        assert "HOME" in refused.value.remedy
 
 
 @pytest.mark.parametrize(
