@@ -19,7 +19,7 @@ NO_SCORES: Final = frozenset(
     {"batching", "comparison", "deadline", "decide", "download", "fairness", "fingerprint"}
     | {"installation", "landmarks", "licences", "manifest", "ports", "pose", "presence"}
     | {"lanes", "processors", "profile", "provenance", "queue", "room", "selftest", "store"}
-    | {"templates"}
+    | {"prepared", "templates"}
 )
 """Modules of them that no picture passes on its way to an embedding or a liveness score (`assess`
 and `enrol`). What is not named here counts, so that new ones do."""

@@ -260,7 +260,8 @@ async def erasures(connection: AsyncConnection) -> dict[Realm, dict[str, int]]:
 async def erased_ms(connection: AsyncConnection, learner_id: str) -> int | None:
     """Tell when templates of the learner were erased last (UTC ms); None: never."""
     query = select(func.max(templates.c.erased_ms)).where(templates.c.learner_id == learner_id)
-    return await connection.scalar(query)
+    found = await connection.scalar(query)
+    return None if found is None else int(found)
 
 
 async def read_course_of(connection: AsyncConnection, record: SessionRecord) -> Course:
