@@ -62,7 +62,7 @@ from session_tracker.testing import ScriptedVerifier, Studio
 from session_tracker.throttle import Ration
 from session_tracker.views import SessionView
 from verifier.clock import Stamp
-from verifier.errors import BadRequest, Conflict, Overloaded, Refused
+from verifier.errors import BadRequest, Conflict, InferenceFailed, Refused
 from verifier.types import Decision, EventKind, StreamEvent
 
 pytestmark = pytest.mark.slow
@@ -336,7 +336,7 @@ class Tracked(RuleBasedStateMachine):
     def trouble(self, what: str) -> None:
         """The verifier fails for the next check and when asked anew, or the service restarts."""
         if what == "fail":
-            self.yard.studio.verifier.failures += [Overloaded("gone")] * 2
+            self.yard.studio.verifier.failures += [InferenceFailed("gone")] * 2
             return
         before = self.yard.studio.verifier
         self.yard.restart()

@@ -81,6 +81,7 @@ async def test_another_window_has_another_stream(browser: Browser, pages: str) -
 async def test_another_window_takes_uploads_over(browser: Browser, pages: str) -> None:
     """An upload has no line to be told on: its answer says it by a code."""
     async with learner(browser, pages) as (_, page):
+        await expect(page.locator("h1")).to_be_visible()  # it has asked all that it asks
         ends = await page.evaluate(
             """async codes => {
                 const { UploadWay } = await import("/web/shared/stream/ways.js");
@@ -103,6 +104,7 @@ async def test_another_window_takes_uploads_over(browser: Browser, pages: str) -
 async def test_another_window_takes_a_connection_over(browser: Browser, pages: str) -> None:
     """Over WebRTC the last message says what a WebSocket's close code does."""
     async with learner(browser, pages) as (_, page):
+        await expect(page.locator("h1")).to_be_visible()  # it has asked all that it asks
         ends = await page.evaluate(
             """async codes => {
                 const { WebRtcWay } = await import("/web/shared/stream/ways.js");

@@ -33,8 +33,8 @@ def _orders(server: asyncio.Server, *, clients: int = 3) -> Orders:
         path="/v1/verify",
         bodies=[],
         clients=clients,
-        seconds=0.15,
-        warm_up_s=0.05,
+        seconds=0.3,
+        warm_up_s=0.5,
     )
 
 

@@ -12,7 +12,7 @@ from session_tracker.live import Live
 from session_tracker.policy import load_policy
 from session_tracker.review import ReviewKind, Ruling
 from session_tracker.testing import Lesson, Studio
-from verifier.errors import Overloaded
+from verifier.errors import InferenceFailed
 
 FOSHAN = load_policy("foshan-2021")
 
@@ -95,9 +95,9 @@ async def is_ours(lesson: Lesson) -> None:
 
 
 async def test_a_challenge_that_could_not_be_shown_waits_for_a_review(studio: Studio) -> None:
-    """The verifier was overloaded twice: pending, and the next challenge is no longer."""
+    """The verifier failed twice: pending, and the next challenge is no longer."""
     lesson = await begun(studio)
-    studio.verifier.failures += [Overloaded("gone"), Overloaded("gone")]
+    studio.verifier.failures += [InferenceFailed("gone"), InferenceFailed("gone")]
     await watch_until(lesson, "paused")
     assert not studio.verifier.failures
     await is_ours(lesson)

@@ -52,7 +52,7 @@ from session_tracker.store.schema import metadata
 from session_tracker.testing import PICTURE, Lesson, Studio
 from session_tracker.transitions import absorb
 from verifier.clock import Stamp
-from verifier.errors import Conflict, NotFound, Overloaded, Refused
+from verifier.errors import Conflict, InferenceFailed, NotFound, Refused
 from verifier.keys import canonical_json
 from verifier.streaming.advice import Advice, FrameReceipt
 from verifier.streaming.arrivals import Arrival, Arrivals
@@ -539,7 +539,7 @@ async def test_row_service_fault__pending_until_somebody_reviews_and_never_void(
 ) -> None:
     """The verifier fails twice: paused, told, pending, and no certificate before a decision."""
     lesson = await begun(school)
-    school.verifier.failures += [Overloaded("gone"), Overloaded("gone")]
+    school.verifier.failures += [InferenceFailed("gone"), InferenceFailed("gone")]
     await lesson.watch(110, share=0)
     assert (await facts_of(lesson, SystemFault)) != []
     assert [p.reason for p in await facts_of(lesson, Paused)] == [PauseReason.SYSTEM_ERROR]
