@@ -104,7 +104,6 @@ addWords({
 
     "home.hello": "您好，{name}",
     "home.hello.none": "您好",
-    "home.progress": "学习进度",
     "home.credited": "已计入 {done}",
     "home.target": "共需 {target}（{hours} 学时）",
     "home.left": "还差 {left}",
@@ -125,7 +124,6 @@ addWords({
     "home.privacy": "同意与隐私",
     "home.face.needed": "开始学习前，请先登记照片。",
 
-    "lesson.title": "学习",
     "lesson.prepare": "开始之前",
     "lesson.prepare.1": "请坐在光线好的地方，手机放稳，脸朝镜头。",
     "lesson.prepare.2": "学习时摄像头开着，我们不定时确认是您本人；不保存录像。",
@@ -141,7 +139,6 @@ addWords({
     "lesson.unmute": "打开声音",
     "lesson.position": "{now} / {all}",
     "lesson.goon": "继续学习",
-    "lesson.goon.tap": "请按这里继续",
     "lesson.end": "结束学习",
     "lesson.end.sure": "要结束这次学习吗？已计入的时间会保留。",
     "lesson.end.yes": "结束",
@@ -150,7 +147,6 @@ addWords({
     "lesson.this": "这次已计入",
     "lesson.all": "累计 {done}，共需 {target}",
     "lesson.late": "约晚 {late}显示，结束后全部显示。",
-    "lesson.next": "下一课：{title}",
     "route.title": "不用人脸也能学习",
     "route.lead": "不方便转头，或者总是没能确认是您本人，可以改用有人监督的方式：",
 
@@ -383,7 +379,6 @@ addWords({
 
     "home.hello": "Hello, {name}",
     "home.hello.none": "Hello",
-    "home.progress": "Your progress",
     "home.credited": "{done} credited",
     "home.target": "of {target} ({hours} class hours)",
     "home.left": "{left} to go",
@@ -404,7 +399,6 @@ addWords({
     "home.privacy": "Consent and privacy",
     "home.face.needed": "Before you start, please register your photo.",
 
-    "lesson.title": "Lesson",
     "lesson.prepare": "Before you start",
     "lesson.prepare.1": "Sit where the light is good, stand the phone firmly, face the camera.",
     "lesson.prepare.2":
@@ -421,7 +415,6 @@ addWords({
     "lesson.unmute": "Sound on",
     "lesson.position": "{now} / {all}",
     "lesson.goon": "Go on learning",
-    "lesson.goon.tap": "Tap here to go on",
     "lesson.end": "End the lesson",
     "lesson.end.sure": "End this lesson? The time credited stays.",
     "lesson.end.yes": "End it",
@@ -430,7 +423,6 @@ addWords({
     "lesson.this": "Credited this time",
     "lesson.all": "{done} of {target} in all",
     "lesson.late": "Shown about {late} late; all of it at the end of the lesson.",
-    "lesson.next": "Next: {title}",
     "route.title": "Learning without your face",
     "route.lead":
       "If you cannot turn your head, or we keep failing to make sure that it is you, you can learn under supervision:",
